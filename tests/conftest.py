@@ -1,0 +1,30 @@
+"""Set-up of the whole suite: run-time shape checks of every annotation, one thread a worker, fixed seeds."""
+
+import os
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # no network look-up on import
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+install_import_hook("segattn", "beartype.beartype")
+torch.set_num_threads(1)
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of small real data that developers keep beside the checkout."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no real data at {SHARED_DATA}")
+    return SHARED_DATA
