@@ -102,8 +102,7 @@ class ClassTable:
     def to_label_ids(self, indices: npt.NDArray[Any]) -> npt.NDArray[np.unsignedinteger[Any]]:
         """Turn predicted class indices into the data set's own label ids, uint8 where they fit, else uint16."""
         dtype = np.uint8 if max(self.label_ids) <= np.iinfo(np.uint8).max else np.uint16
-        label_ids: npt.NDArray[np.unsignedinteger[Any]] = np.array(self.label_ids, dtype=dtype)
-        return label_ids[indices]
+        return np.take(np.array(self.label_ids, dtype=dtype), indices)
 
     def to_json(self) -> str:
         """The table as text, for checkpoints and for files beside predictions."""
