@@ -1,0 +1,82 @@
+"""Confusion counts, and every score that follows from them.
+
+Counts are summed over the data set and divided once. A score is nan exactly where its denominator is zero, and means
+leave nan out. So a class absent from ground truth *and* prediction is left out of the mean IoU, and a class that is
+only predicted counts there as 0, as in the Cityscapes scripts, OpenMMLab and torchmetrics' macro Jaccard index.
+"""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float64, Int64, Integer
+from torch import Tensor
+
+
+def confusion_counts(
+    prediction: Integer[Tensor, "..."], target: Integer[Tensor, "..."], num_classes: int, ignore_index: int = 255
+) -> Int64[Tensor, "k k"]:
+    """Count the pixels of every pair of classes.
+
+    Args:
+        prediction: class indices 0..num_classes-1; any value where the target is ignored.
+        target: ground truth of the same shape: class indices or ``ignore_index``.
+        num_classes: number of classes k.
+        ignore_index: target value of the pixels that do not count.
+
+    Returns:
+        Pixel counts; rows are ground truth, columns are prediction.
+
+    Raises:
+        ValueError: if the shapes differ or a pixel that counts holds a class outside 0..num_classes-1.
+    """
+    check_same_shape(tuple(prediction.shape), tuple(target.shape))
+    valid = target != ignore_index
+    labels = {"target": target[valid].long(), "prediction": prediction[valid].long()}
+    for name, values in labels.items():
+        if values.numel():
+            low, high = torch.aminmax(values)
+            check_class_range(name, int(low), int(high), num_classes)
+    pairs = labels["target"] * num_classes + labels["prediction"]
+    return rearrange(torch.bincount(pairs, minlength=num_classes**2), "(k l) -> k l", l=num_classes)
+
+
+def check_same_shape(prediction: tuple[int, ...], target: tuple[int, ...]) -> None:
+    """Refuse maps that do not lie on each other."""
+    if prediction != target:
+        raise ValueError(f"Prediction and target must have one shape, got {prediction} and {target}.")
+
+
+def check_class_range(name: str, low: int, high: int, num_classes: int) -> None:
+    """Refuse labels that no class has; they would be counted as another pair of classes or not at all."""
+    if low < 0 or high >= num_classes:
+        wrong = low if low < 0 else high
+        raise ValueError(f"The {name} holds class {wrong} on a valid pixel; allowed are 0 to {num_classes - 1}.")
+
+
+def confusion_scores(confusion: Int64[Tensor, "k k"]) -> dict[str, Float64[Tensor, "..."]]:
+    """All scores of one confusion matrix.
+
+    Args:
+        confusion: pixel counts; rows are ground truth, columns are prediction.
+
+    Returns:
+        Per class, shape (k,), each in 0..1 or nan: ``iou``, ``precision``, ``recall``, ``f1``. Recall is nan for a
+        class without ground truth, precision for one that is never predicted, IoU and F1 for one that is neither.
+        Scalars, nan if nothing was counted: ``miou``, ``mean_accuracy`` (mean recall), ``mean_precision``, ``mean_f1``
+        (means that leave nan out), ``pixel_accuracy``, ``frequency_weighted_iou`` (IoU by ground-truth pixels).
+    """
+    tp = confusion.diagonal().double()
+    actual, predicted = confusion.sum(1).double(), confusion.sum(0).double()
+    union, total = actual + predicted - tp, actual.sum()
+    iou, precision, recall, f1 = tp / union, tp / predicted, tp / actual, 2 * tp / (actual + predicted)
+    return {
+        "miou": iou.nanmean(),
+        "pixel_accuracy": tp.sum() / total,
+        "mean_accuracy": recall.nanmean(),
+        "mean_precision": precision.nanmean(),
+        "mean_f1": f1.nanmean(),
+        "frequency_weighted_iou": (actual * iou).nansum() / total,
+        "iou": iou,
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+    }
