@@ -1,0 +1,12 @@
+"""Data sets and their Lightning data modules."""
+
+from segattn.data.base import SegmentationDataset
+from segattn.data.camvid import CamVid, CamVidDataModule
+from segattn.data.datamodule import SegmentationDataModule
+
+__all__ = [
+    "CamVid",
+    "CamVidDataModule",
+    "SegmentationDataModule",
+    "SegmentationDataset",
+]

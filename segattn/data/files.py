@@ -1,0 +1,108 @@
+"""Finding, pairing and reading image and mask files."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from segattn.data.errors import DataError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The files of one sample.
+
+    Attributes:
+        name: the image's path relative to the image folder, with forward slashes.
+        image: the photograph.
+        mask: its labels.
+        instances: its instance ids, where the data set has them and they were asked for.
+    """
+
+    name: str
+    image: Path
+    mask: Path
+    instances: Path | None = None
+
+
+def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """All files below a folder with one of the suffixes (upper or lower case), hidden ones aside, sorted by path."""
+    found = [
+        Path(directory) / name
+        for directory, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if name.lower().endswith(tuple(suffixes)) and not name.startswith(".")
+    ]
+    return sorted(found)
+
+
+def require_files(pairs: Iterable[Pair]) -> None:
+    """Refuse pairs of which the mask, or the instance map that was asked for, is no file.
+
+    Raises:
+        DataError: naming how many are missing and the first of them.
+    """
+    wanted = [(pair.image, path) for pair in pairs for path in (pair.mask, pair.instances) if path is not None]
+    present = {entry for folder in {path.parent for _, path in wanted} for entry in _entries(folder)}
+    missing = [(image, path) for image, path in wanted if str(path) not in present]
+    if missing:
+        image, path = missing[0]
+        raise DataError(f"{len(missing)} label files are missing, the first is {path} for the image {image}.")
+
+
+def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """Read any common image file as RGB, turned upright where its EXIF data asks for it.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    with _Opened(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
+            grey = (np.asarray(upright, dtype=np.int64) // 257).clip(0, 255).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=2)
+        return np.array(upright.convert("RGB"))
+
+
+def read_labels(path: Path) -> npt.NDArray[np.integer]:
+    """Read a label file as it is stored: (h, w) of grey values or palette indices, or (h, w, 3) of colors.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    with _Opened(path) as image:
+        labels = np.array(image.convert("RGB") if image.mode == "RGBA" else image)
+    if labels.dtype == np.bool_:
+        return labels.astype(np.uint8)
+    if labels.dtype.kind not in "iu":
+        raise DataError(f"The label file {path} holds {labels.dtype} values; integers are needed.")
+    return labels
+
+
+class _Opened:
+    """Opens an image file and decodes it; whatever Pillow raises becomes one sentence that names the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Image.Image:
+        try:
+            self.image = Image.open(self.path)
+            self.image.load()
+        except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: what Pillow raises on a broken PNG
+            raise DataError(f"The file {self.path} cannot be read as an image: {error}.") from error
+        return self.image
+
+    def __exit__(self, *_: object) -> None:
+        self.image.close()
+
+
+def _entries(folder: Path) -> list[str]:
+    return [entry.path for entry in os.scandir(folder)] if folder.is_dir() else []
