@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int32, UInt8
 from torch.utils.data import Dataset, default_collate
 
 from segattn.data.errors import DataError, DataNotFoundError
-from segattn.data.files import Pair, read_image, read_labels, require_files
+from segattn.data.files import Pair, read_image, require_files
 from segattn.data.transforms import TrainingTransform, resize_image
 from segattn.sample import Batch, ClassTable, Sample, SizeRule
 
@@ -32,7 +31,7 @@ class RawSample(NamedTuple):
     image: UInt8[np.ndarray, "h w 3"]
     mask: UInt8[np.ndarray, "h w"]
     name: str
-    instances: npt.NDArray[np.int32] | None = None
+    instances: Int32[np.ndarray, "h w"] | None = None
 
 
 class SegmentationDataset(Dataset[Sample], ABC):
@@ -52,6 +51,8 @@ class SegmentationDataset(Dataset[Sample], ABC):
     """The files that the data set consists of, for messages."""
     remedy: ClassVar[str]
     """How to get the data, for messages."""
+    parts: ClassVar[dict[Split, str]] = {"train": "train", "val": "val", "test": "val"}
+    """The folder name of each split. None of the public data sets has labels for its test part."""
 
     def __init__(self, root: Path | str, classes: ClassTable, pairs: Sequence[Pair]) -> None:
         self.root = Path(root)
@@ -67,6 +68,17 @@ class SegmentationDataset(Dataset[Sample], ABC):
         return DataNotFoundError(f"No data found in {path.absolute()}: expected {cls.layout}; {cls.remedy}.")
 
     @classmethod
+    def part(cls, split: Split) -> str:
+        """The folder name of a split.
+
+        Raises:
+            ValueError: if there is no such split.
+        """
+        if split not in cls.parts:
+            raise ValueError(f"split must be one of {', '.join(cls.parts)}, got {split!r}.")
+        return cls.parts[split]
+
+    @classmethod
     def existing(cls, folder: Path) -> Path:
         """The folder, if it exists.
 
@@ -78,16 +90,15 @@ class SegmentationDataset(Dataset[Sample], ABC):
         return folder
 
     @abstractmethod
-    def to_indices(self, labels: npt.NDArray[np.integer], path: Path) -> UInt8[np.ndarray, "h w"]:
-        """Turn a label file's content into class indices.
+    def read_mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
+        """Class indices or ``IGNORE_INDEX``, from a label file.
 
-        Args:
-            labels: what :func:`segattn.data.files.read_labels` returned.
-            path: the file, for messages.
+        Raises:
+            DataError: if it cannot be read or holds what is no label.
         """
 
-    def to_instances(self, labels: npt.NDArray[np.integer], path: Path) -> npt.NDArray[np.int32]:
-        """Turn an instance file's content into instance ids, 0 where there is none; arguments as above."""
+    def read_instances(self, path: Path) -> Int32[np.ndarray, "h w"]:
+        """Instance ids, 0 where there is none, from an instance file; for data sets that have them."""
         raise NotImplementedError(f"{type(self).__name__} has no instance maps.")
 
     def read(self, index: int) -> RawSample:
@@ -98,8 +109,8 @@ class SegmentationDataset(Dataset[Sample], ABC):
         """
         pair = self.pairs[index]
         image = read_image(pair.image)
-        mask = self.to_indices(read_labels(pair.mask), pair.mask)
-        instances = None if pair.instances is None else self.to_instances(read_labels(pair.instances), pair.instances)
+        mask = self.read_mask(pair.mask)
+        instances = None if pair.instances is None else self.read_instances(pair.instances)
         for path, labels in ((pair.mask, mask), (pair.instances, instances)):
             if labels is not None and labels.shape != image.shape[:2]:
                 raise DataError(

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from jaxtyping import UInt8
 
 from segattn.data.base import SegmentationDataset, Split
 from segattn.data.datamodule import SegmentationDataModule
-from segattn.data.files import Pair, list_images
+from segattn.data.files import pair_files, read_labels
 from segattn.data.labels import LabelMap
 from segattn.sample import ClassInfo, ClassTable
 
@@ -50,16 +49,14 @@ class CamVid(SegmentationDataset):
     )
 
     def __init__(self, root: Path | str, split: Split = "train") -> None:
-        part = "train" if split == "train" else "val"
-        folder = self.existing(Path(root) / "images" / part)
-        masks = Path(root) / "annotations" / part
-        pairs = [Pair(path.name, path, masks / f"{path.stem}.png") for path in list_images(folder)]
-        super().__init__(root, CLASSES, pairs)
-        self._label_map = LabelMap(CLASSES, ignore=[VOID])
+        part = self.part(split)
+        images = self.existing(Path(root) / "images" / part)
+        super().__init__(root, CLASSES, pair_files(images, Path(root) / "annotations" / part))
+        self._label_map = LabelMap(CLASSES.label_ids, ignore=[VOID])
 
-    def to_indices(self, labels: npt.NDArray[np.integer], path: Path) -> UInt8[np.ndarray, "h w"]:
+    def read_mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
         """Class indices; void becomes ignore."""
-        return self._label_map(labels, path)
+        return self._label_map(read_labels(path), path)
 
 
 class CamVidDataModule(SegmentationDataModule):

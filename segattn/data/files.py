@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-from jaxtyping import UInt8
+from jaxtyping import Integer, UInt8
 from PIL import Image, ImageOps
 
 from segattn.data.errors import DataError
@@ -43,6 +42,12 @@ def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[
     return sorted(found)
 
 
+def pair_files(images: Path, masks: Path) -> list[Pair]:
+    """Every image below a folder with the PNG of the same relative path and stem below another one."""
+    relative = [path.relative_to(images) for path in list_images(images)]
+    return [Pair(name.as_posix(), images / name, masks / name.with_suffix(".png")) for name in relative]
+
+
 def require_files(pairs: Iterable[Pair]) -> None:
     """Refuse pairs of which the mask, or the instance map that was asked for, is no file.
 
@@ -71,19 +76,33 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         return np.array(upright.convert("RGB"))
 
 
-def read_labels(path: Path) -> npt.NDArray[np.integer]:
-    """Read a label file as it is stored: (h, w) of grey values or palette indices, or (h, w, 3) of colors.
+def read_labels(path: Path) -> Integer[np.ndarray, "h w"]:
+    """Read the values of a label file: grey values, palette indices, or the equal channels of a grey RGB image.
 
     Raises:
-        DataError: if the file cannot be read.
+        DataError: if the file cannot be read or its channels differ.
     """
     with _Opened(path) as image:
-        labels = np.array(image.convert("RGB") if image.mode == "RGBA" else image)
+        labels = np.array(image)
+    if labels.ndim == 3:
+        if (labels[..., :3] != labels[..., :1]).any():
+            raise DataError(f"The label file {path} is a color image; one channel of label values is needed.")
+        labels = labels[..., 0]
     if labels.dtype == np.bool_:
         return labels.astype(np.uint8)
     if labels.dtype.kind not in "iu":
         raise DataError(f"The label file {path} holds {labels.dtype} values; integers are needed.")
     return labels
+
+
+def read_colors(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """Read the colors of a label file, through its palette if it has one.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    with _Opened(path) as image:
+        return np.array(image.convert("RGB"))
 
 
 class _Opened:

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import UInt8
+from jaxtyping import Integer, UInt8
 
 from segattn.data.errors import DataError
-from segattn.sample import IGNORE_INDEX, ClassTable
-
-_NUM_VALUES = 1 << 16
+from segattn.sample import IGNORE_INDEX
 
 
 class LabelMap:
@@ -19,50 +17,64 @@ class LabelMap:
     The way back is :meth:`segattn.sample.ClassTable.to_label_ids`.
 
     Args:
-        classes: its ``label_ids`` are the values of the classes.
+        values: the values of the classes, by index.
         ignore: values that become ``IGNORE_INDEX``.
         remap: further values and the value (of a class or ignored) that each one is read as.
+        num_values: all values lie below it: 2**16 for labels, 2**24 for colors as :func:`color_values` makes them.
 
     Raises:
-        ValueError: if a value is outside 0..65535, or a class's value is also ignored or remapped.
+        ValueError: if a value is out of range or has two meanings.
     """
 
-    def __init__(self, classes: ClassTable, *, ignore: Iterable[int] = (), remap: Mapping[int, int] | None = None):
-        ignore, remap = set(ignore), remap or {}
-        targets = {label_id: index for index, label_id in enumerate(classes.label_ids)}
-        for value in sorted({*ignore, *remap, *targets}):
-            if not 0 <= value < _NUM_VALUES:
-                raise ValueError(f"Label values lie in 0..{_NUM_VALUES - 1}, got {value}.")
-        if both := sorted(targets.keys() & (ignore | remap.keys())):
-            raise ValueError(f"The label values {both} belong to classes and cannot be ignored or remapped as well.")
-        targets |= dict.fromkeys(ignore, IGNORE_INDEX)
-        if unknown := sorted(set(remap.values()) - targets.keys()):
-            raise ValueError(f"Values can be remapped to a class's value or an ignored one only, got {unknown}.")
-        targets |= {value: targets[read_as] for value, read_as in remap.items()}
-        self._indices = np.zeros(_NUM_VALUES, dtype=np.uint8)
-        self._known = np.zeros(_NUM_VALUES, dtype=np.bool_)
-        self._indices[list(targets)] = list(targets.values())
-        self._known[list(targets)] = True
+    def __init__(
+        self,
+        values: Iterable[int],
+        *,
+        ignore: Iterable[int] = (),
+        remap: Mapping[int, int] | None = None,
+        num_values: int = 1 << 16,
+    ) -> None:
+        indices = {value: index for index, value in enumerate(values)}
+        ignored, remap = set(ignore), remap or {}
+        if outside := sorted(value for value in {*indices, *ignored, *remap} if not 0 <= value < num_values):
+            raise ValueError(f"Label values lie in 0..{num_values - 1}, got {outside}.")
+        if twice := sorted((indices.keys() & ignored) | (remap.keys() & (indices.keys() | ignored))):
+            raise ValueError(f"The label values {twice} have two meanings; a value is a class, ignored or remapped.")
+        indices |= dict.fromkeys(ignored, IGNORE_INDEX)
+        if unknown := sorted(set(remap.values()) - indices.keys()):
+            raise ValueError(f"The values {unknown} are remapped to, but are neither a class nor ignored.")
+        indices |= {value: indices[read_as] for value, read_as in remap.items()}
+        self._index_plus_one = np.zeros(num_values, dtype=np.int16)  # 0: stands for nothing
+        for value, index in indices.items():
+            self._index_plus_one[value] = index + 1
 
-    def __call__(self, labels: npt.NDArray[np.integer], path: Path) -> UInt8[np.ndarray, "h w"]:
-        """Class indices of a label image.
+    def __call__(self, labels: Integer[np.ndarray, "h w"], path: Path) -> UInt8[np.ndarray, "h w"]:
+        """Class indices of label values.
 
         Args:
-            labels: values as stored, (h, w).
+            labels: values as stored.
             path: the file they came from, for the message.
 
         Raises:
-            DataError: if a value is neither a class's nor ignored nor remapped, or there are several channels.
+            DataError: if a value is neither a class's nor ignored nor remapped.
         """
-        if labels.ndim != 2:
-            raise DataError(f"The label file {path} has {labels.shape[-1]} channels; one channel of values is needed.")
-        values = np.clip(labels, 0, _NUM_VALUES - 1)
-        if not (self._known[values] & (values == labels)).all():
-            strange = [int(value) for value in np.unique(labels) if not self._knows(int(value))]
-            listed = ", ".join(map(str, strange[:10])) + (", ..." if len(strange) > 10 else "")
-            raise DataError(f"The label file {path} holds values that are neither a class nor ignored: {listed}.")
-        indices: UInt8[np.ndarray, "h w"] = self._indices[values]
+        if labels.size and (labels.min() < 0 or labels.max() >= len(self._index_plus_one)):
+            raise self._strange(labels, path)
+        found = self._index_plus_one[labels]
+        if not found.all():
+            raise self._strange(labels[found == 0], path)
+        indices: UInt8[np.ndarray, "h w"] = (found - 1).astype(np.uint8)
         return indices
 
-    def _knows(self, value: int) -> bool:
-        return 0 <= value < _NUM_VALUES and bool(self._known[value])
+    @staticmethod
+    def _strange(labels: npt.NDArray[np.integer], path: Path) -> DataError:
+        values = np.unique(labels)
+        listed = ", ".join(map(str, values[:10])) + (", ..." if len(values) > 10 else "")
+        return DataError(f"The label file {path} holds values that are neither a class nor ignored: {listed}.")
+
+
+def color_values(colors: UInt8[np.ndarray, "*shape 3"]) -> Integer[np.ndarray, "*shape"]:
+    """One number for each RGB color: red * 2**16 + green * 2**8 + blue."""
+    red, green, blue = (colors[..., channel].astype(np.int32) for channel in range(3))
+    values: Integer[np.ndarray, "*shape"] = (red << 16) | (green << 8) | blue
+    return values

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from jaxtyping import UInt8
 from PIL import Image
+from rich.console import Console
 from rich.progress import track
 
 from segattn.data.base import SegmentationDataset, Split
 from segattn.data.datamodule import SegmentationDataModule
 from segattn.data.errors import DataError
-from segattn.data.files import Pair, list_images
+from segattn.data.files import pair_files, read_labels
 from segattn.data.labels import LabelMap
 from segattn.data.scenes import CLASSES, draw_scene
 from segattn.sample import IGNORE_INDEX
@@ -104,7 +104,9 @@ def _draw_files(folder: Path, drawing: Drawing, *, shown: Path) -> None:
 
     with ThreadPoolExecutor() as pool:
         drawn = pool.map(draw, jobs)
-        for _ in track(drawn, f"Drawing Shapes into {shown}", total=len(jobs), transient=True):
+        for _ in track(
+            drawn, f"Drawing Shapes into {shown}", total=len(jobs), console=Console(stderr=True), transient=True
+        ):
             pass
     (folder / _DESCRIPTION).write_text(json.dumps(asdict(drawing)))
 
@@ -131,15 +133,14 @@ class Shapes(SegmentationDataset):
         drawing = drawing or Drawing()
         root = drawing.default_root() if root is None else Path(root)
         draw_shapes(root, drawing)
-        part = "train" if split == "train" else "val"
-        masks = root / "annotations" / part
-        images = list_images(self.existing(root / "images" / part))
-        super().__init__(root, CLASSES, [Pair(path.name, path, masks / path.name) for path in images])
-        self._label_map = LabelMap(CLASSES, ignore=[IGNORE_INDEX])
+        part = self.part(split)
+        images = self.existing(root / "images" / part)
+        super().__init__(root, CLASSES, pair_files(images, root / "annotations" / part))
+        self._label_map = LabelMap(CLASSES.label_ids, ignore=[IGNORE_INDEX])
 
-    def to_indices(self, labels: npt.NDArray[np.integer], path: Path) -> UInt8[np.ndarray, "h w"]:
+    def read_mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
         """Class indices; the lines around the objects are ignored."""
-        return self._label_map(labels, path)
+        return self._label_map(read_labels(path), path)
 
 
 class ShapesDataModule(SegmentationDataModule):

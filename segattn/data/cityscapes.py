@@ -1,0 +1,111 @@
+"""Cityscapes (Cordts et al., CVPR 2016, arXiv 1604.01685).
+
+2,975 training and 500 validation images of 1024x2048 with 19 classes in evaluation: https://www.cityscapes-dataset.com
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from segattn.data.base import SegmentationDataset, Split
+from segattn.data.datamodule import SegmentationDataModule
+from segattn.data.files import Pair, list_images, read_labels
+from segattn.data.labels import LabelMap
+from segattn.sample import ClassInfo, ClassTable
+
+CLASSES = ClassTable(
+    (
+        ClassInfo("road", (128, 64, 128), 7),
+        ClassInfo("sidewalk", (244, 35, 232), 8),
+        ClassInfo("building", (70, 70, 70), 11),
+        ClassInfo("wall", (102, 102, 156), 12),
+        ClassInfo("fence", (190, 153, 153), 13),
+        ClassInfo("pole", (153, 153, 153), 17),
+        ClassInfo("traffic light", (250, 170, 30), 19),
+        ClassInfo("traffic sign", (220, 220, 0), 20),
+        ClassInfo("vegetation", (107, 142, 35), 21),
+        ClassInfo("terrain", (152, 251, 152), 22),
+        ClassInfo("sky", (70, 130, 180), 23),
+        ClassInfo("person", (220, 20, 60), 24, thing=True),
+        ClassInfo("rider", (255, 0, 0), 25, thing=True),
+        ClassInfo("car", (0, 0, 142), 26, thing=True),
+        ClassInfo("truck", (0, 0, 70), 27, thing=True),
+        ClassInfo("bus", (0, 60, 100), 28, thing=True),
+        ClassInfo("train", (0, 80, 100), 31, thing=True),
+        ClassInfo("motorcycle", (0, 0, 230), 32, thing=True),
+        ClassInfo("bicycle", (119, 11, 32), 33, thing=True),
+    )
+)
+"""The 19 classes of the evaluation. Label ids are those of ``labelIds.png``; things are the classes with instances."""
+
+NUM_LABEL_IDS = 34
+LICENSE_PLATE = 255  # -1 in the official table, as 8 bits
+FIRST_INSTANCE = 1000
+
+
+class Cityscapes(SegmentationDataset):
+    """The fine annotations, in the 19 classes of the evaluation; all other labels are ignored.
+
+    Args:
+        root: the folder that holds ``leftImg8bit`` and ``gtFine``.
+        split: ``train`` or ``val``; ``test`` is the validation part, since the test labels are not public.
+        instances: whether to read the instance maps too. They cover the thing classes.
+    """
+
+    layout: ClassVar[str] = (
+        "leftImg8bit/{train,val}/CITY/*_leftImg8bit.png and gtFine/{train,val}/CITY/*_gtFine_labelIds.png"
+    )
+    remedy: ClassVar[str] = (
+        "register at https://www.cityscapes-dataset.com, unpack leftImg8bit_trainvaltest.zip and "
+        "gtFine_trainvaltest.zip there, and check the copy with `python scripts/prepare_cityscapes.py`"
+    )
+
+    def __init__(self, root: Path | str, split: Split = "train", *, instances: bool = False) -> None:
+        part = self.part(split)
+        folder = self.existing(Path(root) / "leftImg8bit" / part)
+        labels = Path(root) / "gtFine" / part
+        pairs = []
+        for image in list_images(folder, ["_leftImg8bit.png"]):
+            name = image.relative_to(folder)
+            stem = name.name.removesuffix("_leftImg8bit.png")
+            files = [labels / name.parent / f"{stem}_gtFine_{kind}.png" for kind in ("labelIds", "instanceIds")]
+            pairs.append(Pair(name.as_posix(), image, files[0], files[1] if instances else None))
+        super().__init__(root, CLASSES, pairs)
+        other = set(range(NUM_LABEL_IDS)) - set(CLASSES.label_ids)
+        self._label_map = LabelMap(CLASSES.label_ids, ignore=[*other, LICENSE_PLATE])
+
+    def read_mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
+        """Class indices of label ids."""
+        return self._label_map(read_labels(path), path)
+
+    def read_instances(self, path: Path) -> Int32[np.ndarray, "h w"]:
+        """Instance ids, 1000 times the label id plus a number; smaller values are stuff and groups without ids."""
+        instances = read_labels(path).astype(np.int32)
+        return np.where(instances >= FIRST_INSTANCE, instances, 0)
+
+
+class CityscapesDataModule(SegmentationDataModule):
+    """Cityscapes for Lightning; ``test`` evaluates the validation part.
+
+    Args:
+        root: the folder that holds ``leftImg8bit`` and ``gtFine``.
+        crop_size: (height, width) of training crops.
+        instances: whether evaluation reads instance maps from ``gtFine``.
+    """
+
+    def __init__(
+        self,
+        root: str = "data/cityscapes",
+        *,
+        crop_size: tuple[int, int] = (512, 1024),
+        instances: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, CLASSES, crop_size=crop_size, **kwargs)
+        self.instances = instances
+
+    def dataset(self, split: Split) -> Cityscapes:
+        """The images of one part."""
+        return Cityscapes(self.root, split, instances=self.instances and split != "train")
