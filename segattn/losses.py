@@ -1,0 +1,158 @@
+"""Losses over logits and masks. Pixels of ``IGNORE_INDEX`` never count; a batch of only such pixels costs zero.
+
+OHEM: Shrivastava et al., CVPR 2016, arXiv 1604.03540, per pixel as in OpenMMLab. Dice and Lovasz-softmax (Berman et
+al., CVPR 2018, arXiv 1705.08790) are those of segmentation-models-pytorch.
+"""
+
+from collections.abc import Sequence
+
+import segmentation_models_pytorch as smp
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from segattn.sample import IGNORE_INDEX
+
+
+class CrossEntropy(nn.Module):
+    """Cross-entropy averaged over valid pixels; with class weights the average is weighted by them.
+
+    Args:
+        class_weights: one factor per class; null for none.
+        label_smoothing: share of the probability spread over all classes, 0..1.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    weight: Tensor | None
+
+    def __init__(self, class_weights: Sequence[float] | None = None, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"label_smoothing must be in 0..1, got {label_smoothing}.")
+        self.label_smoothing = label_smoothing
+        self.register_buffer("weight", _class_weights(class_weights), persistent=False)
+
+    def forward(self, logits: Float[Tensor, "b k h w"], mask: Int64[Tensor, "b h w"]) -> Tensor:
+        """Scalar loss."""
+        _check_weights(self.weight, logits)
+        total = cross_entropy(
+            logits,
+            mask,
+            self.weight,
+            ignore_index=IGNORE_INDEX,
+            reduction="sum",
+            label_smoothing=self.label_smoothing,
+        )
+        valid = mask != IGNORE_INDEX
+        counted = valid if self.weight is None else self.weight[torch.where(valid, mask, 0)] * valid
+        count = counted.sum()
+        return total / torch.where(count > 0, count, 1)  # asks the device for nothing, unlike `if count`
+
+
+class OHEM(nn.Module):
+    """Cross-entropy over the hard pixels only: those predicted with less than ``threshold`` probability.
+
+    Args:
+        threshold: probability of the true class below which a pixel is hard, 0..1.
+        min_kept: at least this many pixels per image of the batch count, the hardest ones.
+        class_weights: one factor per class; null for none.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self, threshold: float = 0.7, min_kept: int = 100_000, class_weights: Sequence[float] | None = None
+    ) -> None:
+        super().__init__()
+        if not 0 < threshold <= 1 or min_kept < 1:
+            raise ValueError(f"OHEM needs threshold in (0, 1] and min_kept >= 1, got {threshold} and {min_kept}.")
+        self.threshold = threshold
+        self.min_kept = min_kept
+        self.register_buffer("weight", _class_weights(class_weights), persistent=False)
+
+    def forward(self, logits: Float[Tensor, "b k h w"], mask: Int64[Tensor, "b h w"]) -> Tensor:
+        """Scalar loss."""
+        _check_weights(self.weight, logits)
+        valid = mask != IGNORE_INDEX
+        if not bool(valid.any()):
+            return logits.sum() * 0
+        losses = cross_entropy(logits, mask, self.weight, ignore_index=IGNORE_INDEX, reduction="none")[valid]
+        with torch.no_grad():
+            true_class = torch.where(valid, mask, 0).unsqueeze(1)
+            probability = logits.softmax(dim=1).gather(1, true_class).squeeze(1)[valid]
+            kept = min(self.min_kept * logits.shape[0], probability.numel())
+            limit = probability.kthvalue(kept).values.clamp(min=self.threshold)
+        return losses[probability <= limit].mean()
+
+
+class Dice(nn.Module):
+    """Multi-class soft Dice loss over the classes present in the batch's masks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss = smp.losses.DiceLoss("multiclass", ignore_index=IGNORE_INDEX)
+
+    def forward(self, logits: Float[Tensor, "b k h w"], mask: Int64[Tensor, "b h w"]) -> Tensor:
+        """Scalar loss."""
+        loss: Tensor = self.loss(logits, mask)
+        return loss
+
+
+class Lovasz(nn.Module):
+    """Lovasz-softmax loss, a surrogate of IoU, over the classes present in the batch's masks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss = smp.losses.LovaszLoss("multiclass", ignore_index=IGNORE_INDEX)
+
+    def forward(self, logits: Float[Tensor, "b k h w"], mask: Int64[Tensor, "b h w"]) -> Tensor:
+        """Scalar loss."""
+        if not bool((mask != IGNORE_INDEX).any()):
+            return logits.sum() * 0
+        loss: Tensor = self.loss(logits, mask)
+        return loss
+
+
+class WeightedSum(nn.Module):
+    """Several losses, each with its weight.
+
+    Args:
+        losses: the terms.
+        weights: one factor per term.
+
+    Raises:
+        ValueError: if there are no terms, or not one weight for each.
+    """
+
+    def __init__(self, losses: list[nn.Module], weights: list[float]) -> None:
+        super().__init__()
+        if not losses or len(losses) != len(weights):
+            raise ValueError(
+                f"WeightedSum needs one weight per loss, got {len(losses)} losses, {len(weights)} weights."
+            )
+        self.losses = nn.ModuleList(losses)
+        self.weights = weights
+
+    def forward(self, logits: Float[Tensor, "b k h w"], mask: Int64[Tensor, "b h w"]) -> Tensor:
+        """Scalar loss."""
+        terms = [weight * loss(logits, mask) for loss, weight in zip(self.losses, self.weights, strict=True)]
+        return torch.stack(terms).sum()
+
+
+def _class_weights(weights: Sequence[float] | None) -> Tensor | None:
+    if weights is None:
+        return None
+    if not weights or min(weights) < 0 or max(weights) <= 0:
+        raise ValueError(f"class_weights must be zero or more, and one above zero, got {list(weights)}.")
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def _check_weights(weight: Tensor | None, logits: Tensor) -> None:
+    if weight is not None and weight.numel() != logits.shape[1]:
+        raise ValueError(f"class_weights has {weight.numel()} factors, but there are {logits.shape[1]} classes.")

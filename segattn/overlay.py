@@ -1,0 +1,25 @@
+"""Label maps as colors, alone or over their image."""
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+
+
+def blend(
+    image: UInt8[np.ndarray, "h w 3"],
+    labels: Integer[np.ndarray, "h w"],
+    palette: UInt8[np.ndarray, "classes 3"],
+    *,
+    opacity: float = 0.5,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Lay the colors of the classes over an image.
+
+    Args:
+        image: RGB.
+        labels: class indices; pixels of other values (such as ignored ones) show the image alone.
+        palette: color of every class.
+        opacity: of the colors, 0..1.
+    """
+    known = (labels >= 0) & (labels < len(palette))
+    colors = palette[np.where(known, labels, 0)]
+    mixed = np.rint((1 - opacity) * image + opacity * colors).astype(np.uint8)
+    return np.where(known[..., None], mixed, image)

@@ -1,0 +1,39 @@
+"""Losses pixel by pixel, in plain Python."""
+
+import math
+
+
+def log_softmax(logits):
+    top = max(logits)
+    total = sum(math.exp(value - top) for value in logits)
+    return [value - top - math.log(total) for value in logits]
+
+
+def pixel_losses(logits, mask, weights, ignore_index):
+    """Weighted cross-entropy, weight and probability of the true class of every valid pixel."""
+    batch, classes, height, width = logits.shape
+    rows = []
+    for b in range(batch):
+        for y in range(height):
+            for x in range(width):
+                label = int(mask[b, y, x])
+                if label == ignore_index:
+                    continue
+                scores = log_softmax([float(logits[b, c, y, x]) for c in range(classes)])
+                rows.append((-weights[label] * scores[label], weights[label], math.exp(scores[label])))
+    return rows
+
+
+def cross_entropy(logits, mask, weights, ignore_index):
+    rows = pixel_losses(logits, mask, weights, ignore_index)
+    return sum(loss for loss, _, _ in rows) / sum(weight for _, weight, _ in rows) if rows else 0.0
+
+
+def ohem(logits, mask, weights, ignore_index, *, threshold, min_kept):
+    """Mean loss of the pixels below the threshold, or of the ``min_kept`` per image with the lowest probability."""
+    rows = sorted(pixel_losses(logits, mask, weights, ignore_index), key=lambda row: row[2])
+    if not rows:
+        return 0.0
+    limit = max(threshold, rows[min(min_kept * len(logits), len(rows)) - 1][2])
+    kept = [loss for loss, _, probability in rows if probability <= limit]
+    return sum(kept) / len(kept)
