@@ -1,0 +1,194 @@
+"""Spatial and channel synergistic attention, and its two halves.
+
+Si et al.: SCSA: Exploring the Synergistic Effects Between Spatial and Channel Attention. Neurocomputing 2025,
+https://arxiv.org/abs/2407.05128, equations 1 to 10.
+
+SMSA, shared multi-semantic spatial attention: the means over W and over H are split into groups of channels; each
+group passes a depth-wise 1-D convolution with a kernel size of its own, *shared* by the two directions; group norm and
+a gate give one weight per channel and row, and one per channel and column, and both multiply the input.
+
+PCSA, progressive channel self-attention: the map is pooled in windows and normalized; the channels inside each head
+attend to each other with depth-wise query, key and value; the mean over positions and a gate give one weight per
+channel.
+
+Differences from the paper: none known in the default form. Differences from the released code: `recombination`
+pooling works (there it names a function that does not exist): every window's positions become channels, a 1x1
+convolution brings them back to C; pixels beyond the last whole window are left out, as average and max pooling do. A
+map smaller than the window is pooled whole (averaging and maximum) or padded with zeros (recombination) instead of
+failing. A global window pools as `pooling` says (there always the average). A misspelt gate or pooling, and channels
+that cannot be split evenly, are refused.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segattn.attention.arguments import require_choice, require_divisible, require_odd, require_positive
+
+Gate = Literal["sigmoid", "softmax"]
+Pooling = Literal["average", "max", "recombination"]
+
+
+class SMSA(nn.Module):
+    """Shared multi-semantic spatial attention: where to look, at several ranges at once.
+
+    Args:
+        channels: of input and output, divisible by the number of kernel sizes.
+        kernel_sizes: odd kernel size for each group of channels.
+        gate: ``sigmoid``, or ``softmax`` over the positions of a direction.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(self, channels: int, *, kernel_sizes: Sequence[int] = (3, 5, 7, 9), gate: Gate = "sigmoid") -> None:
+        super().__init__()
+        groups = len(kernel_sizes)
+        require_divisible(channels, number_of_kernel_sizes=groups)
+        for kernel_size in kernel_sizes:
+            require_odd(kernel_sizes=kernel_size)
+        require_choice(("sigmoid", "softmax"), gate=gate)
+        self.gate = gate
+        width = channels // groups
+        self.convs = nn.ModuleList(
+            nn.Conv1d(width, width, kernel_size, padding=kernel_size // 2, groups=width) for kernel_size in kernel_sizes
+        )
+        self.norm_h = nn.GroupNorm(groups, channels)
+        self.norm_w = nn.GroupNorm(groups, channels)
+
+    def _weights(self, line: Float[Tensor, "b c n"], norm: nn.Module) -> Float[Tensor, "b c n"]:
+        parts = line.chunk(len(self.convs), dim=1)
+        mixed: Tensor = norm(torch.cat([conv(part) for conv, part in zip(self.convs, parts, strict=True)], dim=1))
+        return mixed.sigmoid() if self.gate == "sigmoid" else mixed.softmax(dim=2)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The features times the weights of their row and of their column (equation 5)."""
+        rows = self._weights(x.mean(dim=3), self.norm_h)
+        columns = self._weights(x.mean(dim=2), self.norm_w)
+        return x * rows[:, :, :, None] * columns[:, :, None, :]
+
+
+class PCSA(nn.Module):
+    """Progressive channel self-attention: which channels matter, given each other.
+
+    Args:
+        channels: of input and output, divisible by ``heads``.
+        heads: groups of channels that attend among themselves; 1 as in the released models.
+        window: side of the pooling windows in pixels of the map; None pools the whole map.
+        pooling: ``average``, ``max``, or ``recombination`` (positions become channels, then a 1x1 convolution), which
+            needs a window.
+        gate: ``sigmoid``, or ``softmax`` over the channels.
+        qkv_bias: whether query, key and value have a bias.
+        dropout: probability of dropping an attention weight in training, 0 to below 1.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        heads: int = 1,
+        window: int | None = 7,
+        pooling: Pooling = "average",
+        gate: Gate = "sigmoid",
+        qkv_bias: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        require_divisible(channels, heads=heads)
+        require_choice(("average", "max", "recombination"), pooling=pooling)
+        require_choice(("sigmoid", "softmax"), gate=gate)
+        if window is not None:
+            require_positive(window=window)
+        elif pooling == "recombination":
+            raise ValueError("pooling recombination needs a window of a fixed size, got window None.")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}.")
+        self.heads, self.window, self.pooling, self.gate = heads, window, pooling, gate
+        if window is not None and pooling == "recombination":
+            self.recombine = nn.Conv2d(channels * window**2, channels, kernel_size=1, bias=False)
+        self.norm = nn.GroupNorm(1, channels)
+        self.query = nn.Conv2d(channels, channels, kernel_size=1, groups=channels, bias=qkv_bias)
+        self.key = nn.Conv2d(channels, channels, kernel_size=1, groups=channels, bias=qkv_bias)
+        self.value = nn.Conv2d(channels, channels, kernel_size=1, groups=channels, bias=qkv_bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def _pool(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c _h _w"]:
+        if self.window is None:
+            return x.mean(dim=(2, 3), keepdim=True) if self.pooling == "average" else x.amax(dim=(2, 3), keepdim=True)
+        height, width = x.shape[2:]
+        if self.pooling == "recombination":
+            x = F.pad(x, (0, max(0, self.window - width), 0, max(0, self.window - height)))
+            windows_h, windows_w = (side // self.window for side in x.shape[2:])
+            whole = x[:, :, : windows_h * self.window, : windows_w * self.window]
+            recombined: Tensor = self.recombine(F.pixel_unshuffle(whole, self.window))
+            return recombined
+        window = (min(self.window, height), min(self.window, width))
+        return F.avg_pool2d(x, window) if self.pooling == "average" else F.max_pool2d(x, window)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The features times one weight per channel (equation 10)."""
+        pooled = self.norm(self._pool(x))
+        query, key, value = (
+            rearrange(conv(pooled), "b (heads c) h w -> b heads c (h w)", heads=self.heads)
+            for conv in (self.query, self.key, self.value)
+        )
+        scale = query.shape[2] ** -0.5
+        weights = self.dropout((query @ key.mT * scale).softmax(dim=-1))
+        logits = rearrange((weights @ value).mean(dim=-1), "b heads c -> b (heads c) 1 1")
+        gates: Tensor = logits.sigmoid() if self.gate == "sigmoid" else logits.softmax(dim=1)
+        return x * gates
+
+
+class SCSA(nn.Module):
+    """Spatial attention, then channel attention on its result.
+
+    Args:
+        channels: of input and output, divisible by ``heads`` and by the number of kernel sizes.
+        kernel_sizes: of the spatial half, see :class:`SMSA`.
+        heads: of the channel half, see :class:`PCSA`.
+        window: of the channel half; None pools the whole map.
+        pooling: of the channel half: ``average``, ``max`` or ``recombination``.
+        gate: of both halves, ``sigmoid`` or ``softmax``.
+        qkv_bias: whether query, key and value of the channel half have a bias.
+        dropout: of the channel half's attention weights in training, 0 to below 1.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        kernel_sizes: Sequence[int] = (3, 5, 7, 9),
+        heads: int = 1,
+        window: int | None = 7,
+        pooling: Pooling = "average",
+        gate: Gate = "sigmoid",
+        qkv_bias: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.spatial = SMSA(channels, kernel_sizes=kernel_sizes, gate=gate)
+        self.channel = PCSA(
+            channels,
+            heads=heads,
+            window=window,
+            pooling=pooling,
+            gate=gate,
+            qkv_bias=qkv_bias,
+            dropout=dropout,
+        )
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The features after both halves."""
+        refined: Tensor = self.channel(self.spatial(x))
+        return refined
