@@ -1,0 +1,142 @@
+"""What a run shows and keeps beside its scores: the table at the end, overlays of images, an orderly stop."""
+
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from segattn.overlay import blend
+from segattn.sample import Batch
+from segattn.task import SegmentationTask
+
+
+class ScoreTable(Callback):
+    """Prints the scores at the end of ``fit``, ``validate`` and ``test``, and names the checkpoints."""
+
+    @rank_zero_only
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Print the scores of the last evaluation, and where the checkpoints of a fit are."""
+        print_scores(trainer.callback_metrics, "test" if stage == "test" else "val")
+        if stage != "fit":
+            return
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
+                score = callback.best_model_score if callback.monitor else None
+                what = f" ({callback.monitor} {float(score):.4f})" if score is not None else ""
+                Console().print(f"checkpoint: {_relative(callback.best_model_path)}{what}", soft_wrap=True)
+
+
+def print_scores(metrics: Mapping[str, Tensor], stage: str) -> None:
+    """Print the scores of a stage (``val`` or ``test``) in percent, if there are any: per class, then the means."""
+    if f"{stage}/miou" not in metrics:
+        return
+    prefix = f"{stage}/iou/"
+    table = Table("class", title=f"{stage} scores in percent")
+    table.add_column("IoU", justify="right")
+    for name, value in metrics.items():
+        if name.startswith(prefix):
+            table.add_row(name.removeprefix(prefix), _percent(value))
+    table.add_section()
+    for name in ("miou", "mean_accuracy", "pixel_accuracy"):
+        if f"{stage}/{name}" in metrics:
+            table.add_row(name, _percent(metrics[f"{stage}/{name}"]), style="bold" if name == "miou" else None)
+    Console().print(table)
+
+
+class OverlayImages(Callback):
+    """Logs the first validation images of every validation, blended with their predicted classes, to TensorBoard.
+
+    Args:
+        count: how many images.
+        opacity: of the predicted colors over the image, 0..1.
+    """
+
+    def __init__(self, count: int = 4, opacity: float = 0.5) -> None:
+        if count < 0 or not 0 <= opacity <= 1:
+            raise ValueError(f"OverlayImages needs count >= 0 and opacity in 0..1, got {count} and {opacity}.")
+        self.count = count
+        self.opacity = opacity
+        self._logged = 0
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a new validation."""
+        self._logged = 0
+
+    @rank_zero_only
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        """Log the images of a batch, as long as some are wanted."""
+        boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if not boards or trainer.sanity_checking or not isinstance(pl_module, SegmentationTask):
+            return
+        for image, prediction, name in zip(batch["image"], outputs, batch["name"], strict=True):
+            if self._logged >= self.count:
+                return
+            self._logged += 1
+            figure = self._figure(image, prediction, pl_module)
+            for board in boards:
+                board.experiment.add_image(f"val/{name}", figure, trainer.global_step, dataformats="HWC")
+
+    def _figure(self, image: Tensor, prediction: Tensor, task: SegmentationTask) -> Any:
+        size = (int(prediction.shape[-2]), int(prediction.shape[-1]))
+        pixels = torch.nn.functional.interpolate(image[None].float(), size=size, mode="bilinear")[0]
+        pixels = (pixels * 255).round().to(torch.uint8).permute(1, 2, 0)
+        return blend(pixels.cpu().numpy(), prediction.cpu().numpy(), task.classes.palette, opacity=self.opacity)
+
+
+class OrderlyStop(Callback):
+    """On Ctrl-C, finish the step and write ``last.ckpt``, from which ``--ckpt_path last`` goes on; twice stops at once.
+
+    Args:
+        folder: where the checkpoints of the run are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._stop = False
+        self._previous: Any = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take over Ctrl-C while training."""
+        if stage == "fit":
+            self._previous = signal.signal(signal.SIGINT, self._on_interrupt)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give Ctrl-C back."""
+        if stage == "fit" and self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Stop here if asked to."""
+        if self._stop:
+            path = self.folder / "last.ckpt"
+            trainer.save_checkpoint(path)
+            Console().print(f"stopped; go on with --ckpt_path last ({_relative(path)})", soft_wrap=True)
+            raise KeyboardInterrupt
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._stop:
+            raise KeyboardInterrupt
+        self._stop = True
+        Console().print("\nstopping after this training step; press Ctrl-C again to stop at once")
+
+
+def _percent(value: Tensor) -> str:
+    return "-" if torch.isnan(value) else f"{100 * float(value):.2f}"
+
+
+def _relative(path: str | Path) -> str:
+    """The path as the user would type it."""
+    absolute = Path(path).absolute()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)

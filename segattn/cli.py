@@ -1,0 +1,53 @@
+"""The ``segattn`` command. Nothing heavy is imported before it is known to be needed."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from segattn import __version__
+
+DESCRIPTION = "Semantic segmentation with attention heads, scored by object size."
+
+COMMANDS = {
+    "fit": "train a model: segattn fit --config ade20k_fla.yaml",
+    "validate": "score a checkpoint on the validation images: segattn validate --config X.yaml --ckpt_path FILE",
+    "test": "score a checkpoint on the test images",
+    "predict": "turn folders of images into masks: segattn predict --checkpoint FILE --images DIR --output DIR",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; user errors end in one sentence on stderr and exit code 1 (2 for a wrong command line)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="segattn",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="commands:\n"
+        + "\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items())
+        + "\n\nsegattn COMMAND --help lists the options of a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"segattn {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
+    command = parser.parse_args(arguments[:1]).command
+    try:
+        return _runner(command)(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("SEGATTN_DEBUG"):
+            raise
+        print(f"segattn {command}: {error}", file=sys.stderr)  # noqa: T201  # the command's own voice
+        return 1
+
+
+def _runner(command: str) -> Callable[[Sequence[str]], int]:
+    """The function behind a command, imported only now."""
+    if command == "predict":
+        from segattn.predict import main as run
+
+        return run
+    from segattn.training import main as train
+
+    return train

@@ -1,0 +1,80 @@
+"""The baselines of the FLA paper: position or channel attention alone, side by side, and one after the other.
+
+Song et al.: Fully Attentional Network for Semantic Segmentation. AAAI 2022, arXiv 2112.04108, section 1 and table 1.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
+
+from segattn.attention import ChannelAttention, ChannelPositionAttention, DualAttention, PositionAttention
+from segattn.encoders import FeatureInfo
+from segattn.heads.base import Head, HeadOutput, conv_classifier
+from segattn.heads.fcn import stage3_classifier
+
+
+class ChannelSpatialHead(Head):
+    """A 3x3 conv, the chosen attention in sequence, and a classifier on both concatenated.
+
+    The frame is that of :class:`segattn.heads.FLAHead` without its second convolution and upsampling, so that only
+    the kind of attention differs between the variants.
+
+    Args:
+        features: of the encoder.
+        num_classes: number of output channels.
+        kind: ``position``, ``channel``, ``dual`` (the sum of both) or ``channel_position`` (channel attention, then
+            position attention).
+        channels: width of the attention and of the classifier.
+        dropout: probability of dropping a channel before the classifier.
+        softmax: form of the channel attention's softmax: ``released`` (of max - energy) or ``formula`` (of energy).
+            It has no effect for ``kind: position`` and is refused there unless left at its default.
+        implementation: ``fused`` never builds the map of all pixel pairs, ``plain`` does; likewise for position.
+        stage3_channels: width of the auxiliary head on the level before the last; null for none.
+    """
+
+    min_levels = 2
+
+    def __init__(
+        self,
+        features: FeatureInfo,
+        num_classes: int,
+        *,
+        kind: Literal["position", "channel", "dual", "channel_position"],
+        channels: int = 512,
+        dropout: float = 0.1,
+        softmax: Literal["released", "formula"] = "released",
+        implementation: Literal["fused", "plain"] = "fused",
+        stage3_channels: int | None = 256,
+    ) -> None:
+        super().__init__(features)
+        if kind == "position" and softmax != "released":
+            raise ValueError("softmax is the channel attention's, and has no effect for kind: position.")
+        if kind == "channel" and implementation != "fused":
+            raise ValueError("implementation is the position attention's, and has no effect for kind: channel.")
+        in_channels = features.channels[-1]
+        block: nn.Module
+        match kind:
+            case "position":
+                block = PositionAttention(channels, implementation=implementation)
+            case "channel":
+                block = ChannelAttention(channels, softmax=softmax)
+            case "dual":
+                block = DualAttention(channels, softmax=softmax, implementation=implementation)
+            case "channel_position":
+                block = ChannelPositionAttention(channels, softmax=softmax, implementation=implementation)
+            case _:
+                raise ValueError(f"kind must be position, channel, dual or channel_position, got {kind!r}.")
+        self.attention = nn.Sequential(Conv2dNormActivation(in_channels, channels, kernel_size=3), block)
+        self.classifier = conv_classifier(in_channels + channels, channels, num_classes, dropout)
+        self.stage3 = stage3_classifier(features, stage3_channels, num_classes, dropout)
+        self.auxiliary_names = () if self.stage3 is None else ("stage3",)
+
+    def forward(self, features: Sequence[Tensor]) -> HeadOutput:
+        """Logits at the output stride."""
+        x = features[-1]
+        logits = self.classifier(torch.cat([self.attention(x), x], dim=1))
+        auxiliary = {"stage3": self.stage3(features[-2])} if self.training and self.stage3 is not None else {}
+        return HeadOutput(logits, auxiliary)

@@ -1,0 +1,84 @@
+"""The decoders of segmentation-models-pytorch as heads, so that every peer can be compared in the same frame.
+
+Papers and code: https://smp.readthedocs.io.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
+from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
+from segmentation_models_pytorch.decoders.pspnet.decoder import PSPDecoder
+from segmentation_models_pytorch.decoders.segformer.decoder import SegformerDecoder
+from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+from segmentation_models_pytorch.decoders.unetplusplus.decoder import UnetPlusPlusDecoder
+from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
+from torch import Tensor, nn
+
+from segattn.encoders import FeatureInfo
+from segattn.heads.base import Head, HeadOutput
+
+Decoder = Literal["deeplabv3plus", "fpn", "pspnet", "segformer", "unet", "unetplusplus", "upernet"]
+
+
+class SMPDecoder(Head):
+    """A library decoder, dropout and a 1x1 classifier.
+
+    Args:
+        features: of the encoder.
+        num_classes: number of output channels.
+        decoder: which one. ``fpn`` and ``unetplusplus`` need output stride 32, ``deeplabv3plus`` 8 or 16.
+        channels: width of the decoder; for the U-Nets that of the deepest block, halved at each step up.
+        dropout: probability of dropping a channel before the classifier.
+    """
+
+    min_levels = 4
+
+    def __init__(
+        self,
+        features: FeatureInfo,
+        num_classes: int,
+        *,
+        decoder: Decoder,
+        channels: int = 256,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(features)
+        self.decoder, width = _build(decoder, features, channels)
+        self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, num_classes, kernel_size=1))
+
+    def forward(self, features: Sequence[Tensor]) -> HeadOutput:
+        """Logits at the decoder's own resolution."""
+        return HeadOutput(self.classifier(self.decoder(list(features))), {})
+
+
+def _build(decoder: Decoder, features: FeatureInfo, channels: int) -> tuple[nn.Module, int]:
+    """The decoder and the number of channels that it gives."""
+    encoder: dict[str, Any] = {"encoder_channels": list(features.channels)}
+    depth = len(features.channels) - 1
+    stride = features.strides[-1]
+    allowed = {"deeplabv3plus": (8, 16), "fpn": (32,), "unetplusplus": (32,)}.get(decoder, (8, 16, 32))
+    if stride not in allowed:
+        raise ValueError(f"The decoder {decoder} needs output stride {' or '.join(map(str, allowed))}, got {stride}.")
+    halved = [max(1, channels // 2**step) for step in range(depth)]
+    match decoder:
+        case "deeplabv3plus":
+            rates = (12, 24, 36) if stride == 8 else (6, 12, 18)
+            options: dict[str, Any] = {"atrous_rates": rates, "aspp_separable": True, "aspp_dropout": 0.5}
+            options |= {"encoder_depth": depth, "out_channels": channels, "output_stride": stride}
+            return DeepLabV3PlusDecoder(**encoder, **options), channels
+        case "fpn":
+            options = {"pyramid_channels": channels, "segmentation_channels": channels // 2, "dropout": 0.0}
+            return FPNDecoder(**encoder, encoder_depth=depth, **options), channels // 2
+        case "pspnet":
+            return PSPDecoder(**encoder, out_channels=channels, dropout=0.0), channels
+        case "segformer":
+            return SegformerDecoder(**encoder, encoder_depth=depth, segmentation_channels=channels), channels
+        case "unet":
+            return UnetDecoder(**encoder, decoder_channels=halved, n_blocks=depth), halved[-1]
+        case "unetplusplus":
+            return UnetPlusPlusDecoder(**encoder, decoder_channels=halved, n_blocks=depth), halved[-1]
+        case "upernet":
+            return UPerNetDecoder(**encoder, encoder_depth=depth, decoder_channels=channels), channels
+        case _:
+            raise ValueError(f"decoder must be one of {', '.join(get_args(Decoder))}, got {decoder!r}.")

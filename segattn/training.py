@@ -1,0 +1,153 @@
+"""``segattn fit``, ``validate`` and ``test``: LightningCLI over the task and the data modules."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+import segattn.attention
+import segattn.losses
+from segattn.callbacks import OrderlyStop, OverlayImages, ScoreTable
+from segattn.configs import FLAGS, expand_configs
+from segattn.data import SegmentationDataModule
+from segattn.task import SegmentationTask
+
+NAMED_IN_CONFIGS = (segattn.attention, segattn.losses)
+"""Imported so that configs can name their classes without the module; task and data bring the others."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``fit``, ``validate`` or ``test`` with the arguments of the command line.
+
+    Raises:
+        FileNotFoundError: if a config or the data is missing.
+        ValueError: if a config or the data is wrong.
+    """
+    name = _run_name(arguments)
+    SegattnCLI(expand_configs(arguments), run_name=name)
+    return 0
+
+
+class SegattnCLI(LightningCLI):
+    """LightningCLI with the project's defaults: one run, one folder, with logs, checkpoints and the full config.
+
+    Args:
+        args: the command line, with configs given as paths.
+        run_name: the folder of the run below ``--output``, unless ``--name`` says another.
+    """
+
+    def __init__(self, args: ArgsType, run_name: str) -> None:
+        self.run_name = run_name
+        sys.argv = sys.argv[:1]  # Lightning warns where both are given; its subprocess launcher keeps its own copy
+        super().__init__(
+            SegmentationTask,
+            SegmentationDataModule,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            args=args,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The arguments of a run, and what the data tells the model."""
+        parser.add_argument("--base", type=list[str] | str | None, help="configs that a config file builds on")
+        parser.add_argument("--name", type=str, default=self.run_name, help="name of the run")
+        parser.add_argument("--output", type=str, default="runs", help="folder of all runs")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        best = {"monitor": "val/miou", "mode": "max", "filename": "best", "enable_version_counter": False}
+        parser.set_defaults({f"checkpoint.{key}": value for key, value in best.items()})
+        parser.link_arguments("data.classes", "model.classes", apply_on="instantiate")
+        parser.link_arguments("data.size_rule", "model.size_rule", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the folder of the run; where a checkpoint gives the weights, ask for no others."""
+        config = self.config[self.subcommand]
+        config.base = None  # merged already, and its paths mean nothing where the run's config is saved
+        root = Path(config.output) / config.name
+        self.folder = _run_folder(root, resumed=config.get("ckpt_path") == "last")
+        if config.checkpoint.dirpath is None:
+            config.checkpoint.dirpath = str((self.folder / "checkpoints").absolute())
+        if config.get("ckpt_path") in ("last", "best"):
+            config.ckpt_path = _find_checkpoint(self.folder, root, config.ckpt_path)
+        if config.get("ckpt_path"):
+            config.model.encoder.weights = None
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with the loggers and callbacks of a run unless the config names its own loggers."""
+        trainer = self.config_init[self.subcommand].trainer
+        if trainer.logger is None or trainer.logger is True:
+            place: dict[str, Any] = {"name": self.folder.parent.name, "version": self.folder.name}
+            save_dir = self.folder.parent.parent
+            _keep_old_metrics(self.folder)
+            kwargs["logger"] = [CSVLogger(save_dir, **place), TensorBoardLogger(save_dir, **place)]
+        return super().instantiate_trainer(**kwargs)
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        own: list[Callback] = [OverlayImages()]
+        if config.get("enable_progress_bar") is not False:
+            own.append(RichProgressBar())
+        own.append(ScoreTable())  # after the progress bar, which ends before it
+        if config.get("logger") is not False:
+            own.append(LearningRateMonitor(logging_interval="step"))
+        if self.subcommand == "fit" and config.get("enable_checkpointing") is not False:
+            checkpoints = Path(self.config.fit.checkpoint.dirpath)
+            last = ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False)
+            own += [OrderlyStop(checkpoints), last]  # `last` after the best one, so that it knows the best score
+        else:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
+        return super()._instantiate_trainer(config, [*callbacks, *own])
+
+    def validate(self, model: LightningModule, **kwargs: Any) -> None:
+        """Score the validation images; the table is printed by :class:`segattn.callbacks.ScoreTable`."""
+        self.trainer.validate(model, **kwargs | {"verbose": False})
+
+    def test(self, model: LightningModule, **kwargs: Any) -> None:
+        """Score the test images; the table is printed by :class:`segattn.callbacks.ScoreTable`."""
+        self.trainer.test(model, **kwargs | {"verbose": False})
+
+
+def _run_name(arguments: Sequence[str]) -> str:
+    """The name of the last config on the command line."""
+    name = "run"
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        flag, equals, value = argument.partition("=")
+        if flag in FLAGS:
+            name = Path(value if equals else following).stem
+    return name
+
+
+def _run_folder(root: Path, *, resumed: bool) -> Path:
+    """``version_N`` below the run's name: the newest one where a run goes on, else the next."""
+    versions = [int(path.name.removeprefix("version_")) for path in root.glob("version_*") if path.name[8:].isdigit()]
+    newest = max(versions, default=-1)
+    return root / f"version_{max(newest, 0) if resumed else newest + 1}"
+
+
+def _find_checkpoint(folder: Path, root: Path, which: str) -> str:
+    """The newest checkpoint ``last`` or ``best`` of a run.
+
+    Raises:
+        FileNotFoundError: if the run wrote none.
+    """
+    if which == "best":  # the new run's folder is empty; take the newest run that has one
+        found = sorted(root.glob("version_*/checkpoints/best.ckpt"), key=lambda path: path.stat().st_mtime)
+        if found:
+            return str(found[-1])
+    path = folder / "checkpoints" / f"{which}.ckpt"
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint {path.absolute()}; give the path of one to --ckpt_path.")
+    return str(path)
+
+
+def _keep_old_metrics(folder: Path) -> None:
+    """Set the metrics of the run's earlier part aside: Lightning's CSV logger would delete them."""
+    metrics = folder / "metrics.csv"
+    if metrics.is_file():
+        number = len(list(folder.glob("metrics_until_*.csv"))) + 1
+        metrics.rename(folder / f"metrics_until_{number}.csv")

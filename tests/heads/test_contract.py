@@ -1,0 +1,127 @@
+"""What holds for every head, over the list of heads: a new one is tested without writing its test."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from segattn import heads
+from segattn.blueprint import build, describe
+from segattn.encoders import FeatureInfo
+from segattn.heads import ChannelSpatialHead, DANetHead, FCNHead, FLAHead, Head, SCSADecoder, SMPDecoder
+
+PYRAMID = FeatureInfo((3, 8, 16, 24, 32, 40), (1, 2, 4, 8, 16, 32))
+DILATED = FeatureInfo((3, 8, 16, 24, 32, 40), (1, 2, 4, 8, 8, 8))
+CLASSES = 5
+
+VARIANTS = [
+    (partial(FCNHead, channels=16, stage3_channels=8), DILATED),
+    (partial(FCNHead, channels=16, convs=1, stage3_channels=None), PYRAMID),
+    (partial(DANetHead, channels=16, stage3_channels=8), DILATED),
+    (partial(DANetHead, softmax="formula", implementation="plain", channels=16, stage3_channels=None), DILATED),
+    (partial(FLAHead, channels=16, auxiliary_channels=8), DILATED),
+    (partial(FLAHead, channels=16, upsample=1, implementation="plain", auxiliary_channels=None), PYRAMID),
+    (partial(SCSADecoder, channels=16, stage3_channels=8), PYRAMID),
+    (partial(SCSADecoder, form="upernet", channels=16, stage3_channels=None), DILATED),
+    *((partial(ChannelSpatialHead, kind=kind, channels=16), DILATED) for kind in ("position", "channel", "dual")),
+    (partial(ChannelSpatialHead, kind="channel_position", channels=16, stage3_channels=None), PYRAMID),
+    *((partial(SMPDecoder, decoder=name, channels=64), PYRAMID) for name in ("fpn", "unetplusplus", "unet", "upernet")),
+    *((partial(SMPDecoder, decoder=name, channels=64), DILATED) for name in ("deeplabv3plus", "pspnet", "segformer")),
+]
+
+
+def variant_name(value):
+    return f"{value.func.__name__}-{'-'.join(map(str, value.keywords.values()))}" if isinstance(value, partial) else ""
+
+
+def features_of(info, *, batch=3, height=64, width=96):
+    shapes = [
+        (batch, channels, height // stride, width // stride)
+        for channels, stride in zip(info.channels, info.strides, strict=True)
+    ]
+    return [torch.randn(shape) for shape in shapes]
+
+
+def randomized(head):
+    """Weights at which no branch is silent (the attention gates start at zero)."""
+    for parameter in head.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    return head
+
+
+every_head = pytest.mark.parametrize(("factory", "info"), VARIANTS, ids=variant_name)
+
+
+def test_every_exported_head_has_a_variant():
+    exported = {getattr(heads, name) for name in heads.__all__} - {Head, heads.HeadOutput}
+    assert exported == {factory.func for factory, _ in VARIANTS}
+
+
+@every_head
+def test_logits_and_auxiliary_outputs(factory, info):
+    head = factory(info, CLASSES)
+    output = head(features_of(info))
+    assert set(output.auxiliary) == set(head.auxiliary_names)
+    for logits in (output.logits, *output.auxiliary.values()):
+        assert logits.shape[:2] == (3, CLASSES)
+        assert logits.shape[2] * 96 == logits.shape[3] * 64
+    assert head.eval()(features_of(info)).auxiliary == {}
+
+
+@every_head
+def test_every_parameter_learns(factory, info):
+    head = randomized(factory(info, CLASSES))
+    output = head(features_of(info))
+    torch.stack([logits.square().mean() for logits in (output.logits, *output.auxiliary.values())]).sum().backward()
+    silent = [name for name, parameter in head.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert not silent
+
+
+@every_head
+@torch.no_grad()
+def test_an_image_does_not_depend_on_its_batch(factory, info):
+    head = randomized(factory(info, CLASSES)).eval()
+    features = features_of(info)
+    together = head(features).logits
+    alone = torch.cat([head([feature[i : i + 1] for feature in features]).logits for i in range(3)])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6 * float(together.abs().max()))
+
+
+@every_head
+@torch.no_grad()
+def test_it_survives_its_description(factory, info):
+    head = randomized(factory(info, CLASSES)).eval()
+    again = build(describe(factory))(info, CLASSES).eval()
+    again.load_state_dict(head.state_dict())
+    features = features_of(info, batch=1)
+    assert torch.equal(head(features).logits, again(features).logits)
+
+
+@every_head
+def test_it_runs_under_autocast(factory, info):
+    head = factory(info, CLASSES)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = head(features_of(info)).logits
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (partial(FCNHead, convs=0), "at least one convolution"),
+        (partial(FLAHead, upsample=0), "cannot upsample by 0"),
+        (partial(ChannelSpatialHead, kind="position", softmax="formula"), "no effect for kind: position"),
+        (partial(ChannelSpatialHead, kind="channel", implementation="plain"), "no effect for kind: channel"),
+        (partial(SMPDecoder, decoder="fpn"), "needs output stride 32, got 8"),
+    ],
+)
+def test_wrong_arguments_are_refused(make, what):
+    with pytest.raises(ValueError, match=what):
+        make(DILATED, CLASSES)
+
+
+@pytest.mark.parametrize("head", [FLAHead, SCSADecoder, partial(SMPDecoder, decoder="unet")])
+def test_too_few_levels_are_refused(head):
+    with pytest.raises(ValueError, match="levels of features, got 2"):
+        head(FeatureInfo((3, 0, 8, 16), (1, 2, 4, 8)), CLASSES)
