@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from segattn.data.ade20k_classes import CLASSES
-from segattn.data.base import SegmentationDataset, Split
+from segattn.data.base import SegmentationDataset
 from segattn.data.datamodule import SegmentationDataModule
 from segattn.data.files import pair_files, read_colors, read_labels
 from segattn.data.labels import LabelMap
@@ -32,9 +32,9 @@ class ADE20K(SegmentationDataset):
 
     layout: ClassVar[str] = "images/{training,validation}/*.jpg and annotations/{training,validation}/*.png"
     remedy: ClassVar[str] = "get it with `python scripts/prepare_ade20k.py` and pass the folder ADEChallengeData2016"
-    parts: ClassVar[dict[Split, str]] = {"train": "training", "val": "validation", "test": "validation"}
+    parts: ClassVar[dict[str, str]] = {"train": "training", "val": "validation", "test": "validation"}
 
-    def __init__(self, root: Path | str, split: Split = "train", *, instances: bool = False) -> None:
+    def __init__(self, root: Path | str, split: str = "train", *, instances: bool = False) -> None:
         part = self.part(split)
         images = self.existing(Path(root) / "images" / part)
         pairs = pair_files(images, Path(root) / "annotations" / part)
@@ -75,6 +75,6 @@ class ADE20KDataModule(SegmentationDataModule):
         super().__init__(root, CLASSES, crop_size=crop_size, size_rule=size_rule, **kwargs)
         self.instances = instances
 
-    def dataset(self, split: Split) -> ADE20K:
+    def dataset(self, split: str) -> ADE20K:
         """The images of one part."""
         return ADE20K(self.root, split, instances=self.instances and split != "train")

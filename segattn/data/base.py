@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +14,6 @@ from segattn.data.errors import DataError, DataNotFoundError
 from segattn.data.files import Pair, read_image, require_files
 from segattn.data.transforms import TrainingTransform, resize_image
 from segattn.sample import Batch, ClassTable, Sample, SizeRule
-
-Split = Literal["train", "val", "test"]
 
 
 class RawSample(NamedTuple):
@@ -51,7 +49,7 @@ class SegmentationDataset(Dataset[Sample], ABC):
     """The files that the data set consists of, for messages."""
     remedy: ClassVar[str]
     """How to get the data, for messages."""
-    parts: ClassVar[dict[Split, str]] = {"train": "train", "val": "val", "test": "val"}
+    parts: ClassVar[dict[str, str]] = {"train": "train", "val": "val", "test": "val"}
     """The folder name of each split. None of the public data sets has labels for its test part."""
 
     def __init__(self, root: Path | str, classes: ClassTable, pairs: Sequence[Pair]) -> None:
@@ -68,7 +66,7 @@ class SegmentationDataset(Dataset[Sample], ABC):
         return DataNotFoundError(f"No data found in {path.absolute()}: expected {cls.layout}; {cls.remedy}.")
 
     @classmethod
-    def part(cls, split: Split) -> str:
+    def part(cls, split: str) -> str:
         """The folder name of a split.
 
         Raises:

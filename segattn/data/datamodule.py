@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from segattn.data.base import EvaluationView, SegmentationDataset, Split, TrainingView, collate
+from segattn.data.base import EvaluationView, SegmentationDataset, TrainingView, collate
 from segattn.data.sampling import EvaluationSampler, TrainingLoader, TrainingSampler
 from segattn.data.transforms import TrainingTransform
 from segattn.sample import ClassTable, Sample, SizeRule
@@ -34,7 +34,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         max_class_share: the largest share of a training crop that one class may cover, if ten tries find one.
         flip: probability of a horizontal flip in training.
         photometric: whether training changes brightness, contrast, saturation and hue.
-        seed: of the order and the augmentation; all else being equal, equal seeds give equal batches.
+        seed: of the order and the augmentation: equal seeds give equal batches. None takes the trainer's
+            ``seed_everything``, or 0.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -54,16 +55,17 @@ class SegmentationDataModule(LightningDataModule, ABC):
         max_class_share: float = 0.75,
         flip: float = 0.5,
         photometric: bool = True,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("val_batch_size", val_batch_size), *_named(crop_size)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}.")
-        if num_workers is not None and num_workers < 0:
-            raise ValueError(f"num_workers must be at least 0 or null, got {num_workers}.")
-        if seed < 0:
-            raise ValueError(f"seed must be at least 0, got {seed}.")
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("val_batch_size", val_batch_size, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+        ):
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}.")
         self.root = Path(root)
         self.batch_size = batch_size
         self.val_batch_size = val_batch_size
@@ -79,10 +81,10 @@ class SegmentationDataModule(LightningDataModule, ABC):
             flip=flip,
             photometric=photometric,
         )
-        self._datasets: dict[Split, SegmentationDataset] = {}
+        self._datasets: dict[str, SegmentationDataset] = {}
 
     @abstractmethod
-    def dataset(self, split: Split) -> SegmentationDataset:
+    def dataset(self, split: str) -> SegmentationDataset:
         """Open one part of the data set.
 
         Raises:
@@ -111,7 +113,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         Args:
             stage: ``fit``, ``validate``, ``test`` or ``predict``, which needs nothing.
         """
-        stages: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        stages: dict[str, tuple[str, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
         for split in stages.get(stage, ()):
             self._datasets[split] = self.dataset(split)
 
@@ -129,10 +131,10 @@ class SegmentationDataModule(LightningDataModule, ABC):
                 "use a smaller batch_size."
             )
         epoch, batches = self._place()
-        view = TrainingView(dataset, self._transform, seed=self.seed)
-        sampler = TrainingSampler(
-            view, seed=self.seed, num_replicas=replicas, rank=rank, start=(epoch, batches * self.batch_size)
-        )
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
+        view = TrainingView(dataset, self._transform, seed=seed)
+        start = (epoch, batches * self.batch_size)
+        sampler = TrainingSampler(view, seed=seed, num_replicas=replicas, rank=rank, start=start)
         return TrainingLoader(
             view, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self._loading(replicas)
         )
@@ -182,10 +184,6 @@ class SegmentationDataModule(LightningDataModule, ABC):
             "collate_fn": collate,
             "worker_init_fn": _one_thread,
         }
-
-
-def _named(crop_size: tuple[int, int]) -> list[tuple[str, int]]:
-    return [("crop_size", side) for side in crop_size]
 
 
 def _one_thread(worker: int) -> None:

@@ -1,7 +1,7 @@
 """Finding, pairing and reading image and mask files."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +31,13 @@ class Pair:
     instances: Path | None = None
 
 
-def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """All files below a folder with one of the suffixes (upper or lower case), hidden ones aside, sorted by path."""
+def list_images(folder: Path) -> list[Path]:
+    """All image files below a folder, hidden ones aside, sorted by path."""
     found = [
         Path(directory) / name
         for directory, _, names in os.walk(folder, followlinks=True)
         for name in names
-        if name.lower().endswith(tuple(suffixes)) and not name.startswith(".")
+        if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
     ]
     return sorted(found)
 
@@ -68,12 +68,11 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         DataError: if the file cannot be read.
     """
-    with _Opened(path) as image:
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
-            grey = (np.asarray(upright, dtype=np.int64) // 257).clip(0, 255).astype(np.uint8)
-            return np.repeat(grey[..., None], 3, axis=2)
-        return np.array(upright.convert("RGB"))
+    image = ImageOps.exif_transpose(_decode(path))
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
+        grey = (np.asarray(image, dtype=np.int64) // 257).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.array(image.convert("RGB"))
 
 
 def read_labels(path: Path) -> Integer[np.ndarray, "h w"]:
@@ -82,8 +81,7 @@ def read_labels(path: Path) -> Integer[np.ndarray, "h w"]:
     Raises:
         DataError: if the file cannot be read or its channels differ.
     """
-    with _Opened(path) as image:
-        labels = np.array(image)
+    labels = np.array(_decode(path))
     if labels.ndim == 3:
         if (labels[..., :3] != labels[..., :1]).any():
             raise DataError(f"The label file {path} is a color image; one channel of label values is needed.")
@@ -101,26 +99,17 @@ def read_colors(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         DataError: if the file cannot be read.
     """
-    with _Opened(path) as image:
-        return np.array(image.convert("RGB"))
+    return np.array(_decode(path).convert("RGB"))
 
 
-class _Opened:
-    """Opens an image file and decodes it; whatever Pillow raises becomes one sentence that names the file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> Image.Image:
-        try:
-            self.image = Image.open(self.path)
-            self.image.load()
-        except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: what Pillow raises on a broken PNG
-            raise DataError(f"The file {self.path} cannot be read as an image: {error}.") from error
-        return self.image
-
-    def __exit__(self, *_: object) -> None:
-        self.image.close()
+def _decode(path: Path) -> Image.Image:
+    """Read a whole image file; whatever Pillow raises becomes one sentence that names the file."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: what Pillow raises on a broken PNG
+        raise DataError(f"The file {path} cannot be read as an image: {error}.") from error
 
 
 def _entries(folder: Path) -> list[str]:

@@ -28,7 +28,7 @@ import numpy as np
 import yaml
 from jaxtyping import UInt8
 
-from segattn.data.base import SegmentationDataset, Split
+from segattn.data.base import SegmentationDataset
 from segattn.data.datamodule import SegmentationDataModule
 from segattn.data.errors import DataError
 from segattn.data.files import Pair, list_images, read_colors, read_labels
@@ -168,13 +168,13 @@ class FolderDataModule(SegmentationDataModule):
             raise ValueError(f"test_images and test_masks go together, got {test_images} and {test_masks}.")
         self.scheme = LabelScheme.read(Path(root) / classes)
         super().__init__(root, self.scheme.classes, crop_size=crop_size, **kwargs)
-        self.folders: Mapping[Split, tuple[str, str]] = {
+        self.folders: Mapping[str, tuple[str, str]] = {
             "train": (train_images, train_masks),
             "val": (val_images, val_masks),
             "test": (test_images or val_images, test_masks or val_masks),
         }
 
-    def dataset(self, split: Split) -> Folder:
+    def dataset(self, split: str) -> Folder:
         """The images of one part."""
         images, masks = self.folders[split]
         return Folder(self.root / images, self.root / masks, self.scheme)
@@ -201,7 +201,7 @@ def _color(value: Any) -> tuple[int, int, int]:
 
 
 def _color_value(value: Any) -> int:
-    return int(color_values(np.array(_color(value), dtype=np.uint8)))
+    return int(color_values(np.array([_color(value)], dtype=np.uint8))[0])
 
 
 def _distinct_color(index: int) -> tuple[int, int, int]:

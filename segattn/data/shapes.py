@@ -15,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from segattn.data.base import SegmentationDataset, Split
+from segattn.data.base import SegmentationDataset
 from segattn.data.datamodule import SegmentationDataModule
 from segattn.data.errors import DataError
 from segattn.data.files import pair_files, read_labels
@@ -127,9 +127,7 @@ class Shapes(SegmentationDataset):
     layout: ClassVar[str] = "images/{train,val}/*.png and annotations/{train,val}/*.png"
     remedy: ClassVar[str] = "remove what is left in the folder, and it is drawn again"
 
-    def __init__(
-        self, root: Path | str | None = None, split: Split = "train", *, drawing: Drawing | None = None
-    ) -> None:
+    def __init__(self, root: Path | str | None = None, split: str = "train", *, drawing: Drawing | None = None) -> None:
         drawing = drawing or Drawing()
         root = drawing.default_root() if root is None else Path(root)
         draw_shapes(root, drawing)
@@ -171,6 +169,6 @@ class ShapesDataModule(SegmentationDataModule):
         """Draw the images on one process of each machine."""
         draw_shapes(self.root, self.drawing)
 
-    def dataset(self, split: Split) -> Shapes:
+    def dataset(self, split: str) -> Shapes:
         """The images of one part."""
         return Shapes(self.root, split, drawing=self.drawing)

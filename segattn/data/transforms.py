@@ -165,6 +165,9 @@ class TrainingTransform:
         max_class_share: see :class:`ScaledCrop`.
         flip: probability of a horizontal flip.
         photometric: whether brightness, contrast, saturation and hue are changed.
+
+    Raises:
+        ValueError: if a number is out of its range.
     """
 
     def __init__(
@@ -177,6 +180,14 @@ class TrainingTransform:
         flip: float = 0.5,
         photometric: bool = True,
     ) -> None:
+        if min(crop_size) < 1:
+            raise ValueError(f"crop_size must be at least one pixel, got {crop_size}.")
+        if not 0 < scale_range[0] <= scale_range[1]:
+            raise ValueError(f"scale_range needs 0 < smallest <= largest, got {scale_range}.")
+        if not 0 < max_class_share <= 1:
+            raise ValueError(f"max_class_share lies above 0 and at most at 1, got {max_class_share}.")
+        if not 0 <= flip <= 1:
+            raise ValueError(f"flip is a probability, got {flip}.")
         steps: list[A.BasicTransform] = [
             ScaledCrop(crop_size, size_rule, scale_range=scale_range, max_class_share=max_class_share),
             A.HorizontalFlip(p=flip),

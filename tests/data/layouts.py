@@ -1,0 +1,87 @@
+"""Makers of tiny data sets in the real layouts, for every test that needs files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+PHOTO_SIZE = (24, 32)  # (height, width)
+
+
+def photo(seed: int, size: tuple[int, int] = PHOTO_SIZE) -> np.ndarray:
+    """An RGB image without structure."""
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def quarters(values: Sequence[int], size: tuple[int, int] = PHOTO_SIZE) -> np.ndarray:
+    """A mask of four rectangles: top left, top right, bottom left, bottom right."""
+    mask = np.empty(size, dtype=np.int32)
+    half_height, half_width = size[0] // 2, size[1] // 2
+    mask[:half_height, :half_width], mask[:half_height, half_width:] = values[:2]
+    mask[half_height:, :half_width], mask[half_height:, half_width:] = values[2:]
+    return mask
+
+
+def save(path: Path, array: np.ndarray, **options: object) -> None:
+    """Write an image file and the folders above it; wide integers become 16-bit files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if array.dtype == np.int32:
+        array = array.astype(np.uint8 if array.max() < 256 else np.uint16)
+    Image.fromarray(array).save(path, **options)  # type: ignore[arg-type]
+
+
+def camvid(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, int] = PHOTO_SIZE) -> Path:
+    """CamVid as developers keep it: labels 0..10 and 11 for void."""
+    for part, count in (counts or {"train": 4, "val": 3}).items():
+        for index in range(count):
+            save(root / "images" / part / f"0001TP_{index:06d}.jpg", photo(index, size))
+            save(root / "annotations" / part / f"0001TP_{index:06d}.png", quarters([0, index % 10 + 1, 10, 11], size))
+    return root
+
+
+def ade20k(
+    root: Path,
+    counts: Mapping[str, int] | None = None,
+    size: tuple[int, int] = PHOTO_SIZE,
+    *,
+    instances: bool = False,
+) -> Path:
+    """SceneParse150: labels 1..150 and 0 for everything else; with the instance maps of the Places Challenge."""
+    for part, count in (counts or {"training": 4, "validation": 3}).items():
+        for index in range(count):
+            stem = f"ADE_{'train' if part == 'training' else 'val'}_{index + 1:08d}"
+            save(root / "images" / part / f"{stem}.jpg", photo(index, size))
+            save(root / "annotations" / part / f"{stem}.png", quarters([0, 1, 150, index % 150 + 1], size))
+            if instances:
+                channels = [quarters([0, 0, 100, 0], size), quarters([0, 0, 7, 0], size), quarters([0] * 4, size)]
+                save(root / "annotations_instance" / part / f"{stem}.png", np.stack(channels, -1).astype(np.uint8))
+    return root
+
+
+def cityscapes(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, int] = PHOTO_SIZE) -> Path:
+    """Fine annotations of two cities: label ids, instance ids and colors."""
+    for part, count in (counts or {"train": 4, "val": 3}).items():
+        for index in range(count):
+            city = ("aachen", "bochum")[index % 2]
+            stem = f"{city}_{index:06d}_000019"
+            save(root / "leftImg8bit" / part / city / f"{stem}_leftImg8bit.png", photo(index, size))
+            labels, instances = quarters([7, 26, 33, 4], size), quarters([7, 26001, 33, 4], size)
+            save(root / "gtFine" / part / city / f"{stem}_gtFine_labelIds.png", labels)
+            save(root / "gtFine" / part / city / f"{stem}_gtFine_instanceIds.png", instances.astype(np.uint16))
+            colors = np.array([[128, 64, 128], [0, 0, 142], [119, 11, 32], [0, 0, 0]], dtype=np.uint8)
+            save(root / "gtFine" / part / city / f"{stem}_gtFine_color.png", colors[quarters([0, 1, 2, 3], size)])
+    return root
+
+
+def folder(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, int] = PHOTO_SIZE) -> Path:
+    """One's own data: nested, images of several types, grey masks of the labels 1, 2 and 7, with a file of classes."""
+    for part, count in (counts or {"train": 4, "val": 3}).items():
+        for index in range(count):
+            stem = ("", "day/", "night/clear/")[index % 3] + f"frame {index}"
+            save(root / "images" / part / f"{stem}{('.png', '.JPG', '.bmp')[index % 3]}", photo(index, size))
+            save(root / "masks" / part / f"{stem}.png", quarters([1, 2, 7, 255], size))
+    classes = [{"name": "road", "label": 1}, {"name": "car", "label": 2, "thing": True}, {"name": "tree", "label": 7}]
+    (root / "classes.yaml").write_text(yaml.safe_dump({"classes": classes, "ignore": [255]}))
+    return root

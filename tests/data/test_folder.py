@@ -1,0 +1,131 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from segattn.data import Folder, FolderDataModule
+from segattn.data.errors import DataError, DataNotFoundError
+from segattn.data.folder import LabelScheme
+from segattn.sample import IGNORE_INDEX
+from tests.data import layouts
+from tests.data.test_datasets import labels_of
+
+ROAD, CAR = [128, 64, 128], [0, 0, 142]
+
+
+def scheme(tmp_path: Path, content: object) -> LabelScheme:
+    path = tmp_path / "classes.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return LabelScheme.read(path)
+
+
+def data_with_mask(tmp_path: Path, mask: Image.Image, content: object) -> Folder:
+    layouts.save(tmp_path / "images" / "a.jpg", layouts.photo(0))
+    (tmp_path / "masks").mkdir()
+    mask.save(tmp_path / "masks" / "a.png")
+    return Folder(tmp_path / "images", tmp_path / "masks", scheme(tmp_path, content))
+
+
+def test_nested_folders_of_several_image_types(tmp_path: Path) -> None:
+    module = FolderDataModule(str(layouts.folder(tmp_path)))
+    assert module.classes.names == ("road", "car", "tree")
+    assert module.classes.label_ids == (1, 2, 7)
+    assert module.classes.things == (1,)
+    data = module.dataset("train")
+    names = ["day/frame 1.JPG", "frame 0.png", "frame 3.png", "night/clear/frame 2.bmp"]
+    assert [sample["name"] for sample in data] == names
+    assert all(labels_of(sample["mask"]) == [0, 1, 2, IGNORE_INDEX] for sample in data)
+    assert len(set(map(tuple, module.classes.palette.tolist()))) == 3
+
+
+def test_values_are_remapped_and_ignored(tmp_path: Path) -> None:
+    content = {
+        "classes": [{"name": "road", "label": 300}, {"name": "car", "label": 0, "color": CAR}],
+        "ignore": [4],
+        "remap": [{"from": 5, "to": 0}, {"from": 6, "to": 4}],
+    }
+    mask = Image.fromarray(layouts.quarters([300, 0, 5, 6]).astype(np.uint16))
+    data = data_with_mask(tmp_path, mask, content)
+    assert labels_of(data[0]["mask"]) == [0, 1, 1, IGNORE_INDEX]
+    assert data.classes.classes[1].color == tuple(CAR)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "RGBA"])
+def test_color_masks(tmp_path: Path, mode: str) -> None:
+    content = {
+        "classes": [{"name": "road", "color": ROAD}, {"name": "car", "color": CAR, "thing": True}],
+        "ignore": [[0, 0, 0]],
+        "remap": [{"from": [1, 1, 1], "to": CAR}],
+    }
+    colors = np.array([ROAD, CAR, [0, 0, 0], [1, 1, 1]], dtype=np.uint8)[layouts.quarters([0, 1, 2, 3])]
+    mask = Image.fromarray(colors)
+    data = data_with_mask(tmp_path, mask.quantize(4) if mode == "P" else mask.convert(mode), content)
+    assert labels_of(data[0]["mask"]) == [0, 1, IGNORE_INDEX, 1]
+    assert data.classes.label_ids == (0, 1)
+    assert data.classes.palette.tolist() == [ROAD, CAR]
+
+
+def test_palette_masks_are_read_by_index(tmp_path: Path) -> None:
+    mask = Image.fromarray(layouts.quarters([0, 1, 2, 0]).astype(np.uint8), "P")
+    mask.putpalette([*ROAD, *CAR, 0, 0, 0])
+    content = {"classes": [{"name": str(value), "label": value} for value in range(3)]}
+    assert labels_of(data_with_mask(tmp_path, mask, content)[0]["mask"]) == [0, 1, 2, 0]
+
+
+def test_a_strange_value_is_named_with_its_file(tmp_path: Path) -> None:
+    mask = Image.fromarray(layouts.quarters([0, 255, 0, 0]).astype(np.uint8))
+    data = data_with_mask(tmp_path, mask, {"classes": [{"name": "road", "label": 0}]})
+    with pytest.raises(DataError, match=r"a\.png holds values that are neither a class nor ignored: 255\.$"):
+        data[0]
+
+
+def test_two_masks_of_one_image_are_refused(tmp_path: Path) -> None:
+    root = layouts.folder(tmp_path)
+    layouts.save(root / "masks" / "train" / "frame 0.tif", layouts.quarters([1, 2, 7, 7]))
+    with pytest.raises(DataError, match=r"frame 0\.png and .*frame 0\.tif belong to the same image"):
+        FolderDataModule(str(root)).dataset("train")
+
+
+def test_the_test_part_is_optional(tmp_path: Path) -> None:
+    root = str(layouts.folder(tmp_path))
+    assert len(FolderDataModule(root).dataset("test")) == 3
+    module = FolderDataModule(root, test_images="images/train", test_masks=str(tmp_path / "masks" / "train"))
+    assert len(module.dataset("test")) == 4
+    with pytest.raises(ValueError, match="test_images and test_masks go together, got images and None"):
+        FolderDataModule(root, test_images="images")
+
+
+def test_missing_parts_are_said(tmp_path: Path) -> None:
+    with pytest.raises(DataNotFoundError, match=r"No data found in /.*classes\.yaml: expected a folder of images"):
+        FolderDataModule(str(tmp_path))
+    root = layouts.folder(tmp_path)
+    with pytest.raises(DataNotFoundError, match=r"No data found in /.*nowhere"):
+        FolderDataModule(str(root), val_masks="nowhere").dataset("val")
+    (root / "masks" / "train" / "frame 3.png").unlink()
+    with pytest.raises(DataError, match=r"1 label files are missing, the first is .*frame 3\.png"):
+        FolderDataModule(str(root)).dataset("train")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("classes: [", "while parsing"),
+        ({"labels": []}, "the file needs the keys classes and may have ignore, remap"),
+        ({"classes": [{"label": 1}]}, "the class .* needs the keys name and may have color, label, thing"),
+        ({"classes": [{"name": "a", "label": 1, "colour": CAR}]}, "may have color, label, thing"),
+        ({"classes": [{"name": "a", "label": 1}, {"name": "b", "color": CAR}]}, "Either all classes have a label"),
+        ({"classes": [{"name": "a"}]}, "Either all classes have a label"),
+        ({"classes": []}, "A class table needs 1 to 255 classes, got 0"),
+        ({"classes": [{"name": "a", "label": "1"}]}, "a label value is an integer, got '1'"),
+        ({"classes": [{"name": "a", "color": [1, 2]}]}, "a color is a list of three integers"),
+        ({"classes": [{"name": "a", "color": [1, 2, 256]}]}, "a color is a list of three integers"),
+        ({"classes": [{"name": "a", "label": 1}], "ignore": [1]}, r"\[1\] have two meanings"),
+        ({"classes": [{"name": "a", "label": 1}], "remap": [{"from": 1}]}, "the rule .* needs the keys from, to"),
+        ({"classes": [{"name": "a", "label": 1}, {"name": "a", "label": 2}]}, "Two classes share the name a"),
+    ],
+)
+def test_a_wrong_file_of_classes_is_refused(tmp_path: Path, content: object, message: str) -> None:
+    with pytest.raises(DataError, match=rf"(?s)The file of classes .*classes\.yaml cannot be used: .*{message}"):
+        scheme(tmp_path, content)

@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segattn.data.errors import DataError
+from segattn.data.labels import LabelMap, color_values
+from segattn.sample import IGNORE_INDEX, ClassInfo, ClassTable
+
+FILE = Path("masks/a.png")
+
+
+def test_values_become_indices() -> None:
+    label_map = LabelMap([7, 0, 300], ignore=[4, 255], remap={8: 7, 9: 255})
+    labels = np.array([[7, 0, 300, 4], [255, 8, 9, 7]], dtype=np.uint16)
+    assert label_map(labels, FILE).tolist() == [[0, 1, 2, IGNORE_INDEX], [IGNORE_INDEX, 0, IGNORE_INDEX, 0]]
+
+
+@given(st.lists(st.integers(0, 65535), min_size=1, max_size=255, unique=True))
+def test_label_ids_come_back(label_ids: list[int]) -> None:
+    table = ClassTable(tuple(ClassInfo(str(value), (0, 0, 0), value) for value in label_ids))
+    labels = np.array([label_ids])
+    indices = LabelMap(table.label_ids)(labels, FILE)
+    assert indices.tolist() == [list(range(len(label_ids)))]
+    np.testing.assert_array_equal(table.to_label_ids(indices), labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "listed"),
+    [([[1, 3, 2, 3]], "2, 3"), ([[70000]], "70000"), ([[-1]], "-1"), ([list(range(2, 20))], "10, 11, ...")],
+)
+def test_values_that_stand_for_nothing_are_named_with_their_file(labels: list[list[int]], listed: str) -> None:
+    with pytest.raises(DataError, match=rf"^The label file masks/a\.png holds values .* ignored: .*{listed}\.$"):
+        LabelMap([1], ignore=[0])(np.array(labels), FILE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"ignore": [1]}, r"\[1\] have two meanings"),
+        ({"remap": {1: 2}}, r"\[1\] have two meanings"),
+        ({"ignore": [0], "remap": {0: 1}}, r"\[0\] have two meanings"),
+        ({"remap": {5: 6}}, r"\[6\] are remapped to"),
+        ({"ignore": [-1]}, r"lie in 0\.\.65535, got \[-1\]"),
+    ],
+)
+def test_contradictions_are_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LabelMap([1, 2], **arguments)
+
+
+def test_colors_are_numbers() -> None:
+    colors = np.array([[[1, 2, 3], [255, 255, 255], [0, 0, 0]]], dtype=np.uint8)
+    assert color_values(colors).tolist() == [[0x010203, 0xFFFFFF, 0]]
+    assert LabelMap([0x010203, 0], ignore=[0xFFFFFF], num_values=1 << 24)(color_values(colors), FILE).tolist() == [
+        [0, IGNORE_INDEX, 1]
+    ]

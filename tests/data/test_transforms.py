@@ -1,0 +1,194 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segattn.data.transforms import (
+    PADDING_COLOR,
+    PhotometricDistortion,
+    ScaledCrop,
+    TrainingTransform,
+    largest_class_share,
+    resize_image,
+)
+from segattn.sample import IGNORE_INDEX, SizeRule
+from tests.data.layouts import photo, quarters
+from tests.oracles import photometric
+
+PLAIN = {"scale_range": (1.0, 1.0), "max_class_share": 1.0, "flip": 0.0, "photometric": False}
+
+
+def coordinates(height: int, width: int) -> np.ndarray:
+    """An image whose red and green are the row and the column, so that a crop tells where it comes from."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows, columns, 0 * rows], axis=-1).astype(np.uint8)
+
+
+def test_a_window_is_cut_from_image_and_mask_alike() -> None:
+    image = coordinates(20, 30)
+    mask = image[..., 1].copy()
+    transform = TrainingTransform((7, 11), SizeRule(), **PLAIN)
+    corners = set()
+    for seed in range(200):
+        crop, labels = transform(image, mask, seed=(seed,))
+        top, left = int(crop[0, 0, 0]), int(crop[0, 0, 1])
+        np.testing.assert_array_equal(crop, image[top : top + 7, left : left + 11])
+        np.testing.assert_array_equal(labels, mask[top : top + 7, left : left + 11])
+        corners.add((top, left))
+    assert {top for top, _ in corners} == set(range(14))
+    assert {left for _, left in corners} == set(range(20))
+
+
+def test_small_images_are_padded_with_ignore() -> None:
+    image, mask = photo(0, (5, 30)), np.zeros((5, 30), np.uint8)
+    crop, labels = TrainingTransform((8, 40), SizeRule(), **PLAIN)(image, mask, seed=(0,))
+    np.testing.assert_array_equal(crop[:5, :30], image)
+    assert (crop[5:] == PADDING_COLOR).all()
+    assert (crop[:, 30:] == PADDING_COLOR).all()
+    assert (labels[:5, :30] == 0).all()
+    assert (labels[5:] == IGNORE_INDEX).all()
+    assert (labels[:, 30:] == IGNORE_INDEX).all()
+
+
+def test_the_scale_multiplies_the_size_of_the_rule() -> None:
+    image, mask = photo(0, (40, 60)), np.zeros((40, 60), np.uint8)
+    crop = ScaledCrop((8, 8), SizeRule(short_side=20, max_long_side=1000), scale_range=(0.5, 2.0), max_class_share=1.0)
+    sizes = []
+    for seed in range(300):
+        crop.set_random_seed(seed)
+        sizes.append(crop.get_params_dependent_on_data({}, {"image": image, "mask": mask})["size"])
+    assert min(sizes) == (10, 15)
+    assert max(sizes) == (40, 60)
+    assert all(abs(width - 1.5 * height) <= 1 for height, width in sizes)
+
+
+def test_resized_masks_hold_labels_only() -> None:
+    mask = quarters([3, 9, IGNORE_INDEX, 0], (21, 33)).astype(np.uint8)
+    transform = TrainingTransform((40, 40), SizeRule(), scale_range=(0.5, 2.0), max_class_share=1.0)
+    for seed in range(30):
+        _, labels = transform(photo(0, (21, 33)), mask, seed=(seed,))
+        assert set(np.unique(labels)) <= {3, 9, IGNORE_INDEX, 0}
+
+
+def test_image_and_mask_stay_aligned_through_scale_and_flip() -> None:
+    mask = quarters([1, 2, 3, 4], (64, 96)).astype(np.uint8)
+    image = np.repeat((mask * 50)[..., None], 3, axis=-1)
+    transform = TrainingTransform((48, 48), SizeRule(), max_class_share=1.0, photometric=False)
+    for seed in range(30):
+        crop, labels = transform(image, mask, seed=(seed,))
+        valid = labels != IGNORE_INDEX
+        agree = np.rint(crop[..., 0] / 50)[valid] == labels[valid]
+        assert agree.mean() > 0.9  # all but the blurred lines between the quarters
+
+
+def test_no_class_covers_more_than_its_share_where_a_window_allows_it() -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, 32:] = 1
+    image = photo(0, (64, 64))
+
+    def failures(share: float) -> int:
+        transform = TrainingTransform((16, 16), SizeRule(), **{**PLAIN, "max_class_share": share})
+        return sum(largest_class_share(transform(image, mask, seed=(seed,))[1]) > 0.75 for seed in range(100))
+
+    # One window in five is balanced enough: ten tries fail in about one case of nine, a single one in four of five.
+    assert failures(0.75) < 25
+    assert failures(1.0) > 60
+
+
+def test_the_share_counts_valid_pixels() -> None:
+    assert largest_class_share(np.array([[0, 0, 0, 1, 255, 255]], dtype=np.uint8)) == 0.75
+    assert largest_class_share(np.full((2, 2), 255, dtype=np.uint8)) == 1
+    assert largest_class_share(np.full((2, 2), 254, dtype=np.uint8)) == 1
+
+
+def test_flips_happen_in_about_half_of_the_cases_and_do_not_follow_the_scale() -> None:
+    image, mask = coordinates(40, 40), np.zeros((40, 40), np.uint8)
+    transform = TrainingTransform((16, 16), SizeRule(), max_class_share=1.0, photometric=False)
+    flipped, steps = [], []
+    for seed in range(400):
+        crop, _ = transform(image, mask, seed=(seed,))
+        step = float(np.diff(crop[8, :8, 1].astype(float)).mean())
+        flipped.append(step < 0)
+        steps.append(abs(step))
+    assert 0.4 < np.mean(flipped) < 0.6
+    assert abs(np.corrcoef(flipped, steps)[0, 1]) < 0.15
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    brightness=st.floats(-32, 32),
+    contrast=st.floats(0.5, 1.5),
+    saturation=st.floats(0.5, 1.5),
+    hue=st.integers(-18, 18),
+    contrast_first=st.booleans(),
+)
+def test_photometric_distortion_is_that_of_the_recipe(
+    brightness: float, contrast: float, saturation: float, hue: int, contrast_first: bool
+) -> None:
+    changes = {
+        "brightness": brightness,
+        "contrast": contrast,
+        "saturation": saturation,
+        "hue": hue,
+        "contrast_first": contrast_first,
+    }
+    image = photo(1, (6, 7))
+    difference = PhotometricDistortion().apply(image, **changes) - photometric.distort(image, **changes)
+    # 8-bit steps: hue is stored in 180 steps, so that a saturated channel may be some levels off.
+    assert np.abs(difference).max() < 12
+    assert np.abs(difference).mean() < 2.5
+
+
+def test_each_photometric_change_happens_in_about_half_of_the_cases() -> None:
+    distortion = PhotometricDistortion()
+    distortion.set_random_seed(0)
+    drawn = [distortion.get_params() for _ in range(600)]
+    for name, neutral, low, high in (
+        ("brightness", 0, -32, 32),
+        ("contrast", 1, 0.5, 1.5),
+        ("saturation", 1, 0.5, 1.5),
+        ("hue", 0, -18, 18),
+    ):
+        values = np.array([changes[name] for changes in drawn])
+        assert 0.42 < (values != neutral).mean() < 0.58
+        assert low <= values.min() < low + 0.1 * (high - low)
+        assert high >= values.max() > high - 0.1 * (high - low)
+
+
+def test_the_seed_decides_everything() -> None:
+    image, mask = photo(0, (40, 50)), quarters([0, 1, 2, 3], (40, 50)).astype(np.uint8)
+    transform, other = (TrainingTransform((16, 16), SizeRule()) for _ in range(2))
+    first = [transform(image, mask, seed=(0, epoch, 5)) for epoch in range(4)]
+    again = [other(image, mask, seed=(0, epoch, 5)) for epoch in reversed(range(4))][::-1]
+    for (image_a, mask_a), (image_b, mask_b) in zip(first, again, strict=True):
+        np.testing.assert_array_equal(image_a, image_b)
+        np.testing.assert_array_equal(mask_a, mask_b)
+    assert len({image.tobytes() for image, _ in first}) == 4
+
+
+def test_resizing_averages_where_it_shrinks() -> None:
+    stripes = np.zeros((8, 64, 3), np.uint8)
+    stripes[:, ::2] = 200
+    assert (resize_image(stripes, (4, 16)) == 100).all()
+    assert resize_image(stripes, (8, 64)) is stripes
+    assert resize_image(np.full((3, 5, 3), 9, np.uint8), (6, 10)).shape == (6, 10, 3)
+
+
+@pytest.mark.parametrize("value", [0, 300])
+def test_ten_tries_end_on_a_mask_without_a_balanced_window(value: int) -> None:
+    mask = np.full((20, 20), min(value, IGNORE_INDEX), np.uint8)
+    assert TrainingTransform((8, 8), SizeRule())(photo(0, (20, 20)), mask, seed=(0,))[0].shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"crop_size": (0, 8)}, "crop_size must be at least one pixel"),
+        ({"scale_range": (2.0, 0.5)}, "scale_range needs 0 < smallest <= largest"),
+        ({"max_class_share": 0.0}, "max_class_share lies above 0"),
+        ({"flip": 1.5}, "flip is a probability"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainingTransform(**{"crop_size": (8, 8), "size_rule": SizeRule(), **wrong})
