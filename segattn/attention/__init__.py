@@ -1,17 +1,41 @@
 """Attention blocks, one file per paper: ``Block(channels, ...)`` maps (B, C, H, W) to the same shape."""
 
+from segattn.attention.bam import BAM
+from segattn.attention.cbam import CBAM
+from segattn.attention.coordinate import CoordinateAttention
+from segattn.attention.cpca import CPCA
 from segattn.attention.danet import ChannelAttention, DualAttention, PositionAttention
+from segattn.attention.eca import ECA
+from segattn.attention.efficient_multi_scale import EfficientMultiScaleAttention
+from segattn.attention.ela import ELA
 from segattn.attention.fully_attentional import FullyAttentional
+from segattn.attention.nam import NAM
 from segattn.attention.non_local import ChannelPositionAttention
 from segattn.attention.scsa import PCSA, SCSA, SMSA
+from segattn.attention.selective_kernel import SelectiveKernel
+from segattn.attention.sge import SGE
+from segattn.attention.shuffle import ShuffleAttention
+from segattn.attention.squeeze_excite import SqueezeExcite
 
 __all__ = [
+    "BAM",
+    "CBAM",
+    "CPCA",
     "ChannelAttention",
     "ChannelPositionAttention",
+    "CoordinateAttention",
     "DualAttention",
+    "ECA",
+    "ELA",
+    "EfficientMultiScaleAttention",
     "FullyAttentional",
+    "NAM",
     "PCSA",
     "PositionAttention",
     "SCSA",
+    "SGE",
     "SMSA",
+    "SelectiveKernel",
+    "ShuffleAttention",
+    "SqueezeExcite",
 ]

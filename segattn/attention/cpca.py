@@ -1,0 +1,62 @@
+"""Channel prior convolutional attention: a weight per channel, then one per element from strips of several lengths.
+
+Huang et al.: Channel Prior Convolutional Attention for Medical Image Segmentation. Computers in Biology and
+Medicine 2024, https://arxiv.org/abs/2306.05196, equations 1 to 4.
+
+    channel (eq. 3):  sigmoid(MLP(mean over positions)) + sigmoid(MLP(maximum over positions))
+    spatial (eq. 4):  conv 1x1 of the sum over branches of depth-wise strips (7, 11, 21) of a depth-wise 5x5, itself
+                      one of the branches
+
+Differences from the paper: equation 3 adds before the sigmoid; as in the released code each pooling has a sigmoid of
+its own. As released, a 1x1 convolution and GELU come first and a 1x1 convolution last, and these two and the one of
+equation 4 are *one and the same* layer.
+"""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from segattn.attention.arguments import require_odd, require_positive, require_reduction
+
+
+class CPCA(nn.Module):
+    """Channel prior convolutional attention.
+
+    Args:
+        channels: of input and output, at least ``reduction``.
+        reduction: the channel gate's bottleneck has channels // reduction channels.
+        strips: odd lengths of the pairs of depth-wise strips (1 x length, then length x 1).
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(self, channels: int, *, reduction: int = 4, strips: Sequence[int] = (7, 11, 21)) -> None:
+        super().__init__()
+        width = require_reduction(channels, reduction=reduction)
+        require_positive(number_of_strips=len(strips))
+        for length in strips:
+            require_odd(strips=length)
+        self.channel = nn.Sequential(nn.Conv2d(channels, width, 1), nn.ReLU(), nn.Conv2d(width, channels, 1))
+        self.square = nn.Conv2d(channels, channels, kernel_size=5, padding=2, groups=channels)
+        self.strips = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels, channels, (1, length), padding=(0, length // 2), groups=channels),
+                nn.Conv2d(channels, channels, (length, 1), padding=(length // 2, 0), groups=channels),
+            )
+            for length in strips
+        )
+        self.mix = nn.Conv2d(channels, channels, kernel_size=1)
+        self.activation = nn.GELU()
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The features mixed, gated by channel, gated by element, and mixed again."""
+        x = self.activation(self.mix(x))
+        mean: Tensor = self.channel(x.mean(dim=(2, 3), keepdim=True))
+        maximum: Tensor = self.channel(x.amax(dim=(2, 3), keepdim=True))
+        x = x * (mean.sigmoid() + maximum.sigmoid())
+        branches: Tensor = self.square(x)
+        branches = sum((strip(branches) for strip in self.strips), start=branches)
+        gated: Tensor = self.mix(x * self.mix(branches))
+        return gated

@@ -1,0 +1,56 @@
+"""Efficient channel attention: a weight per channel from the means of its neighbours.
+
+Wang et al.: ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks. CVPR 2020,
+https://arxiv.org/abs/1910.03151, equations 9 and 12.
+
+    output = x * sigmoid(1-D convolution over channels of the mean over positions)
+
+Differences from the paper: none. Difference from the released code: it takes the kernel size as a number, here it
+follows from the channels by equation 12 unless given.
+"""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from segattn.attention.arguments import require_odd, require_positive
+
+
+def adaptive_kernel_size(channels: int, *, gamma: float = 2, b: float = 1) -> int:
+    """The odd kernel size of equation 12 for a number of channels.
+
+    Args:
+        channels: at least 1.
+        gamma: divisor of the logarithm, as in the paper.
+        b: addend to the logarithm, as in the paper.
+
+    Returns:
+        log2(channels) / gamma + b / gamma, cut to an integer; one more where that is even.
+    """
+    size = int(abs((math.log2(channels) + b) / gamma))
+    return size if size % 2 else size + 1
+
+
+class ECA(nn.Module):
+    """Efficient channel attention.
+
+    Args:
+        channels: of input and output.
+        kernel_size: odd number of neighbouring channels; None takes :func:`adaptive_kernel_size`.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(self, channels: int, *, kernel_size: int | None = None) -> None:
+        super().__init__()
+        require_positive(channels=channels)
+        kernel_size = adaptive_kernel_size(channels) if kernel_size is None else kernel_size
+        require_odd(kernel_size=kernel_size)
+        self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The features times one weight per channel."""
+        logits: Tensor = self.conv(x.mean(dim=(2, 3))[:, None])
+        return x * logits.sigmoid()[:, 0, :, None, None]

@@ -1,0 +1,70 @@
+"""Efficient multi-scale attention: groups of channels, two parallel branches that weight each other by position.
+
+Ouyang et al.: Efficient Multi-Scale Attention Module with Cross-Spatial Learning. ICASSP 2023,
+https://arxiv.org/abs/2305.13563, figure 3. Its short name EMA is also that of the exponential moving average of
+weights, to which it has no relation.
+
+In every group of channels: one branch gates the features by row and by column (as coordinate attention does, with one
+shared 1x1 convolution) and normalizes them, the other is a 3x3 convolution. The softmax over channels of each branch's
+means weights the channels of the *other* branch; the sum of both is one map of weights for the group.
+
+Differences from the paper: none known. The released code takes 32 groups; here that is the default where 32 divides
+the channels.
+"""
+
+import math
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from segattn.attention.arguments import require_divisible, require_positive
+
+
+def cross_spatial(first: Float[Tensor, "b c h w"], second: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
+    """Each branch's channels, weighted by the softmax of the other's means, summed into one map.
+
+    Args:
+        first: one branch.
+        second: the other.
+
+    Returns:
+        The logits of one weight per position.
+    """
+    of_second = einsum(first.mean(dim=(2, 3)).softmax(dim=1), second, "b c, b c h w -> b h w")
+    of_first = einsum(second.mean(dim=(2, 3)).softmax(dim=1), first, "b c, b c h w -> b h w")
+    return (of_second + of_first)[:, None]
+
+
+class EfficientMultiScaleAttention(nn.Module):
+    """Efficient multi-scale attention.
+
+    Args:
+        channels: of input and output, divisible by the number of groups.
+        groups: of channels that share the branches' parameters; None takes the largest number up to 32 that divides 32
+            and the channels.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(self, channels: int, *, groups: int | None = None) -> None:
+        super().__init__()
+        require_positive(channels=channels)
+        groups = math.gcd(channels, 32) if groups is None else groups
+        require_divisible(channels, groups=groups)
+        self.groups = groups
+        width = channels // groups
+        self.norm = nn.GroupNorm(width, width)
+        self.conv1x1 = nn.Conv2d(width, width, kernel_size=1)
+        self.conv3x3 = nn.Conv2d(width, width, kernel_size=3, padding=1)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The features times one weight per group and position."""
+        grouped = rearrange(x, "b (g c) h w -> (b g) c h w", g=self.groups)
+        means = torch.cat([grouped.mean(dim=3, keepdim=True), grouped.mean(dim=2, keepdim=True).mT], dim=2)
+        rows, columns = self.conv1x1(means).split([x.shape[2], x.shape[3]], dim=2)
+        gated = self.norm(grouped * rows.sigmoid() * columns.mT.sigmoid())
+        weights = cross_spatial(gated, self.conv3x3(grouped)).sigmoid()
+        return rearrange(grouped * weights, "(b g) c h w -> b (g c) h w", g=self.groups)

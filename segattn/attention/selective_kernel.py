@@ -1,0 +1,75 @@
+"""Selective kernel: convolutions of several sizes side by side, weighted per channel against each other.
+
+Li et al.: Selective Kernel Networks. CVPR 2019, https://arxiv.org/abs/1903.06586, equations 1 to 6.
+
+    split:   U_m = relu(BN(grouped convolution of kernel size k_m)), U = sum over m (eq. 1)
+    fuse:    z = relu(BN(W mean over positions of U)) (eqs. 2, 3), of width max(C / r, L) (eq. 4)
+    select:  softmax over m of A_m z (eq. 5), output = sum over m of weight_m * U_m (eq. 6)
+
+Differences from the paper: none known. As there, a k x k kernel is by default a 3x3 kernel of dilation (k - 1) / 2,
+and groups are 32 (where 32 divides the channels). With `dilated=False` the kernels are full.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from einops import einsum, rearrange, reduce
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
+
+from segattn.attention.arguments import require_divisible, require_odd, require_positive
+from segattn.attention.pooled_norm import PooledBatchNorm
+
+
+class SelectiveKernel(nn.Module):
+    """Selective kernel convolution that keeps the number of channels.
+
+    Args:
+        channels: of input and output, divisible by the number of groups.
+        kernel_sizes: odd kernel size of each branch, at least two of them.
+        dilated: whether a kernel larger than 3x3 is a dilated 3x3 kernel of the same extent.
+        groups: of the convolutions; None takes the largest number up to 32 that divides 32 and the channels.
+        reduction: the fused vector has channels // reduction channels, but at least ``min_width``.
+        min_width: smallest width of the fused vector, L in the paper.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        kernel_sizes: Sequence[int] = (3, 5),
+        dilated: bool = True,
+        groups: int | None = None,
+        reduction: int = 16,
+        min_width: int = 32,
+    ) -> None:
+        super().__init__()
+        require_positive(channels=channels, reduction=reduction, min_width=min_width)
+        if len(kernel_sizes) < 2:
+            raise ValueError(f"kernel_sizes must name at least two branches to select from, got {kernel_sizes!r}.")
+        for kernel_size in kernel_sizes:
+            require_odd(kernel_sizes=kernel_size)
+        groups = math.gcd(channels, 32) if groups is None else groups
+        require_divisible(channels, groups=groups)
+        self.branches = nn.ModuleList()
+        for kernel_size in kernel_sizes:
+            side, dilation = (3, kernel_size // 2) if dilated and kernel_size > 3 else (kernel_size, 1)
+            self.branches.append(
+                Conv2dNormActivation(channels, channels, kernel_size=side, dilation=dilation, groups=groups)
+            )
+        width = max(channels // reduction, min_width)
+        self.fuse = nn.Sequential(nn.Linear(channels, width, bias=False), PooledBatchNorm(width), nn.ReLU())
+        self.select = nn.Linear(width, len(kernel_sizes) * channels, bias=False)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The branches' weighted mean."""
+        branches = torch.stack([branch(x) for branch in self.branches])
+        fused = self.fuse(reduce(branches.sum(dim=0), "b c h w -> b c", "mean"))
+        logits = rearrange(self.select(fused), "b (m c) -> m b c", m=len(self.branches))
+        selected: Tensor = einsum(branches, logits.softmax(dim=0), "m b c h w, m b c -> b c h w")
+        return selected

@@ -1,0 +1,42 @@
+"""Squeeze-and-excitation: a weight per channel from the means of all channels.
+
+Hu et al.: Squeeze-and-Excitation Networks. CVPR 2018, https://arxiv.org/abs/1709.01507, equations 2 to 4.
+
+    z = mean over positions (eq. 2),  s = sigmoid(W2 relu(W1 z)) (eq. 3),  output = s * x (eq. 4)
+
+Differences from the paper: equation 3 and its parameter counts have no biases; the released models have them, and so
+does the default here. The paper's numbers are those of `bias=False`.
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from segattn.attention.arguments import require_reduction
+
+
+class SqueezeExcite(nn.Module):
+    """Squeeze-and-excitation block.
+
+    Args:
+        channels: of input and output, at least ``reduction``.
+        reduction: the bottleneck has channels // reduction channels.
+        bias: whether the two linear layers have biases.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(self, channels: int, *, reduction: int = 16, bias: bool = True) -> None:
+        super().__init__()
+        width = require_reduction(channels, reduction=reduction)
+        self.excite = nn.Sequential(
+            nn.Linear(channels, width, bias=bias),
+            nn.ReLU(),
+            nn.Linear(width, channels, bias=bias),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The features times one weight per channel."""
+        weights: Tensor = self.excite(x.mean(dim=(2, 3)))
+        return x * weights[:, :, None, None]

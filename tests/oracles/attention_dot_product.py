@@ -1,0 +1,71 @@
+"""Position, channel and fully attentional blocks, one query at a time."""
+
+import torch
+from torch import Tensor
+
+from tests.oracles.attention_layers import batch_norm, conv2d, softmax
+
+
+def position(image: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    """Position attention on one image."""
+    query, key, value = (conv2d(image, weights[f"{n}.weight"], weights[f"{n}.bias"]) for n in ("query", "key", "value"))
+    channels, height, width = image.shape
+    places = [(row, column) for row in range(height) for column in range(width)]
+    output = torch.zeros_like(image)
+    for row, column in places:
+        energies = torch.stack([query[:, row, column] @ key[:, r, c] for r, c in places])
+        attended = sum(
+            (w * value[:, r, c] for w, (r, c) in zip(softmax(energies), places, strict=True)),
+            start=torch.zeros(channels, dtype=image.dtype),
+        )
+        output[:, row, column] = weights["gamma"] * attended + image[:, row, column]
+    return output
+
+
+def channel(image: Tensor, weights: dict[str, Tensor], *, form: str = "released") -> Tensor:
+    """Channel attention on one image."""
+    channels = []
+    for mine in image:
+        energies = torch.stack([(mine * other).sum() for other in image])
+        shares = softmax(energies.max() - energies if form == "released" else energies)
+        attended = sum((share * other for share, other in zip(shares, image, strict=True)), torch.zeros_like(mine))
+        channels.append(weights["gamma"] * attended + mine)
+    return torch.stack(channels)
+
+
+def part(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The weights of one child, without its name."""
+    return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+
+
+def dual(image: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    """Position plus channel attention on one image."""
+    return position(image, part(weights, "position")) + channel(image, part(weights, "channel"))
+
+
+def channel_position(image: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    """Channel attention, then position attention, on one image."""
+    return position(channel(image, part(weights, "channel")), part(weights, "position"))
+
+
+def fully_attentional(image: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    """The fully attentional block on one image, one column, one row and one channel at a time."""
+    height, width = image.shape[1:]
+
+    def encode(name: str, means: list[Tensor]) -> list[Tensor]:
+        return [weights[f"{name}.weight"] @ mean + weights[f"{name}.bias"] for mean in means]
+
+    of_rows = encode("column_encoding", [image[:, row].sum(dim=1) / width for row in range(height)])
+    of_columns = encode("row_encoding", [image[:, :, column].sum(dim=1) / height for column in range(width)])
+
+    def attend(line: Tensor, key: Tensor) -> Tensor:
+        rows = []
+        for mine in line:
+            shares = softmax(torch.stack([(mine * other).sum() for other in key]))
+            rows.append(sum((share * other for share, other in zip(shares, line, strict=True)), torch.zeros_like(mine)))
+        return torch.stack(rows)
+
+    by_column = torch.stack([attend(image[:, :, c], torch.stack(of_rows, dim=1)) for c in range(width)], dim=2)
+    by_row = torch.stack([attend(image[:, r], torch.stack(of_columns, dim=1)) for r in range(height)], dim=1)
+    mixed = weights["gamma"] * (by_column + by_row) + image
+    return batch_norm(conv2d(mixed, weights["conv.0.weight"]), weights, "conv.1").clamp(min=0)
