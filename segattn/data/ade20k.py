@@ -18,6 +18,7 @@ from segattn.data.labels import LabelMap
 from segattn.sample import SizeRule
 
 OTHER = 0
+NUM_IMAGES = {"train": 20210, "val": 2000}
 _TEST_SIZE = SizeRule(short_side=512, max_long_side=2048)
 
 

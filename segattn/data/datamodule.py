@@ -34,8 +34,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         max_class_share: the largest share of a training crop that one class may cover, if ten tries find one.
         flip: probability of a horizontal flip in training.
         photometric: whether training changes brightness, contrast, saturation and hue.
-        seed: of the order and the augmentation: equal seeds give equal batches. None takes the trainer's
-            ``seed_everything``, or 0.
+        seed: of the order and the augmentation: equal seeds give equal batches.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -55,7 +54,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         max_class_share: float = 0.75,
         flip: float = 0.5,
         photometric: bool = True,
-        seed: int | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -131,10 +130,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
                 "use a smaller batch_size."
             )
         epoch, batches = self._place()
-        seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
-        view = TrainingView(dataset, self._transform, seed=seed)
+        view = TrainingView(dataset, self._transform, seed=self.seed)
         start = (epoch, batches * self.batch_size)
-        sampler = TrainingSampler(view, seed=seed, num_replicas=replicas, rank=rank, start=start)
+        sampler = TrainingSampler(view, seed=self.seed, num_replicas=replicas, rank=rank, start=start)
         return TrainingLoader(
             view, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self._loading(replicas)
         )

@@ -7,3 +7,7 @@ class DataNotFoundError(FileNotFoundError):
 
 class DataError(ValueError):
     """A file of a data set is there but cannot be used as it is."""
+
+
+class DownloadError(OSError):
+    """A file could not be fetched whole, or is not what was asked for."""

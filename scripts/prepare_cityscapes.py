@@ -1,0 +1,24 @@
+"""Check a copy of Cityscapes and say what is missing; it may only be downloaded by registered users."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from segattn.data import Cityscapes
+from segattn.data.cityscapes import NUM_IMAGES
+from segattn.data.download import count_problems
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the data set; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path, nargs="?", default=Path("data/cityscapes"), help="holds leftImg8bit, gtFine")
+    root = parser.parse_args(arguments).root
+    problems = count_problems(lambda split: Cityscapes(root, split, instances=True), NUM_IMAGES)
+    print("\n".join(problems) if problems else f"Cityscapes is complete in {root.absolute()}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""What every data module promises; an entry in MODULES is all that a new one needs to be tested."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+
+from segattn.data import (
+    ADE20KDataModule,
+    CamVidDataModule,
+    CityscapesDataModule,
+    FolderDataModule,
+    SegmentationDataModule,
+    ShapesDataModule,
+)
+from segattn.data.errors import DataNotFoundError
+from segattn.sample import IGNORE_INDEX, Batch, ClassTable, SizeRule
+from tests.data import layouts
+
+MODULES: dict[type[SegmentationDataModule], Callable[[Path], Path]] = {
+    ADE20KDataModule: layouts.ade20k,
+    CamVidDataModule: layouts.camvid,
+    CityscapesDataModule: layouts.cityscapes,
+    FolderDataModule: layouts.folder,
+    ShapesDataModule: lambda root: root,
+}
+SMALL: dict[str, Any] = {"crop_size": (16, 20), "batch_size": 2, "num_workers": 0}
+TINY_SHAPES = {"image_size": 32, "num_train": 4, "num_val": 3}
+
+
+def build(module: type[SegmentationDataModule], root: Path, **arguments: Any) -> SegmentationDataModule:
+    shapes = TINY_SHAPES if module is ShapesDataModule else {}
+    return module(root=str(MODULES[module](root)), **{**SMALL, **shapes, **arguments})
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_stage_has_its_batches(tmp_path: Path, module: type[SegmentationDataModule]) -> None:
+    data = build(module, tmp_path, val_batch_size=1)
+    assert isinstance(data.classes, ClassTable)
+    assert data.num_classes == len(data.classes)
+    assert isinstance(data.size_rule, SizeRule)
+    data.prepare_data()
+    data.setup("fit")
+    data.setup("test")
+    batches = list(data.train_dataloader())
+    assert len(batches) == len(data.train_dataloader()) == 2
+    for batch in batches:
+        assert batch["image"].shape == (2, 3, 16, 20)
+        assert batch["image"].dtype == torch.float32
+        assert batch["mask"].shape == (2, 16, 20)
+        assert set(batch["mask"].unique().tolist()) <= {*range(data.num_classes), IGNORE_INDEX}
+        assert set(batch) == {"image", "mask", "name"}
+    for loader in (data.val_dataloader(), data.test_dataloader()):
+        names = [name for batch in loader for name in batch["name"]]
+        assert names == sorted(names)
+        assert len(set(names)) == 3
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_it_is_known_to_the_command_line(module: type[SegmentationDataModule], tmp_path: Path) -> None:
+    layouts.folder(tmp_path)
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(SegmentationDataModule, "data")
+    arguments = {"root": str(tmp_path), "crop_size": [64, 32], "size_rule": {"short_side": 100}, "seed": 3}
+    config = parser.parse_object({"data": {"class_path": module.__name__, "init_args": arguments}})
+    data = parser.instantiate(config).data
+    assert type(data) is module
+    assert data.size_rule.short_side == 100
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module is not ShapesDataModule])
+def test_missing_data_is_found_before_anything_starts(tmp_path: Path, module: type[SegmentationDataModule]) -> None:
+    root = tmp_path / "nowhere"
+    if module is FolderDataModule:
+        layouts.folder(root, {"train": 2})
+    data = module(root=str(root))
+    for stage in ("fit", "validate", "test"):
+        with pytest.raises(DataNotFoundError, match=r"No data found in /.*nowhere.*: expected"):
+            data.setup(stage)
+    data.setup("predict")
+
+
+def training_batches(data: SegmentationDataModule, epochs: int = 2) -> list[Batch]:
+    data.prepare_data()
+    data.setup("fit")
+    loader = data.train_dataloader()
+    batches = []
+    for epoch in range(epochs):
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        batches += list(loader)
+    return batches
+
+
+def equal(first: list[Batch], second: list[Batch]) -> bool:
+    return all(
+        a["name"] == b["name"] and torch.equal(a["image"], b["image"]) and torch.equal(a["mask"], b["mask"])
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def test_batches_depend_on_seed_and_epoch_and_not_on_the_workers(tmp_path: Path) -> None:
+    first = training_batches(build(CamVidDataModule, tmp_path))
+    for workers in (1, 2):
+        assert equal(first, training_batches(build(CamVidDataModule, tmp_path, num_workers=workers)))
+    np.random.seed(1)
+    torch.manual_seed(1)
+    assert equal(first, training_batches(build(CamVidDataModule, tmp_path)))
+    assert not equal(first, training_batches(build(CamVidDataModule, tmp_path, seed=1)))
+    by_name = [
+        {name: image for batch in epoch for name, image in zip(batch["name"], batch["image"], strict=True)}
+        for epoch in (first[:2], first[2:])
+    ]
+    assert by_name[0].keys() == by_name[1].keys()
+    assert not any(torch.equal(by_name[0][name], by_name[1][name]) for name in by_name[0])
+
+
+def test_evaluation_resizes_the_image_and_never_the_mask(tmp_path: Path) -> None:
+    data = build(ADE20KDataModule, tmp_path, size_rule=SizeRule(short_side=12))
+    data.setup("validate")
+    (first, *_) = data.val_dataloader()
+    assert first["image"].shape == (1, 3, 12, 16)
+    assert first["mask"].shape == (1, *layouts.PHOTO_SIZE)
+    assert set(first["mask"].unique().tolist()) == {0, 149, IGNORE_INDEX}
+
+
+def test_evaluation_reads_instances_where_asked_for(tmp_path: Path) -> None:
+    data = CityscapesDataModule(str(layouts.cityscapes(tmp_path)), instances=True, **SMALL)
+    data.setup("fit")
+    assert "instances" not in next(iter(data.train_dataloader()))
+    assert next(iter(data.val_dataloader()))["instances"].unique().tolist() == [0, 26001]
+    without = ADE20KDataModule(str(layouts.ade20k(tmp_path / "ade")), instances=True, **SMALL)
+    with pytest.raises(DataNotFoundError, match="annotations_instance"):
+        without.setup("validate")
+
+
+def test_evaluation_batches_of_different_sizes_are_refused(tmp_path: Path) -> None:
+    data = build(CamVidDataModule, tmp_path, val_batch_size=2)
+    for suffix, folder in (("jpg", "images"), ("png", "annotations")):
+        path = tmp_path / folder / "val" / f"0001TP_000001.{suffix}"
+        layouts.save(path, layouts.photo(0, (10, 12)) if suffix == "jpg" else layouts.quarters([0, 1, 2, 3], (10, 12)))
+    data.setup("validate")
+    with pytest.raises(
+        ValueError, match=r"images of one batch differ in size.*\(10, 12\), \(24, 32\).*val_batch_size 1"
+    ):
+        next(iter(data.val_dataloader()))
+
+
+def test_too_few_training_images_are_refused(tmp_path: Path) -> None:
+    data = build(CamVidDataModule, tmp_path, batch_size=5)
+    data.setup("fit")
+    with pytest.raises(
+        ValueError, match="4 training images fill no batch of 5 on 1 processes; use a smaller batch_size"
+    ):
+        data.train_dataloader()
+
+
+@pytest.mark.parametrize("wrong", ["batch_size", "val_batch_size", "num_workers", "seed"])
+def test_numbers_out_of_range_are_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match=f"{wrong} must be at least"):
+        CamVidDataModule(**{wrong: -1})
+
+
+class Recorder(pl.LightningModule):
+    """Learns nothing; notes the training batches it saw, and optionally stops in one of them."""
+
+    def __init__(self, stop_at: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.stop_at = stop_at
+        self.seen: list[tuple[int, int, list[str], float]] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        if (self.current_epoch, batch_idx) == self.stop_at:
+            raise RuntimeError("power failure")
+        self.seen.append((self.current_epoch, batch_idx, batch["name"], float(batch["image"].sum())))
+        return self.weight.sum()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        pass
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def fit(
+    root: Path,
+    run: Path,
+    *,
+    stop_at: tuple[int, int] | None = None,
+    resume: Path | None = None,
+    when: dict[str, Any] | None = None,
+    **arguments: Any,
+) -> list[tuple[int, int, list[str], float]]:
+    """What a run of at most three epochs saw."""
+    data = CamVidDataModule(str(root), crop_size=(16, 20), batch_size=2, num_workers=1)
+    checkpoint = pl.callbacks.ModelCheckpoint(
+        run, save_last=True, save_top_k=-1, **(when or {"every_n_train_steps": 1})
+    )
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        default_root_dir=run,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=checkpoint,
+        **{"max_epochs": 3, **arguments},
+    )
+    model = Recorder(stop_at)
+    try:
+        trainer.fit(model, data, ckpt_path=resume)
+    except RuntimeError as error:
+        assert str(error) == "power failure"  # noqa: PT017
+    return model.seen
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* is not empty")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning 2.6 with torch 2.15
+@pytest.mark.parametrize("length", [{"max_epochs": 3}, {"max_epochs": -1, "max_steps": 12}, {"limit_train_batches": 3}])
+@pytest.mark.parametrize("stop_at", [(1, 2), (1, 0), (2, 1)])
+def test_a_resumed_run_sees_what_the_whole_run_would_have_seen(
+    tmp_path: Path, length: dict[str, int], stop_at: tuple[int, int]
+) -> None:
+    layouts.camvid(tmp_path / "data", {"train": 9, "val": 1})
+    whole = fit(tmp_path / "data", tmp_path / "whole", **length)
+    before = fit(tmp_path / "data", tmp_path / "run", stop_at=stop_at, **length)
+    after = fit(tmp_path / "data", tmp_path / "run", resume=tmp_path / "run" / "last.ckpt", **length)
+    assert before + after == whole
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* is not empty")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning 2.6 with torch 2.15
+@pytest.mark.parametrize("on_train_epoch_end", [True, False])
+def test_a_run_resumed_from_the_end_of_an_epoch_starts_the_next_one(tmp_path: Path, on_train_epoch_end: bool) -> None:
+    layouts.camvid(tmp_path / "data", {"train": 9, "val": 1})
+    when = {"every_n_train_steps": None, "every_n_epochs": 1, "save_on_train_epoch_end": on_train_epoch_end}
+    whole = fit(tmp_path / "data", tmp_path / "whole", when=when)
+    fit(tmp_path / "data", tmp_path / "run", stop_at=(2, 1), when=when)
+    after = fit(tmp_path / "data", tmp_path / "run", resume=tmp_path / "run" / "last.ckpt", when=when)
+    assert after == whole[8:]
