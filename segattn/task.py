@@ -1,15 +1,14 @@
 """Training, validation and test of a model: steps and logging, nothing else."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
-from torch.optim import SGD
+from torch.optim import SGD, Optimizer
 
 from segattn import __version__
 from segattn.encoders import EncoderSpec
@@ -19,6 +18,8 @@ from segattn.metrics import ConfusionMetric
 from segattn.model import AttentionFactory, HeadFactory, SegmentationModel, predicted_classes
 from segattn.sample import Batch, ClassTable, SizeRule
 from segattn.schedule import PolynomialSchedule
+
+OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
@@ -59,7 +60,7 @@ class SegmentationTask(LightningModule):
         attention: AttentionFactory | None = None,
         loss: nn.Module | None = None,
         auxiliary_weights: float | dict[str, float] = 0.4,
-        optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.01, momentum=0.9, weight_decay=5e-4),
+        optimizer: OptimizerFactory = lambda params: SGD(params, lr=0.01, momentum=0.9, weight_decay=5e-4),
         schedule: PolynomialSchedule = PolynomialSchedule(),
         head_lr_factor: float = 1.0,
         decay_norms: bool = True,

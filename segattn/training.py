@@ -1,6 +1,8 @@
 """``segattn fit``, ``validate`` and ``test``: LightningCLI over the task and the data modules."""
 
+import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ import segattn.losses
 from segattn.callbacks import OrderlyStop, OverlayImages, ScoreTable
 from segattn.configs import FLAGS, expand_configs
 from segattn.data import SegmentationDataModule
+from segattn.data.errors import DataError, DataNotFoundError
+from segattn.sample import ClassTable
 from segattn.task import SegmentationTask
 
 NAMED_IN_CONFIGS = (segattn.attention, segattn.losses)
@@ -28,8 +32,13 @@ def main(arguments: Sequence[str]) -> int:
         FileNotFoundError: if a config or the data is missing.
         ValueError: if a config or the data is wrong.
     """
-    name = _run_name(arguments)
-    SegattnCLI(expand_configs(arguments), run_name=name)
+    _quiet_lightning()
+    try:
+        SegattnCLI(expand_configs(arguments), run_name=_run_name(arguments))
+    except ValueError as error:  # the argument parser wraps what is raised while it links data and model
+        if isinstance(error.__cause__, DataError | DataNotFoundError):
+            raise error.__cause__ from None
+        raise
     return 0
 
 
@@ -58,12 +67,19 @@ class SegattnCLI(LightningCLI):
         parser.add_argument("--base", type=list[str] | str | None, help="configs that a config file builds on")
         parser.add_argument("--name", type=str, default=self.run_name, help="name of the run")
         parser.add_argument("--output", type=str, default="runs", help="folder of all runs")
+        parser.set_defaults({"trainer.log_every_n_steps": 10})
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         best = {"monitor": "val/miou", "mode": "max", "filename": "best", "enable_version_counter": False}
         parser.set_defaults({f"checkpoint.{key}": value for key, value in best.items()})
-        parser.link_arguments("data.classes", "model.classes", apply_on="instantiate")
+        parser.link_arguments("data", "model.classes", compute_fn=self._classes_of, apply_on="instantiate")
         parser.link_arguments("data.size_rule", "model.size_rule", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+
+    def _classes_of(self, data: SegmentationDataModule) -> ClassTable:
+        """The classes of data that is there: better to miss it now than after weights were downloaded."""
+        data.prepare_data()
+        data.setup(str(self.subcommand))
+        return data.classes
 
     def before_instantiate_classes(self) -> None:
         """Choose the folder of the run; where a checkpoint gives the weights, ask for no others."""
@@ -110,6 +126,14 @@ class SegattnCLI(LightningCLI):
     def test(self, model: LightningModule, **kwargs: Any) -> None:
         """Score the test images; the table is printed by :class:`segattn.callbacks.ScoreTable`."""
         self.trainer.test(model, **kwargs | {"verbose": False})
+
+
+def _quiet_lightning() -> None:
+    """Leave out Lightning's advertisement and a deprecation within it that no user can mend."""
+    warnings.filterwarnings("ignore", message=".*LeafSpec")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "litlogger" not in record.getMessage()
+    )
 
 
 def _run_name(arguments: Sequence[str]) -> str:

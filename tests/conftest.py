@@ -3,6 +3,7 @@
 import os
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # no network look-up on import
+os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"  # of Lightning's calls, not ours
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 from pathlib import Path
