@@ -12,7 +12,8 @@ from torch.utils.data import Dataset, default_collate
 
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.data.files import Pair, read_image, require_files
-from segattn.data.transforms import TrainingTransform, resize_image
+from segattn.data.transforms import TrainingTransform
+from segattn.images import resize_image
 from segattn.sample import Batch, ClassTable, Sample, SizeRule
 
 

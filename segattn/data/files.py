@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Integer, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
+from segattn import images
 from segattn.data.errors import DataError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+from segattn.images import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,10 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         DataError: if the file cannot be read.
     """
-    image = ImageOps.exif_transpose(_decode(path))
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
-        grey = (np.asarray(image, dtype=np.int64) // 257).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    return np.array(image.convert("RGB"))
+    try:
+        return images.read_image(path)
+    except images.ImageFileError as error:
+        raise DataError(str(error)) from error
 
 
 def read_labels(path: Path) -> Integer[np.ndarray, "h w"]:

@@ -1,7 +1,7 @@
-"""Augmentation for training, and the one way in which images are resized.
+"""Augmentation for training.
 
 The training recipe is OpenMMLab's: a random scale, a random crop in which no class covers more than a given share, a
-horizontal flip, and a photometric distortion, in this order, so that the costly steps see only the crop.
+horizontal flip, a photometric distortion, and padding, in this order, so that the costly steps see only the crop.
 """
 
 import os
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from segattn.images import resize_image
 from segattn.sample import IGNORE_INDEX, SizeRule
 
 PADDING_COLOR = (124, 116, 104)
@@ -23,25 +24,11 @@ PADDING_COLOR = (124, 116, 104)
 _CROP_TRIES = 10
 
 
-def resize_image(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "new_h new_w 3"]:
-    """Resize a photograph: area average where it shrinks (no aliasing), bilinear where it grows.
-
-    Args:
-        image: RGB.
-        size: (height, width) wanted.
-    """
-    height, width = image.shape[:2]
-    if (height, width) == size:
-        return image
-    shrinks = size[0] * size[1] < height * width
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
 class ScaledCrop(A.DualTransform):
-    """A random window of the randomly resized image, padded where the image is smaller than the window.
+    """A random window of the randomly resized image; smaller where the image is smaller.
 
     Args:
-        crop_size: (height, width) of the result.
+        crop_size: (height, width) of the window.
         size_rule: the size at scale 1.
         scale_range: smallest and largest factor, drawn uniformly.
         max_class_share: the largest share of a window's valid pixels that one class may cover; after ten windows the
@@ -82,13 +69,13 @@ class ScaledCrop(A.DualTransform):
 
     def apply(self, img: np.ndarray, *, size: tuple[int, int], corner: tuple[int, int], **_: Any) -> np.ndarray:
         """Crop the resized image."""
-        return self._padded(self._window(resize_image(img, size), corner), PADDING_COLOR)
+        return self._window(resize_image(img, size), corner)
 
     def apply_to_mask(
         self, mask: np.ndarray, *, size: tuple[int, int], corner: tuple[int, int], **_: Any
     ) -> np.ndarray:
         """Crop the resized mask."""
-        return self._padded(self._window(self._resize_mask(mask, size), corner), IGNORE_INDEX)
+        return self._window(self._resize_mask(mask, size), corner)
 
     def _resize_mask(self, mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
@@ -96,10 +83,6 @@ class ScaledCrop(A.DualTransform):
     def _window(self, array: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
         (top, left), (height, width) = corner, self.crop_size
         return array[top : top + height, left : left + width]
-
-    def _padded(self, array: np.ndarray, value: int | tuple[int, ...]) -> np.ndarray:
-        missing = [side - have for side, have in zip(self.crop_size, array.shape, strict=False)]
-        return cv2.copyMakeBorder(array, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=value)
 
 
 def largest_class_share(mask: UInt8[np.ndarray, "h w"]) -> float:
@@ -194,6 +177,8 @@ class TrainingTransform:
         ]
         if photometric:
             steps.append(PhotometricDistortion())
+        padding = {"fill": PADDING_COLOR, "fill_mask": IGNORE_INDEX, "position": "top_left"}
+        steps.append(A.PadIfNeeded(*crop_size, border_mode=cv2.BORDER_CONSTANT, **padding))
         self._pipeline = A.Compose(steps)
 
     def __call__(
