@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
@@ -14,6 +13,7 @@ from segattn.blueprint import build, describe
 from segattn.encoders import Encoder, EncoderSpec, FeatureInfo
 from segattn.heads import Head, HeadOutput
 from segattn.sample import SizeRule
+from segattn.windows import blend_windows
 
 HeadFactory = Callable[[FeatureInfo, int], Head]
 AttentionFactory = Callable[[int], nn.Module]
@@ -92,33 +92,20 @@ class SegmentationModel(nn.Module):
 
         Args:
             image: in 0..1, already resized by ``rule.resized``.
-            rule: its window and stride are followed; overlapping windows are averaged.
+            rule: its window and stride are followed; overlapping windows are blended.
             size: height and width of the result, that of the annotation or of the image file.
         """
         if rule.window is None or rule.stride is None:
             logits: Tensor = self(image).logits
         else:
-            logits = self._sliding_logits(image, rule.window, rule.stride)
+            height, width = image.shape[-2:]
+            logits = image.new_empty(image.shape[0], self.num_classes, height, width)
+            windows = blend_windows(lambda area: self(area.of(image)).logits, (height, width), rule.window, rule.stride)
+            for area, blended in windows:
+                area.of(logits).copy_(blended)
         if logits.shape[-2:] != size:
             logits = interpolate(logits, size=size, mode="bilinear", align_corners=False)
         return logits
-
-    def _sliding_logits(self, image: Tensor, window: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-        height, width = image.shape[-2:]
-        total = image.new_zeros(image.shape[0], self.num_classes, height, width)
-        count = image.new_zeros(height, width)
-        for top in window_starts(height, window[0], stride[0]):
-            for left in window_starts(width, window[1], stride[1]):
-                area = (..., slice(top, top + window[0]), slice(left, left + window[1]))
-                total[area] += self(image[area]).logits
-                count[area] += 1
-        return total / rearrange(count, "h w -> 1 1 h w")
-
-
-def window_starts(length: int, window: int, stride: int) -> list[int]:
-    """Where the windows along one axis begin: every ``stride`` pixels, the last one flush with the end."""
-    last = max(length - window, 0)
-    return [*range(0, last, stride), last]
 
 
 def predicted_classes(logits: Float[Tensor, "b classes h w"]) -> Tensor:

@@ -1,0 +1,94 @@
+"""Sliding windows over an image, blended where they overlap, in memory that does not grow with the image's height.
+
+A window's weight falls linearly over the overlap with its neighbours, so that no seam shows where one window ends.
+Along each axis the weights of all windows sum to one, and the weight of a pixel is the product of both axes: the
+result is a fixed weighted mean that knows no order of the windows.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Area(NamedTuple):
+    """A rectangle of pixels: rows ``top`` to below ``bottom``, columns ``left`` to before ``right``."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def of(self, image: Tensor) -> Tensor:
+        """The part (..., rows, columns) of an image (..., h, w), as a view."""
+        return image[..., self.top : self.bottom, self.left : self.right]
+
+
+def window_starts(length: int, window: int, stride: int) -> list[int]:
+    """Where the windows along one axis begin: every ``stride`` pixels, the last one flush with the end."""
+    last = max(length - window, 0)
+    return [*range(0, last, stride), last]
+
+
+def window_weights(length: int, window: int, stride: int) -> Float[Tensor, "windows window"]:
+    """Weight of every pixel of every window along one axis; over the windows that hold a pixel they sum to one.
+
+    Args:
+        length: of the axis.
+        window: its length is cut to that of the axis.
+        stride: between windows.
+    """
+    window = min(window, length)
+    overlap = window - stride
+    distance = torch.arange(1, window + 1)
+    ramp = torch.minimum(distance, distance.flip(0)).clamp(max=max(overlap, 0) + 1).double()
+    starts = window_starts(length, window, stride)
+    total = torch.zeros(length, dtype=torch.float64)
+    for start in starts:
+        total[start : start + window] += ramp
+    return torch.stack([ramp / total[start : start + window] for start in starts]).float()
+
+
+def blend_windows(
+    logits_of: Callable[[Area], Tensor], size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]
+) -> Iterator[tuple[Area, Tensor]]:
+    """Compute all windows and give out the blended logits piece by piece, each pixel once.
+
+    Beside the current window only what reaches into later windows is kept: the overlap with the next row of windows
+    over the whole width, and with the next window.
+
+    Args:
+        logits_of: the logits (..., h, w) of one window.
+        size: height and width of the image.
+        window: height and width of the windows, cut to those of the image.
+        stride: between windows, vertically and horizontally.
+
+    Yields:
+        An area and its logits (..., h, w); the areas tile the image, row by row.
+    """
+    (height, width), (window_h, window_w) = size, (min(w, s) for w, s in zip(window, size, strict=True))
+    tops, lefts = window_starts(height, window_h, stride[0]), window_starts(width, window_w, stride[1])
+    row_weights, column_weights = (
+        window_weights(s, w, t) for s, w, t in zip(size, (window_h, window_w), stride, strict=True)
+    )
+    above: Tensor | None = None  # what earlier rows of windows gave to the first rows of this one
+    for top, next_top, weights_h in zip(tops, [*tops[1:], height], row_weights, strict=True):
+        below: list[Tensor] = []
+        before: Tensor | None = None  # what earlier windows of this row gave to the first columns of this one
+        for left, next_left, weights_w in zip(lefts, [*lefts[1:], width], column_weights, strict=True):
+            logits = logits_of(Area(top, left, top + window_h, left + window_w))
+            weights = rearrange(weights_h, "h -> h 1") * weights_w
+            blended = logits.float() * weights.to(logits.device)
+            if before is not None:
+                blended[..., : before.shape[-1]] += before
+            done_h, done_w = next_top - top, next_left - left
+            before = blended[..., done_w:].clone()
+            finished = blended[..., :done_w]
+            if above is not None:
+                finished[..., : above.shape[-2], :] += above[..., left:next_left]
+            below.append(finished[..., done_h:, :].clone())
+            yield Area(top, left, next_top, next_left), finished[..., :done_h, :]
+        above = torch.cat(below, dim=-1)
