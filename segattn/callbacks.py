@@ -119,7 +119,7 @@ class OrderlyStop(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Stop here if asked to."""
-        if self._stop:
+        if trainer.strategy.reduce_boolean_decision(self._stop, all=False):  # of all processes at the same step
             path = self.folder / "last.ckpt"
             trainer.save_checkpoint(path)
             Console().print(f"stopped; go on with --ckpt_path last ({_relative(path)})", soft_wrap=True)

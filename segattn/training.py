@@ -1,7 +1,6 @@
 """``segattn fit``, ``validate`` and ``test``: LightningCLI over the task and the data modules."""
 
 import logging
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +51,6 @@ class SegattnCLI(LightningCLI):
 
     def __init__(self, args: ArgsType, run_name: str) -> None:
         self.run_name = run_name
-        sys.argv = sys.argv[:1]  # Lightning warns where both are given; its subprocess launcher keeps its own copy
         super().__init__(
             SegmentationTask,
             SegmentationDataModule,
@@ -129,7 +127,8 @@ class SegattnCLI(LightningCLI):
 
 
 def _quiet_lightning() -> None:
-    """Leave out Lightning's advertisement and a deprecation within it that no user can mend."""
+    """Leave out Lightning's advertisement, and what it says of things that no user can mend."""
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # the configs in them were looked up
     warnings.filterwarnings("ignore", message=".*LeafSpec")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "litlogger" not in record.getMessage()
