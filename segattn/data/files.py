@@ -80,9 +80,12 @@ def read_labels(path: Path) -> Integer[np.ndarray, "h w"]:
     Raises:
         DataError: if the file cannot be read or its channels differ.
     """
-    labels = np.array(_decode(path))
+    image = _decode(path)
+    labels = np.array(image)
     if labels.ndim == 3:
-        if (labels[..., :3] != labels[..., :1]).any():
+        if image.mode in ("LA", "RGBA"):
+            labels = labels[..., :-1]  # without alpha
+        if (labels != labels[..., :1]).any():
             raise DataError(f"The label file {path} is a color image; one channel of label values is needed.")
         labels = labels[..., 0]
     if labels.dtype == np.bool_:
@@ -107,7 +110,7 @@ def _decode(path: Path) -> Image.Image:
         with Image.open(path) as image:
             image.load()
             return image
-    except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: what Pillow raises on a broken PNG
+    except Exception as error:  # decoders raise nearly anything on a damaged file
         raise DataError(f"The file {path} cannot be read as an image: {error}.") from error
 
 

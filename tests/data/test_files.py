@@ -62,7 +62,8 @@ def test_one_bit_masks_hold_zero_and_one(tmp_path: Path) -> None:
 
 
 def test_color_files_with_equal_channels_are_grey(tmp_path: Path) -> None:
-    assert read_labels(saved(tmp_path, Image.fromarray(np.stack([GREY] * 3, axis=-1)))).tolist() == GREY.tolist()
+    for mode in ("RGB", "RGBA", "LA"):
+        assert read_labels(saved(tmp_path, Image.fromarray(GREY).convert(mode))).tolist() == GREY.tolist()
     with pytest.raises(DataError, match=r"other\.png is a color image; one channel of label values is needed"):
         read_labels(saved(tmp_path, Image.fromarray(photo(0)), "other.png"))
 
