@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _runner(command: str) -> Callable[[Sequence[str]], int]:
     """The function behind a command, imported only now."""
     if command == "predict":
-        from segattn.predict import main as run
+        from segattn.predict.command import main as run
 
         return run
     from segattn.training import main as train

@@ -1,5 +1,6 @@
 """Label maps as colors, alone or over their image."""
 
+import cv2
 import numpy as np
 from jaxtyping import Integer, UInt8
 
@@ -21,5 +22,5 @@ def blend(
     """
     known = (labels >= 0) & (labels < len(palette))
     colors = palette[np.where(known, labels, 0)]
-    mixed = np.rint((1 - opacity) * image + opacity * colors).astype(np.uint8)
-    return np.where(known[..., None], mixed, image)
+    mixed = cv2.addWeighted(image, 1 - opacity, colors, opacity, 0)
+    return mixed if known.all() else np.where(known[..., None], mixed, image)

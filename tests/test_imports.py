@@ -19,6 +19,7 @@ LAYERS = [
     {"heads", "blueprint"},
     {"model"},
     {"checkpoints", "task"},
+    {"runtime"},
     {"callbacks", "predict", "explain", "export"},
     {"training"},
     {"cli"},
@@ -50,7 +51,9 @@ def test_every_room_has_its_layer():
     assert {room for room, _ in rooms()} <= set(LAYER)
 
 
-@pytest.mark.parametrize(("room", "path"), list(rooms()), ids=lambda value: value.name if isinstance(value, Path) else value)
+@pytest.mark.parametrize(
+    ("room", "path"), list(rooms()), ids=lambda value: value.name if isinstance(value, Path) else value
+)
 def test_imports_point_downward(room, path):
     upward = {other for other in imported_rooms(path) if other != room and LAYER[other] >= LAYER[room]}
     assert not upward, f"{path} imports {upward}"
