@@ -80,3 +80,30 @@ def confusion_scores(confusion: Int64[Tensor, "k k"]) -> dict[str, Float64[Tenso
         "recall": recall,
         "f1": f1,
     }
+
+
+def size_scores(counts: Int64[Tensor, "k b 4"], min_objects: int = 1) -> dict[str, Tensor]:
+    """Scores per class and size from summed counts.
+
+    The set of classes behind a mean depends on the ground truth alone, never on a prediction.
+
+    Args:
+        counts: true positives, false positives, false negatives and ground-truth objects per class and size.
+        min_objects: ground-truth objects that a class needs at a size to enter the means.
+
+    Returns:
+        ``iou`` and ``recall`` (k, b), nan where nothing was counted; their means over the classes with enough objects,
+        ``miou`` and ``mrecall`` (b,), nan if there is no such class; the number of those classes, ``classes`` (b,), and
+        of their objects, ``objects`` (b,).
+    """
+    tp, fp, fn, objects = counts.unbind(-1)
+    iou, recall = tp.double() / (tp + fp + fn), tp.double() / (tp + fn)
+    supported = objects >= min_objects
+    return {
+        "miou": iou.where(supported, torch.nan).nanmean(0),
+        "mrecall": recall.where(supported, torch.nan).nanmean(0),
+        "classes": supported.sum(0),
+        "objects": (objects * supported).sum(0),
+        "iou": iou,
+        "recall": recall,
+    }

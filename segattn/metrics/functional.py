@@ -1,5 +1,14 @@
 """The pure functions behind the metrics: maps in, integer counts and rows out; scores from summed counts."""
 
-from segattn.metrics.counts import confusion_counts, confusion_scores
+from segattn.metrics.attribution import size_counts
+from segattn.metrics.counts import confusion_counts, confusion_scores, size_scores
+from segattn.metrics.objects import TargetObjects, target_objects
 
-__all__ = ["confusion_counts", "confusion_scores"]
+__all__ = [
+    "TargetObjects",
+    "confusion_counts",
+    "confusion_scores",
+    "size_counts",
+    "size_scores",
+    "target_objects",
+]

@@ -1,0 +1,200 @@
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from segattn.metrics import ObjectSizeIoU
+from segattn.metrics.functional import size_scores
+from segattn.metrics.object_size import FINE_EDGES
+from tests.metrics.cases import HAND_CASES, drawn
+from tests.oracles.object_size import size_counts as oracle
+
+
+def blocks(images=7, size=(40, 53), num_classes=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randint(0, num_classes, (2, images, 8, 8), generator=generator)
+    target, prediction = coarse.repeat_interleave(7, -1).repeat_interleave(6, -2)[..., : size[0], : size[1]]
+    keep = torch.rand(target.shape, generator=generator) < 0.6
+    prediction = torch.where(keep, target, prediction)
+    target = torch.where(torch.rand(target.shape, generator=generator) < 0.05, 255, target)
+    instances = torch.randint(0, 3, target.shape, generator=generator)
+    return prediction, target, instances
+
+
+def hand(case):
+    target, prediction, _ = HAND_CASES[case]
+    return torch.from_numpy(drawn(prediction))[None], torch.from_numpy(drawn(target))[None]
+
+
+def test_hand_case_scores():
+    metric = ObjectSizeIoU(2, edges=(4, 9))
+    metric.update(*hand("bounded blame"))
+    scores = metric.compute()
+    assert scores["miou_small"].item() == 1 / 2
+    assert scores["mrecall_small"].item() == 1
+    assert math.isnan(scores["miou_medium"])  # a false positive there, but no object
+    assert scores["miou_large"].item() == scores["mrecall_large"].item() == 20 / 24
+    assert [scores[f"classes_{name}"].item() for name in metric.names] == [1, 0, 1]
+    assert [scores[f"objects_{name}"].item() for name in metric.names] == [1, 0, 1]
+    assert scores["iou"][1].tolist()[:2] == [1 / 2, 0]
+
+
+def test_counts_are_those_of_the_oracle_in_fine_bins():
+    prediction, target, instances = blocks(images=2)
+    metric = ObjectSizeIoU(4)
+    metric.update(prediction, target, instances)
+    images = zip(prediction.numpy(), target.numpy(), instances.numpy(), strict=True)
+    wanted = sum(oracle(p, t, 4, FINE_EDGES, instances=i) for p, t, i in images)
+    assert metric.counts.tolist() == wanted.tolist()
+    assert metric.counts.dtype == torch.int64
+
+
+@pytest.mark.parametrize("edges", [(32**2, 96**2), (10, 30), (50,), (64, 65, 66, 1000)])
+def test_fine_bins_merge_exactly_into_the_buckets(edges):
+    prediction, target, _ = blocks(images=2)
+    metric = ObjectSizeIoU(4, edges=edges, names=[f"b{i}" for i in range(len(edges) + 1)])
+    metric.update(prediction, target)
+    wanted = sum(oracle(p, t, 4, edges) for p, t in zip(prediction.numpy(), target.numpy(), strict=True))
+    assert metric.bucket_counts().tolist() == wanted.tolist()
+    assert len(metric.fine_edges) == len({*FINE_EDGES, *edges})
+
+
+def test_relative_edges_scale_with_the_image():
+    small, large = (
+        ObjectSizeIoU(2, edges=(0.07, 0.3), relative=True),
+        ObjectSizeIoU(2, edges=(0.07, 0.3), relative=True),
+    )
+    target = torch.zeros(1, 10, 10).long()
+    target[0, 0, :7] = 1  # exactly the edge
+    large_target = target.repeat_interleave(3, 1).repeat_interleave(3, 2)
+    small.update(target, target)
+    large.update(large_target, large_target)
+    assert small.compute()["objects"].tolist() == large.compute()["objects"].tolist() == [[0, 0, 1], [0, 1, 0]]
+
+
+def test_min_objects_and_things_choose_the_classes_of_the_means():
+    counts = torch.zeros(3, 1, 4).long()
+    counts[:, 0] = torch.tensor([[8, 1, 1, 2], [1, 0, 1, 1], [0, 5, 0, 0]])
+    scores = size_scores(counts, min_objects=1)
+    assert scores["miou"].tolist() == [(8 / 10 + 1 / 2) / 2]
+    assert (scores["classes"].tolist(), scores["objects"].tolist()) == ([2], [3])
+    scores = size_scores(counts, min_objects=2)
+    assert (scores["miou"].tolist(), scores["mrecall"].tolist()) == ([8 / 10], [8 / 9])
+    assert (scores["classes"].tolist(), scores["objects"].tolist()) == ([1], [2])
+
+    metric = ObjectSizeIoU(3, things=(1, 2))
+    metric.update(torch.zeros(1, 1, 1).long(), torch.full((1, 1, 1), 255))
+    metric.counts[:, 0] = counts[:, 0]
+    scores = metric.compute()
+    assert scores["miou_small_things"].item() == 1 / 2
+    assert scores["classes_small_things"].item() == scores["objects_small_things"].item() == 1
+    assert scores["miou_things"].item() == (1 / 2 + 0) / 2  # over all sizes, a class only predicted counts 0
+    assert scores["mean_accuracy_things"].item() == 1 / 2
+
+
+def test_the_averaged_classes_do_not_depend_on_the_prediction():
+    _, target, _ = blocks()
+    rng = torch.Generator().manual_seed(1)
+    seen = set()
+    for _ in range(3):
+        metric = ObjectSizeIoU(4)
+        metric.update(torch.randint(0, 4, target.shape, generator=rng), target)
+        scores = metric.compute()
+        seen.add(tuple(scores[f"{key}_{name}"].item() for key in ("classes", "objects") for name in metric.names))
+    assert len(seen) == 1
+
+
+def test_order_batches_and_target_halves_change_no_integer():
+    prediction, target, instances = blocks()
+    whole, parts = ObjectSizeIoU(4), ObjectSizeIoU(4)
+    whole.update(prediction, target, instances)
+    for chunk in torch.randperm(7).split(3):
+        objects = [parts.target_objects(target[i].numpy(), instances=instances[i].numpy()) for i in chunk]
+        objects = pickle.loads(pickle.dumps(objects))
+        parts.update(prediction[chunk], target[chunk], objects=objects)
+    assert torch.equal(whole.counts, parts.counts)
+
+
+def test_merges_pickles_and_resets():
+    prediction, target, _ = blocks()
+    whole, first, second = (ObjectSizeIoU(4) for _ in range(3))
+    whole.update(prediction, target)
+    first.update(prediction[:3], target[:3])
+    second.update(prediction[3:], target[3:])
+    second = pickle.loads(pickle.dumps(second))
+    first.merge_state(second)
+    assert torch.equal(first.counts, whole.counts)
+    first.reset()
+    assert first.counts.sum() == 0
+
+
+def count_on_rank(rank, path, queue):
+    dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
+    prediction, target, instances = blocks()
+    metric = ObjectSizeIoU(4)
+    for chunk in torch.arange(rank, 7, 2).split(2 + rank):
+        metric.update(prediction[chunk], target[chunk], instances[chunk])
+    scores = metric.compute()  # torchmetrics synchronises here
+    metric.sync()
+    queue.put((metric.counts.tolist(), scores["objects"].tolist()))
+    dist.destroy_process_group()
+
+
+def test_two_processes_count_the_same_integers(tmp_path):
+    context = mp.get_context("spawn")
+    queue = context.Queue()
+    workers = [context.Process(target=count_on_rank, args=(rank, tmp_path / "store", queue)) for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    found = [queue.get(timeout=120) for _ in workers]
+    for worker in workers:
+        worker.join()
+    prediction, target, instances = blocks()
+    whole = ObjectSizeIoU(4)
+    whole.update(prediction, target, instances)
+    assert found == [(whole.counts.tolist(), whole.compute()["objects"].tolist())] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ({"edges": (96, 32)}, "ascend"),
+        ({"edges": (0.1, 5)}, "at least one pixel"),
+        ({"edges": (0.1, 1.5), "relative": True}, "between 0 and 1"),
+        ({"edges": (5,)}, "1 edges need 2 different bucket names"),
+        ({"names": ("a", "a", "b")}, "different bucket names"),
+        ({"min_objects": 0}, "at least 1"),
+        ({"things": (4,)}, "class indices 0 to 3"),
+    ],
+)
+def test_impossible_arguments_are_refused(arguments, what):
+    with pytest.raises(ValueError, match=what):
+        ObjectSizeIoU(4, **arguments)
+
+
+def test_maps_of_different_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"one shape \(images, height, width\), got \(1, 2, 3\) and \(1, 3, 2\)"):
+        ObjectSizeIoU(4).update(torch.zeros(1, 2, 3).long(), torch.zeros(1, 3, 2).long())
+
+
+def test_a_broken_batch_counts_nothing():
+    metric = ObjectSizeIoU(2)
+    prediction = torch.zeros(2, 3, 3).long()
+    prediction[1] = 2
+    with pytest.raises(ValueError, match="holds class 2"):
+        metric.update(prediction, torch.zeros(2, 3, 3).long())
+    assert metric.counts.sum() == 0
+
+
+def test_numbers_of_real_masks_add_up(shared_data):
+    image = pytest.importorskip("PIL.Image")
+    paths = sorted((shared_data / "camvid/annotations/val").iterdir())[:3]
+    target = torch.from_numpy(np.stack([np.array(image.open(path)) for path in paths])).long()
+    target[target == 11] = 255
+    metric = ObjectSizeIoU(11)
+    metric.update(target.roll((3, 4), (1, 2)).where(target != 255, 0).clamp(max=10), target)
+    assert metric.counts[..., 0].sum() + metric.counts[..., 2].sum() == (target != 255).sum()
