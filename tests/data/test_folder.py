@@ -129,3 +129,15 @@ def test_missing_parts_are_said(tmp_path: Path) -> None:
 def test_a_wrong_file_of_classes_is_refused(tmp_path: Path, content: object, message: str) -> None:
     with pytest.raises(DataError, match=rf"(?s)The file of classes .*classes\.yaml cannot be used: .*{message}"):
         scheme(tmp_path, content)
+
+
+def test_real_photographs_and_masks(shared_data: Path, tmp_path: Path) -> None:
+    classes = [{"name": f"stuff {value}", "label": value} for value in range(182)]
+    (tmp_path / "classes.yaml").write_text(yaml.safe_dump({"classes": classes, "ignore": [255]}))
+    folders = {"train_masks": "annotations/train", "val_masks": "annotations/val"}
+    module = FolderDataModule(str(shared_data / "cocostuff"), classes=str(tmp_path / "classes.yaml"), **folders)
+    for split in ("train", "val"):
+        data = module.dataset(split)
+        assert len(data) > 10
+        for index, pair in enumerate(data.pairs[:4]):
+            np.testing.assert_array_equal(data[index]["mask"], np.array(Image.open(pair.mask)))
