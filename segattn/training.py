@@ -57,6 +57,7 @@ class SegattnCLI(LightningCLI):
             subclass_mode_data=True,
             seed_everything_default=0,
             save_config_kwargs={"overwrite": True},
+            parser_kwargs={"allow_abbrev": False},
             args=args,
         )
 
@@ -85,8 +86,6 @@ class SegattnCLI(LightningCLI):
         config.base = None  # merged already, and its paths mean nothing where the run's config is saved
         root = Path(config.output) / config.name
         self.folder = _run_folder(root, resumed=config.get("ckpt_path") == "last")
-        if config.checkpoint.dirpath is None:
-            config.checkpoint.dirpath = str((self.folder / "checkpoints").absolute())
         if config.get("ckpt_path") in ("last", "best"):
             config.ckpt_path = _find_checkpoint(self.folder, root, config.ckpt_path)
         if config.get("ckpt_path"):
@@ -109,13 +108,16 @@ class SegattnCLI(LightningCLI):
         own.append(ScoreTable())  # after the progress bar, which ends before it
         if config.get("logger") is not False:
             own.append(LearningRateMonitor(logging_interval="step"))
-        if self.subcommand == "fit" and config.get("enable_checkpointing") is not False:
-            checkpoints = Path(self.config.fit.checkpoint.dirpath)
-            last = ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False)
-            own += [OrderlyStop(checkpoints), last]  # `last` after the best one, so that it knows the best score
-        else:
-            callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
-        return super()._instantiate_trainer(config, [*callbacks, *own])
+        if config.get("enable_checkpointing") is False:
+            return super()._instantiate_trainer(config, own)
+        best: ModelCheckpoint = self.config_init[self.subcommand].checkpoint
+        if best.dirpath is None:  # set here, so that the saved config does not send the next run to this folder
+            given = self.config_init[self.subcommand].get("ckpt_path")
+            evaluated = given is not None and self.subcommand != "fit"
+            best.dirpath = str((Path(given).parent if evaluated else self.folder / "checkpoints").absolute())
+        # `last` comes after the best one, so that it knows the best score.
+        last = ModelCheckpoint(best.dirpath, filename="last", enable_version_counter=False)
+        return super()._instantiate_trainer(config, [*own, OrderlyStop(Path(best.dirpath)), *callbacks, last])
 
     def validate(self, model: LightningModule, **kwargs: Any) -> None:
         """Score the validation images; the table is printed by :class:`segattn.callbacks.ScoreTable`."""
@@ -130,6 +132,8 @@ def _quiet_lightning() -> None:
     """Leave out Lightning's advertisement, and what it says of things that no user can mend."""
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # the configs in them were looked up
     warnings.filterwarnings("ignore", message=".*LeafSpec")
+    for folder in ("Experiment logs directory", "Checkpoint directory"):  # a resumed run goes on in its folder
+        warnings.filterwarnings("ignore", message=f"{folder} .* exists and is not empty")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "litlogger" not in record.getMessage()
     )

@@ -129,10 +129,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
                 f"{len(dataset)} training images fill no batch of {self.batch_size} on {replicas} processes; "
                 "use a smaller batch_size."
             )
-        epoch, batches = self._place()
         view = TrainingView(dataset, self._transform, seed=self.seed)
-        start = (epoch, batches * self.batch_size)
-        sampler = TrainingSampler(view, seed=self.seed, num_replicas=replicas, rank=rank, start=start)
+        sampler = TrainingSampler(view, seed=self.seed, num_replicas=replicas, rank=rank, start=self._start)
         return TrainingLoader(
             view, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self._loading(replicas)
         )
@@ -155,8 +153,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         """How many training processes there are, and which one this is."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
-    def _place(self) -> tuple[int, int]:
-        """The epoch in which training goes on, and the batches already trained in it.
+    def _start(self) -> tuple[int, int]:
+        """The epoch in which training goes on, and the samples of this process already trained in it.
 
         Lightning starts the loader before it tells the sampler the epoch of a resumed run, so ask it here.
         """
@@ -165,7 +163,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         epochs: Any = self.trainer.fit_loop.epoch_progress.current
         batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress
         if epochs.started > epochs.processed and not batches.is_last_batch:
-            return epochs.processed, batches.current.processed
+            return epochs.processed, batches.current.processed * self.batch_size
         return epochs.started, 0
 
     def _loading(self, replicas: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Every order is a pure function of the seed and the epoch, never of a process's o
 run that was stopped goes on where it was, and another number of workers changes nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ class TrainingSampler(DistributedSampler[int]):
         seed: of the permutations.
         num_replicas: number of processes.
         rank: which one this is.
-        start: (epoch, samples of this process already used in it): where a resumed run goes on.
+        start: asked when the first epoch begins, where that is: (epoch, samples of this process already used in it).
+            A resumed run knows it only then, since Lightning makes the loader before it reads the checkpoint.
     """
 
     def __init__(
@@ -37,17 +38,20 @@ class TrainingSampler(DistributedSampler[int]):
         seed: int,
         num_replicas: int = 1,
         rank: int = 0,
-        start: tuple[int, int] = (0, 0),
+        start: Callable[[], tuple[int, int]] | None = None,
     ) -> None:
         super().__init__(dataset, num_replicas, rank, seed=seed, drop_last=True)
-        self.start = start
-        self.set_epoch(start[0])
+        self._find_start = start
+        self._start: tuple[int, int] | None = None
 
     def __iter__(self) -> Iterator[int]:
+        if self._start is None:
+            self._start = self._find_start() if self._find_start else (self.epoch, 0)
+            self.set_epoch(self._start[0])
         size = len(self.dataset)  # type: ignore[arg-type]
         order = np.random.default_rng([self.seed, self.epoch]).permutation(size)
         own = order[self.rank : self.total_size : self.num_replicas]
-        used = self.start[1] if self.epoch == self.start[0] else 0
+        used = self._start[1] if self.epoch == self._start[0] else 0
         return iter((self.epoch * size + own[used:]).tolist())
 
 

