@@ -31,11 +31,18 @@ def lively_model(head=HEAD, *, encoder=TINY, classes=CLASSES, seed=0, **options)
         for name, parameter in model.named_parameters():
             if name.endswith("gamma"):
                 parameter.fill_(0.5)
-        logits = model(torch.rand(1, 3, 64, 64)).logits
-        last = [module for module in model.head.modules() if isinstance(module, torch.nn.Conv2d)]
-        biases = [module.bias for module in last if module.bias is not None and len(module.bias) == len(classes)]
-        for bias in biases:
-            bias -= logits.mean(dim=(0, 2, 3))
+        blocks = torch.rand(4, 3, 6, 8).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
+        classifiers = [
+            module
+            for module in model.head.modules()
+            if isinstance(module, torch.nn.Conv2d) and module.out_channels == len(classes) and module.bias is not None
+        ]
+        for _ in range(2):  # first to an even spread of the classes, then to certain ones
+            logits = model(blocks).logits
+            for classifier in classifiers:
+                classifier.bias -= logits.mean(dim=(0, 2, 3))
+                classifier.weight *= 2 / logits.std()
+                classifier.bias *= 2 / logits.std()
     return model
 
 

@@ -165,9 +165,9 @@ def _reason(error: Exception) -> str:
 
 
 def _refuse_overwriting(sources: Sequence[Source], output: Path) -> None:
-    inputs = {source.path.resolve() for source in sources}
+    inputs = {os.path.realpath(source.path) for source in sources}  # unlike Path.resolve it bears links in a circle
     for source in sources:
-        if (output / f"{source.stem}.png").resolve() in inputs:
+        if os.path.realpath(output / f"{source.stem}.png") in inputs:
             raise ValueError(
                 f"The mask of {source.path} would overwrite an image: choose another output than {output}."
             )
