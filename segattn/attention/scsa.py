@@ -15,7 +15,8 @@ Differences from the paper: none known in the default form. Differences from the
 pooling works (there it names a function that does not exist): every window's positions become channels, a 1x1
 convolution brings them back to C; pixels beyond the last whole window are left out, as average and max pooling do. A
 map smaller than the window is pooled whole (averaging and maximum) or padded with zeros (recombination) instead of
-failing. A global window pools as `pooling` says (there always the average). A misspelt gate or pooling, and channels
+failing; an exported graph keeps the case of its example, so export with at least two windows each way. A global
+window pools as `pooling` says (there always the average). A misspelt gate or pooling, and channels
 that cannot be split evenly, are refused.
 """
 

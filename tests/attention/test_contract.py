@@ -41,6 +41,13 @@ def test_every_parameter_and_the_input_get_a_gradient(block: type[nn.Module]) ->
 
 
 @pytest.mark.parametrize("block", BLOCKS, **ids)
+def test_trains_on_a_batch_of_one(block: type[nn.Module]) -> None:
+    module, x = build(block, CHANNELS).train(), torch.randn(1, CHANNELS, 9, 12, requires_grad=True)
+    module(x).square().mean().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in [x, *module.parameters()])
+
+
+@pytest.mark.parametrize("block", BLOCKS, **ids)
 def test_an_image_does_not_depend_on_its_batch(block: type[nn.Module]) -> None:
     module, x = build(block, CHANNELS).double().eval(), torch.randn(3, CHANNELS, 9, 12).double()
     x[1] *= 10

@@ -1,0 +1,140 @@
+"""Fused against plain: values, all gradients, and that the map of pairs never exists."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from segattn.attention import DualAttention, FullyAttentional, PositionAttention, dot_product
+from segattn.attention.dot_product import attention_blocked, attention_by_kernel, attention_plain
+from tests.attention.blocks import build
+
+SHAPES = {
+    "position": (2, 1, 1, 35, 3, 12),
+    "value not a multiple": (2, 1, 1, 35, 5, 12),
+    "shared key": (2, 5, 1, 12, 7, 7),
+    "own keys": (2, 5, 5, 12, 7, 4),
+}
+"""Images, groups, groups of keys, tokens, width of query and key, width of value."""
+
+
+def inputs(name: str, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    b, g, key_groups, n, d, e = SHAPES[name]
+    shapes = [(b, g, n, d), (b, key_groups, n, d), (b, g, n, e)]
+    return [torch.randn(shape, dtype=dtype).requires_grad_() for shape in shapes]
+
+
+def output_and_gradients(function: Callable[..., Tensor], arguments: list[Tensor]) -> list[Tensor]:
+    output = function(*arguments)
+    cotangent = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view(output.shape)
+    return [output, *torch.autograd.grad(output, arguments, cotangent)]
+
+
+def assert_relatively_close(results: list[Tensor], references: list[Tensor], tolerance: float) -> None:
+    for result, reference in zip(results, references, strict=True):
+        assert result.shape == reference.shape
+        # The softmax is blind to the key's bias, whose gradient is rounding noise around zero in both.
+        scale = max(reference.abs().max().item(), 1.0)
+        assert (result.to(reference.dtype) - reference).abs().max() <= tolerance * scale
+
+
+@pytest.fixture(params=[1, 50, 500, 2**22], ids=lambda size: f"blocks of {size}")
+def block_elements(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """One query at a time, several queries, several groups, everything at once."""
+    monkeypatch.setattr(dot_product, "BLOCK_ELEMENTS", request.param)
+    return int(request.param)
+
+
+@pytest.mark.usefixtures("block_elements")
+@pytest.mark.parametrize("name", SHAPES)
+def test_blocked_equals_plain(name: str) -> None:
+    arguments = inputs(name)
+    references = output_and_gradients(attention_plain, arguments)
+    assert_relatively_close(output_and_gradients(attention_blocked, arguments), references, 1e-5)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_blocked_gradients_are_those_of_finite_differences(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dot_product, "BLOCK_ELEMENTS", 50)
+    assert torch.autograd.gradcheck(attention_blocked, inputs(name, torch.float64), fast_mode=True)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # inside torch's own checks
+def test_blocked_is_a_sound_operator() -> None:
+    torch.library.opcheck(attention_blocked, tuple(inputs("shared key")))
+
+
+def test_no_block_is_larger_than_allowed(block_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    weights = dot_product._block_weights
+
+    def record(query: Tensor, key: Tensor) -> Tensor:
+        sizes.append(weights(query, key).numel())
+        return weights(query, key)
+
+    monkeypatch.setattr(dot_product, "_block_weights", record)
+    for name, (b, g, _, n, _, _) in SHAPES.items():
+        sizes.clear()
+        output_and_gradients(attention_blocked, inputs(name))
+        assert max(sizes) <= max(block_elements, n)
+        assert sum(sizes) == 2 * b * g * n * n
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", SHAPES)
+def test_kernel_shapes_equal_plain(name: str, dtype: torch.dtype) -> None:
+    arguments = inputs(name)
+    references = output_and_gradients(attention_plain, arguments)
+    lower = [part.detach().to(dtype).requires_grad_() for part in arguments]
+    results = output_and_gradients(attention_by_kernel, lower)
+    assert results[0].dtype == dtype
+    assert_relatively_close(results, references, 1e-5 if dtype == torch.float32 else 2e-2)
+
+
+@pytest.mark.parametrize("block", [PositionAttention, FullyAttentional, DualAttention])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_modules_agree(
+    block: type[nn.Module], dtype: torch.dtype, block_elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del block_elements
+    plain = build(block, 16, scale=0.2, implementation="plain").train()
+    fused = block(16, implementation="fused").train()
+    fused.load_state_dict(plain.state_dict())
+    x = torch.randn(3, 16, 7, 10, requires_grad=True)
+
+    def step(module: nn.Module) -> list[Tensor]:
+        parts = [x, *module.parameters()]
+        return output_and_gradients(lambda *_: module(x), parts)
+
+    references = step(plain)
+    with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+        results = step(fused)
+    if dtype == torch.float32:
+        assert_relatively_close(results, references, 1e-5)
+    else:
+        assert_relatively_close(results[:1], references[:1], 2e-2)
+
+
+@pytest.mark.parametrize("block", [PositionAttention, FullyAttentional])
+@pytest.mark.usefixtures("unchecked")
+def test_compiles_without_a_break(block: type[nn.Module]) -> None:
+    module = build(block, 16, scale=0.2).train()
+    compiled = torch.compile(module, backend="aot_eager", fullgraph=True, dynamic=True)
+    for size in ((6, 9), (11, 5)):
+        x = torch.randn(2, 16, *size, requires_grad=True)
+        expected = output_and_gradients(module, [x])
+        assert_relatively_close(output_and_gradients(compiled, [x]), expected, 1e-5)
+
+
+def test_products_are_counted() -> None:
+    def count(function: Callable[..., Any], name: str) -> int:
+        with FlopCounterMode(display=False) as counter:
+            output_and_gradients(function, inputs(name))
+        return int(counter.get_total_flops())
+
+    for name, (b, g, _, n, d, _) in SHAPES.items():
+        again = 2 * b * g * n * n * d  # the energy, computed once more in the backward pass
+        assert count(attention_blocked, name) == count(attention_plain, name) + again
