@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from segattn.metrics.nearest import QuadKeys, Sites, nearest_ranks
 from segattn.metrics.objects import Array, TargetObjects, sum_by
-from segattn.metrics.overlay import Overlay, lay_over
+from segattn.metrics.overlap import Overlap, find_overlap
 from segattn.metrics.sites import outer_sites
 
 
@@ -77,17 +77,17 @@ class FreeStanding:
     fp: Array
 
 
-def share_false_positives(overlay: Overlay, objects: TargetObjects) -> Shares:
+def share_false_positives(overlap: Overlap, objects: TargetObjects) -> Shares:
     """Give every false positive of a region with true positives to an object."""
-    wrong = overlay.region_size - overlay.region_tp
+    wrong = overlap.region_size - overlap.region_tp
     wrong[0] = 0
-    chosen = (wrong > 0) & (overlay.owner > 0)
-    alone = np.flatnonzero(chosen & ~overlay.shared)
-    region, label, pixels = alone, overlay.owner[alone].astype(np.int64), wrong[alone]
-    chosen &= overlay.shared
+    chosen = (wrong > 0) & (overlap.owner > 0)
+    alone = np.flatnonzero(chosen & ~overlap.shared)
+    region, label, pixels = alone, overlap.owner[alone].astype(np.int64), wrong[alone]
+    chosen &= overlap.shared
     if not chosen.any():
         return Shares(region, label, pixels, None)
-    contested = _contest(overlay, objects, chosen)
+    contested = _contest(overlap, objects, chosen)
     pairs, pair = np.unique(contested.region * len(objects.size) + contested.label, return_inverse=True)
     region = np.append(region, pairs // len(objects.size))
     label = np.append(label, pairs % len(objects.size))
@@ -95,7 +95,7 @@ def share_false_positives(overlay: Overlay, objects: TargetObjects) -> Shares:
     return Shares(region, label, pixels, contested)
 
 
-def charge(overlay: Overlay, shares: Shares, objects: TargetObjects) -> tuple[npt.NDArray[np.int64], FreeStanding]:
+def charge(overlap: Overlap, shares: Shares, objects: TargetObjects) -> tuple[npt.NDArray[np.int64], FreeStanding]:
     """Charge every object at most its own area by one region; what is left over stands free.
 
     Returns:
@@ -104,14 +104,14 @@ def charge(overlay: Overlay, shares: Shares, objects: TargetObjects) -> tuple[np
     area = objects.size[shares.label]
     fp = sum_by(shares.label, np.minimum(shares.pixels, area), len(objects.size))
     over = shares.pixels > area
-    free = np.flatnonzero((overlay.owner == 0) & (overlay.region_class >= 0))
+    free = np.flatnonzero((overlap.owner == 0) & (overlap.region_class >= 0))
     region = np.append(free, shares.region[over])
     return fp, FreeStanding(
         region=region,
         label=np.append(np.zeros_like(free), shares.label[over]),
-        class_id=overlay.region_class[region],
-        size=np.append(overlay.region_size[free], shares.pixels[over]),
-        fp=np.append(overlay.region_size[free], shares.pixels[over] - area[over]),
+        class_id=overlap.region_class[region],
+        size=np.append(overlap.region_size[free], shares.pixels[over]),
+        fp=np.append(overlap.region_size[free], shares.pixels[over] - area[over]),
     )
 
 
@@ -130,33 +130,33 @@ def size_counts(prediction: Array, objects: TargetObjects, edges: Array, num_cla
     Raises:
         ValueError: if a pixel that counts holds a class outside 0..num_classes-1, or the shapes differ.
     """
-    overlay = lay_over(prediction, objects, num_classes)
-    fp, free = charge(overlay, share_false_positives(overlay, objects), objects)
+    overlap = find_overlap(prediction, objects, num_classes)
+    fp, free = charge(overlap, share_false_positives(overlap, objects), objects)
     bins = len(edges) + 1
     cells = num_classes * bins
     cell = objects.class_id[1:] * bins + np.searchsorted(edges, objects.size[1:], side="right")
     free_cell = free.class_id * bins + np.searchsorted(edges, free.size, side="right")
-    tp = overlay.tp[1:]
+    tp = overlap.tp[1:]
     columns = [sum_by(cell, values, cells) for values in (tp, fp[1:], objects.size[1:] - tp, np.ones_like(tp))]
     columns[1] += sum_by(free_cell, free.fp, cells)
     return np.stack(columns, axis=-1).reshape(num_classes, bins, 4)
 
 
-def _contest(overlay: Overlay, objects: TargetObjects, chosen: Array) -> Contested:
+def _contest(overlap: Overlap, objects: TargetObjects, chosen: Array) -> Contested:
     """Find the owners of the false positives of the chosen regions."""
-    height, width = overlay.regions.shape
+    height, width = overlap.regions.shape
     quad = QuadKeys((height, width))
     group_of = np.cumsum(chosen) - 1
-    run_chosen = chosen[overlay.run_region]
+    run_chosen = chosen[overlap.run_region]
 
-    wrong = np.flatnonzero(np.repeat(run_chosen & ~overlay.run_hit, overlay.run_length))
+    wrong = np.flatnonzero(np.repeat(run_chosen & ~overlap.run_hit, overlap.run_length))
     y = wrong // width
-    keys = quad.encode(group_of[overlay.regions.ravel()[wrong]], y, wrong - y * width)
+    keys = quad.encode(group_of[overlap.regions.ravel()[wrong]], y, wrong - y * width)
     keys.sort()
 
-    held = np.repeat(run_chosen & overlay.run_hit, overlay.run_length).reshape(height, width)
-    site = outer_sites(held * overlay.classes, overlay.classes)
-    region = overlay.regions.ravel()[site]
+    held = np.repeat(run_chosen & overlap.run_hit, overlap.run_length).reshape(height, width)
+    site = outer_sites(held * overlap.classes, overlap.classes)
+    region = overlap.regions.ravel()[site]
     order = np.argsort(group_of[region], kind="stable")
     site, region = site[order], region[order]
     by_rank = np.lexsort((np.arange(len(objects.size)), -objects.size))

@@ -13,7 +13,7 @@ from segattn.metrics.objects import Array, TargetObjects, components, runs, shif
 
 
 @dataclass(frozen=True)
-class Overlay:
+class Overlap:
     """What one prediction shares with the n objects of its target; it has m regions.
 
     Attributes:
@@ -45,7 +45,7 @@ class Overlay:
     run_hit: Array
 
 
-def lay_over(prediction: Array, objects: TargetObjects, num_classes: int) -> Overlay:
+def find_overlap(prediction: Array, objects: TargetObjects, num_classes: int) -> Overlap:
     """Lay a prediction over the objects and count what coincides.
 
     Args:
@@ -71,7 +71,7 @@ def lay_over(prediction: Array, objects: TargetObjects, num_classes: int) -> Ove
     owner[hit_region] = hit_label
     shared = np.zeros(count, dtype=bool)
     shared[hit_region[owner[hit_region] != hit_label]] = True
-    return Overlay(
+    return Overlap(
         classes=classes,
         regions=regions,
         region_class=region_class.astype(np.int64) - 1,

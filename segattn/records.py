@@ -1,0 +1,246 @@
+"""The object record: one row per object and per free-standing false positive of an evaluated set of images.
+
+It is written as Parquet while images are evaluated and read back into pandas. Summing ``tp``, ``fp`` and ``fn`` over
+the rows of a class gives its confusion counts back exactly. The definition is in ``docs/object_size.md``.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from segattn import __version__
+
+ROWS_PER_GROUP = 1 << 16
+"""Rows kept in memory before they are written."""
+
+COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+    "image": (pa.string(), "name of the image"),
+    "height": (pa.int32(), "height of the annotation, px"),
+    "width": (pa.int32(), "width of the annotation, px"),
+    "class_id": (pa.int16(), "index of the class"),
+    "class_name": (pa.string(), "name of the class"),
+    "kind": (pa.string(), "object, or false_positive: a free-standing one"),
+    "size_px": (pa.int32(), "area, px"),
+    "y0": (pa.int32(), "first row of the box"),
+    "x0": (pa.int32(), "first column of the box"),
+    "y1": (pa.int32(), "row after the box"),
+    "x1": (pa.int32(), "column after the box"),
+    "tp": (pa.int32(), "true positives, px"),
+    "fp": (pa.int32(), "false positives, px"),
+    "fn": (pa.int32(), "false negatives, px"),
+    "recall": (pa.float64(), "tp / size_px"),
+    "iou": (pa.float64(), "tp / (size_px + fp)"),
+    "boundary_px": (pa.int32(), "pixels removed by a 3x3 erosion, px"),
+    "max_width_px": (pa.float64(), "twice the largest distance to a pixel outside, minus 1, px"),
+    "elongation": (pa.float64(), "size_px / max_width_px squared"),
+    "touches_border": (pa.bool_(), "whether a pixel lies on the image's edge"),
+    "touches_ignore": (pa.bool_(), "whether an ignored pixel is among the eight neighbours of a pixel"),
+    "merged": (pa.bool_(), "whether a region that holds true positives of the object also holds another object's"),
+    "top_confusion": (
+        pa.int16(),
+        "class predicted on most of an object's misses, or true on most of a false positive; the lowest of several; "
+        "-1 if there is none",
+    ),
+}
+"""Type and meaning of every column, in the order of the file."""
+
+UNITS = ("component", "instance")
+_JSON_KEYS = ("class_names", "edges", "bucket_names", "relative")
+_TEXT_KEYS = ("unit", "version")
+
+
+class RecordError(ValueError):
+    """A file is no object record, or records do not fit together."""
+
+
+@dataclass(frozen=True)
+class RecordInfo:
+    """What every row of a record has in common; it is stored in the file's metadata.
+
+    Attributes:
+        class_names: names by class index.
+        edges: areas between the size buckets, in pixels or, if ``relative``, as fractions of the image's area.
+        bucket_names: one name per bucket, ascending.
+        relative: what the edges are relative to.
+        unit: what an object is: a connected ``component`` or an annotated ``instance``.
+        version: version of the project that wrote the file.
+        extra: free keys, such as run, head, data set and split.
+
+    Raises:
+        ValueError: if the unit is unknown, the names do not fit the edges, or a free key is one of the own ones.
+    """
+
+    class_names: Sequence[str]
+    edges: Sequence[int | float]
+    bucket_names: Sequence[str]
+    relative: bool = False
+    unit: str = "component"
+    version: str = __version__
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be read back, and make sequences equal to what will be."""
+        if self.unit not in UNITS:
+            raise ValueError(f"Unknown unit {self.unit!r}; allowed are {' and '.join(UNITS)}.")
+        if len(self.bucket_names) != len(self.edges) + 1:
+            raise ValueError(
+                f"{len(self.edges)} edges need {len(self.edges) + 1} bucket names, got {self.bucket_names}."
+            )
+        for name in ("class_names", "edges", "bucket_names"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        taken = sorted(set(self.extra) & {*_JSON_KEYS, *_TEXT_KEYS})
+        if taken:
+            raise ValueError(f"The keys {', '.join(taken)} are the record's own; name the free keys otherwise.")
+
+    def to_metadata(self) -> dict[str, str]:
+        """Text by key; what is no text by itself becomes JSON."""
+        own = {key: json.dumps(getattr(self, key)) for key in _JSON_KEYS}
+        return own | {key: getattr(self, key) for key in _TEXT_KEYS} | dict(self.extra)
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> "RecordInfo":
+        """The inverse of :meth:`to_metadata`; KeyError where a key is missing."""
+        own = {key: json.loads(metadata[key]) for key in _JSON_KEYS} | {key: metadata[key] for key in _TEXT_KEYS}
+        return cls(**own, extra={key: value for key, value in metadata.items() if key not in own})
+
+
+class ObjectRecord(NamedTuple):
+    """A record in memory.
+
+    Attributes:
+        rows: one row per object and free-standing false positive, with the columns of :data:`COLUMNS`.
+        info: what they have in common.
+    """
+
+    rows: pd.DataFrame
+    info: RecordInfo
+
+
+class RecordWriter:
+    """Writes a record image by image, under a temporary name until it is complete.
+
+    Under several processes each writes a file of its own (:func:`part_path`), and one of them merges those afterwards
+    (:func:`merge_records`).
+
+    Args:
+        path: the file to write; its folder is created, an older file of this name is replaced in the end.
+        info: what all rows have in common.
+    """
+
+    def __init__(self, path: Path, info: RecordInfo) -> None:
+        self.path = path
+        self._partial = path.with_name(f"{path.name}.partial")
+        self._schema = _schema(info)
+        self._waiting: list[pa.RecordBatch] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
+
+    def write(self, rows: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Append the rows of an image.
+
+        Args:
+            rows: columns of equal length, as :func:`segattn.metrics.functional.object_rows` returns them.
+        """
+        columns = [pa.array(rows[name], type=kind) for name, (kind, _) in COLUMNS.items()]
+        self._append(pa.record_batch(columns, schema=self._schema))
+
+    def close(self) -> None:
+        """Complete the file and give it its name."""
+        self._flush()
+        self._file.close()
+        self._partial.replace(self.path)
+
+    def discard(self) -> None:
+        """Remove what has been written."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+    def __enter__(self) -> "RecordWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+    def _append(self, batch: pa.RecordBatch) -> None:
+        self._waiting.append(batch)
+        if sum(batch.num_rows for batch in self._waiting) >= ROWS_PER_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._file.write_table(pa.Table.from_batches(self._waiting, schema=self._schema))
+            self._waiting = []
+
+
+def read_record(path: Path) -> ObjectRecord:
+    """Read a record into pandas.
+
+    Raises:
+        RecordError: if the file is not Parquet, or was not written as an object record.
+        FileNotFoundError: if there is no such file.
+    """
+    file = _open(path)
+    return ObjectRecord(file.read().to_pandas(), _info(path, file))
+
+
+def part_path(path: Path, rank: int) -> Path:
+    """Where process ``rank`` of several writes its part of the record at ``path``."""
+    return path.with_name(f"{path.stem}.rank{rank}{path.suffix}")
+
+
+def merge_records(parts: Sequence[Path], path: Path) -> None:
+    """Join the parts of a record, in their order, and remove them.
+
+    Raises:
+        RecordError: if a part is no record, or the parts differ in what all rows should have in common.
+    """
+    files = [_open(part) for part in parts]
+    infos = [_info(part, file) for part, file in zip(parts, files, strict=True)]
+    for part, info in zip(parts, infos, strict=True):
+        if info != infos[0]:
+            raise RecordError(f"{part} and {parts[0]} are parts of different records.")
+    with RecordWriter(path, infos[0]) as writer:
+        for file in files:
+            for batch in file.iter_batches(ROWS_PER_GROUP):
+                writer._append(batch.select(list(COLUMNS)))
+    for part in parts:
+        part.unlink()
+
+
+def _schema(info: RecordInfo) -> pa.Schema:
+    fields = [pa.field(name, kind, metadata={"description": text}) for name, (kind, text) in COLUMNS.items()]
+    return pa.schema(fields, metadata=info.to_metadata())
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no object record at {path}.")
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise RecordError(f"{path} is not an object record: it is no complete Parquet file.") from error
+    missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+    if missing:
+        raise RecordError(f"{path} is not an object record: it has no column {', '.join(missing)}.")
+    return file
+
+
+def _info(path: Path, file: pq.ParquetFile) -> RecordInfo:
+    metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+    try:
+        return RecordInfo.from_metadata(metadata)
+    except KeyError as error:
+        raise RecordError(f"{path} is not an object record: its metadata has no {error}.") from error
