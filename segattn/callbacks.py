@@ -1,7 +1,6 @@
 """What a run shows and keeps beside its scores: the table at the end, overlays of images, an orderly stop."""
 
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,7 +25,8 @@ class ScoreTable(Callback):
     @rank_zero_only
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Print the scores of the last evaluation, and where the checkpoints of a fit are."""
-        print_scores(trainer.callback_metrics, "test" if stage == "test" else "val")
+        if isinstance(pl_module, SegmentationTask):
+            print_scores(pl_module, "test" if stage == "test" else "val")
         if stage != "fit":
             return
         for callback in trainer.checkpoint_callbacks:
@@ -36,21 +36,30 @@ class ScoreTable(Callback):
                 Console().print(f"checkpoint: {_relative(callback.best_model_path)}{what}", soft_wrap=True)
 
 
-def print_scores(metrics: Mapping[str, Tensor], stage: str) -> None:
-    """Print the scores of a stage (``val`` or ``test``) in percent, if there are any: per class, then the means."""
-    if f"{stage}/miou" not in metrics:
+def print_scores(task: SegmentationTask, stage: str) -> None:
+    """Print the scores of the task's last evaluation in percent, if there was one: per class, then the means."""
+    scores = task.evaluation.scores
+    if not scores:
         return
-    prefix = f"{stage}/iou/"
+    sizes = scores.get("sizes")
+    buckets = task.evaluation.sizes.names if sizes and task.evaluation.sizes else ()
     table = Table("class", title=f"{stage} scores in percent")
-    table.add_column("IoU", justify="right")
-    for name, value in metrics.items():
-        if name.startswith(prefix):
-            table.add_row(name.removeprefix(prefix), _percent(value))
+    for column in ("IoU", *buckets, *(("objects",) if buckets else ())):
+        table.add_column(column, justify="right")
+    for index, name in enumerate(task.classes.names):
+        split = [_percent(value) for value in sizes["iou"][index]] if sizes else []
+        counts = ["/".join(str(int(count)) for count in sizes["objects"][index])] if sizes else []
+        table.add_row(name, _percent(scores["iou"][index]), *split, *counts)
     table.add_section()
-    for name in ("miou", "mean_accuracy", "pixel_accuracy"):
-        if f"{stage}/{name}" in metrics:
-            table.add_row(name, _percent(metrics[f"{stage}/{name}"]), style="bold" if name == "miou" else None)
-    Console().print(table)
+    split = [_percent(sizes[f"miou_{bucket}"]) for bucket in buckets] if sizes else []
+    counts = ["/".join(str(int(sizes[f"objects_{bucket}"])) for bucket in buckets)] if sizes else []
+    table.add_row("miou", _percent(scores["miou"]), *split, *counts, style="bold")
+    recalls = [_percent(sizes[f"mrecall_{bucket}"]) for bucket in buckets] if sizes else []
+    table.add_row("mean_accuracy", _percent(scores["mean_accuracy"]), *recalls)
+    table.add_row("pixel_accuracy", _percent(scores["pixel_accuracy"]))
+    console = Console()
+    console.print(table)
+    console.print(task.evaluation.conventions, soft_wrap=True, highlight=False)
 
 
 class OverlayImages(Callback):

@@ -23,21 +23,24 @@ class Sample(TypedDict):
             while the image may be resized, so the two shapes can differ.
         name: the image's path relative to the data set's image folder, with forward slashes.
         instances: where the data set has them, instance ids > 0 at annotation resolution; 0 where there is none.
+        objects: in evaluation, what ``find_objects`` of the data module made of mask and instances in the worker.
     """
 
     image: Float[Tensor, "3 h w"]
     mask: Int64[Tensor, "mask_h mask_w"]
     name: str
     instances: NotRequired[Int64[Tensor, "mask_h mask_w"]]
+    objects: NotRequired[Any]
 
 
 class Batch(TypedDict):
-    """Samples of equal size, stacked: the same keys, with names as a list."""
+    """Samples of equal size, stacked: the same keys, with names and objects as lists."""
 
     image: Float[Tensor, "b 3 h w"]
     mask: Int64[Tensor, "b mask_h mask_w"]
     name: list[str]
     instances: NotRequired[Int64[Tensor, "b mask_h mask_w"]]
+    objects: NotRequired[list[Any]]
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from segattn import __version__
+from segattn.data import SegmentationDataModule
 from segattn.encoders import EncoderSpec
+from segattn.evaluation import Evaluation, ObjectSizes
 from segattn.heads import FCNHead
 from segattn.losses import CrossEntropy
-from segattn.metrics import ConfusionMetric
 from segattn.model import AttentionFactory, HeadFactory, SegmentationModel, predicted_classes
 from segattn.sample import Batch, ClassTable, SizeRule
 from segattn.schedule import PolynomialSchedule
@@ -37,6 +38,7 @@ class SegmentationTask(LightningModule):
         encoder: name, weights and output stride of the encoder.
         head: class of the head and its arguments.
         attention: block on the last level of the encoder; null for none.
+        object_sizes: how validation and test split the scores by object size; null does not split them.
         loss: of the logits against the mask; the same for auxiliary logits.
         auxiliary_weights: weight of every auxiliary loss, one for all or one per name.
         optimizer: class of the optimizer and its arguments.
@@ -58,6 +60,7 @@ class SegmentationTask(LightningModule):
         encoder: EncoderSpec = EncoderSpec(),
         head: HeadFactory = FCNHead,
         attention: AttentionFactory | None = None,
+        object_sizes: ObjectSizes | None = ObjectSizes(),
         loss: nn.Module | None = None,
         auxiliary_weights: float | dict[str, float] = 0.4,
         optimizer: OptimizerFactory = lambda params: SGD(params, lr=0.01, momentum=0.9, weight_decay=5e-4),
@@ -79,12 +82,22 @@ class SegmentationTask(LightningModule):
         self.schedule = schedule
         self.head_lr_factor = head_lr_factor
         self.decay_norms = decay_norms
-        self.confusion = ConfusionMetric(len(classes))
+        self.object_sizes = object_sizes
+        self.evaluation = Evaluation(classes, object_sizes)
+        self._shown = {f"miou_{bucket}" for bucket in (object_sizes.names if object_sizes else ())}
+        self._validations = 0
         self.channels_last = channels_last
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         if compile:
             self.model.compile()
+
+    def setup(self, stage: str) -> None:
+        """Let the loading workers find the objects of every ground truth, unless most validations need none."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if self.object_sizes and isinstance(datamodule, SegmentationDataModule):
+            in_workers = stage != "fit" or self.object_sizes.every == 1
+            datamodule.find_objects = self.evaluation.find_objects if in_workers else None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed this step from its number, so that a resumed run draws what an uninterrupted one draws."""
@@ -111,7 +124,7 @@ class SegmentationTask(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Predicted classes (b, h, w) at annotation resolution."""
         prediction = self._predict(batch)
-        self.confusion.update(prediction, batch["mask"])
+        self.evaluation.update(prediction, batch, with_sizes=self._with_sizes)
         return prediction
 
     def on_validation_epoch_end(self) -> None:
@@ -153,12 +166,22 @@ class SegmentationTask(LightningModule):
         return image.contiguous(memory_format=torch.channels_last) if self.channels_last else image
 
     def _log_scores(self, stage: str) -> None:
-        scores = self.confusion.compute()
-        self.confusion.reset()
-        iou = {f"{stage}/iou/{name}": value for name, value in zip(self.classes.names, scores["iou"], strict=True)}
+        scores = self.evaluation.compute(with_sizes=self._with_sizes)
         self.log(f"{stage}/miou", scores["miou"].float(), prog_bar=True)
         self.log_dict({f"{stage}/{name}": scores[name].float() for name in ("pixel_accuracy", "mean_accuracy")})
-        self.log_dict({name: value.float() for name, value in iou.items()})
+        for name, value in zip(self.classes.names, scores["iou"], strict=True):
+            self.log(f"{stage}/iou/{name}", value.float())
+        for name, value in scores.get("sizes", {}).items():
+            if value.ndim == 0 and not torch.isnan(value):
+                self.log(f"{stage}/{name}", value.float(), prog_bar=name in self._shown)
+        if not self.trainer.sanity_checking:
+            self._validations += 1
+
+    @property
+    def _with_sizes(self) -> bool:
+        """Whether this evaluation splits its scores by object size."""
+        every = self.object_sizes.every if self.object_sizes else 1
+        return self.trainer.state.fn != "fit" or self._validations % every == 0
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Encoder and rest, each split by whether weight decay applies."""

@@ -15,7 +15,7 @@ LAYERS = [
     {"__init__"},
     {"sample", "records", "configs", "schedule"},
     {"images", "windows", "attention", "overlay", "metrics", "losses", "report"},
-    {"data", "encoders"},
+    {"data", "encoders", "evaluation"},
     {"heads", "blueprint"},
     {"model"},
     {"checkpoints", "task"},

@@ -1,11 +1,12 @@
 """What every data set shares: reading a sample, and the views of it that training and evaluation take."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Int32, UInt8
 from torch.utils.data import Dataset, default_collate
@@ -15,6 +16,8 @@ from segattn.data.files import Pair, read_image, require_files
 from segattn.data.transforms import TrainingTransform
 from segattn.images import resize_image
 from segattn.sample import Batch, ClassTable, Sample, SizeRule
+
+FindObjects = Callable[[npt.NDArray[Any], npt.NDArray[Any] | None], Any]
 
 
 class RawSample(NamedTuple):
@@ -147,18 +150,30 @@ class TrainingView(Dataset[Sample]):
 
 
 class EvaluationView(Dataset[Sample]):
-    """A data set whose images are resized by the size rule; labels keep their own size."""
+    """A data set whose images are resized by the size rule; labels keep their own size.
 
-    def __init__(self, dataset: SegmentationDataset, size_rule: SizeRule) -> None:
+    Args:
+        dataset: whose samples are read.
+        size_rule: for the images.
+        find_objects: made of every mask and its instances (or None) as the sample's ``objects``, in the loading worker.
+    """
+
+    def __init__(
+        self, dataset: SegmentationDataset, size_rule: SizeRule, *, find_objects: FindObjects | None = None
+    ) -> None:
         self.dataset = dataset
         self.size_rule = size_rule
+        self.find_objects = find_objects
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Sample:
         raw = self.dataset.read(index)
-        return to_sample(raw._replace(image=resize_image(raw.image, self.size_rule.resized(*raw.mask.shape))))
+        sample = to_sample(raw._replace(image=resize_image(raw.image, self.size_rule.resized(*raw.mask.shape))))
+        if self.find_objects is not None:
+            sample["objects"] = self.find_objects(raw.mask, raw.instances)
+        return sample
 
 
 def to_sample(raw: RawSample) -> Sample:
@@ -183,5 +198,8 @@ def collate(samples: list[Sample]) -> Batch:
                 f"The {key}s of one batch differ in size, (height, width) = {', '.join(map(str, sorted(sizes)))}; "
                 "evaluate such data with val_batch_size 1."
             )
+    objects = [sample.pop("objects") for sample in samples if "objects" in sample]
     batch: Batch = default_collate(samples)
+    if objects:
+        batch["objects"] = objects
     return batch

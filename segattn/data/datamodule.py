@@ -10,10 +10,10 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from segattn.data.base import EvaluationView, SegmentationDataset, TrainingView, collate
+from segattn.data.base import EvaluationView, FindObjects, SegmentationDataset, TrainingView, collate
 from segattn.data.sampling import EvaluationSampler, TrainingLoader, TrainingSampler
 from segattn.data.transforms import TrainingTransform
-from segattn.sample import ClassTable, Sample, SizeRule
+from segattn.sample import Batch, ClassTable, Sample, SizeRule
 
 _MAX_DEFAULT_WORKERS = 8
 _ORIGINAL_SIZE = SizeRule()
@@ -80,6 +80,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
             flip=flip,
             photometric=photometric,
         )
+        self.find_objects: FindObjects | None = None
+        """Set by the task: what the size metric needs of every ground truth, found in the loading workers."""
         self._datasets: dict[str, SegmentationDataset] = {}
 
     @abstractmethod
@@ -130,7 +132,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
                 "use a smaller batch_size."
             )
         view = TrainingView(dataset, self._transform, seed=self.seed)
-        sampler = TrainingSampler(view, seed=self.seed, num_replicas=replicas, rank=rank, start=self._start)
+        sampler = TrainingSampler(view, seed=self.seed, num_replicas=replicas, rank=rank, used=self._used)
         return TrainingLoader(
             view, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self._loading(replicas)
         )
@@ -143,9 +145,14 @@ class SegmentationDataModule(LightningDataModule, ABC):
         """Whole images in order, each on exactly one process."""
         return self._evaluation_loader(self._datasets["test"])
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Image and mask go to the device; what metrics need on the CPU stays there."""
+        moved = {key: batch[key].to(device, non_blocking=True) for key in ("image", "mask")}
+        return batch | moved  # type: ignore[return-value]  # the same keys
+
     def _evaluation_loader(self, dataset: SegmentationDataset) -> DataLoader[Sample]:
         replicas, rank = self._processes()
-        view = EvaluationView(dataset, self._size_rule)
+        view = EvaluationView(dataset, self._size_rule, find_objects=self.find_objects)
         sampler = EvaluationSampler(view, num_replicas=replicas, rank=rank)
         return DataLoader(view, batch_size=self.val_batch_size, sampler=sampler, **self._loading(replicas))
 
@@ -153,18 +160,12 @@ class SegmentationDataModule(LightningDataModule, ABC):
         """How many training processes there are, and which one this is."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
-    def _start(self) -> tuple[int, int]:
-        """The epoch in which training goes on, and the samples of this process already trained in it.
-
-        Lightning starts the loader before it tells the sampler the epoch of a resumed run, so ask it here.
-        """
+    def _used(self) -> int:
+        """Samples of this process that the current epoch has trained already; zero unless it was interrupted."""
         if not self.trainer:
-            return 0, 0
-        epochs: Any = self.trainer.fit_loop.epoch_progress.current
-        batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress
-        if epochs.started > epochs.processed and not batches.is_last_batch:
-            return epochs.processed, batches.current.processed * self.batch_size
-        return epochs.started, 0
+            return 0
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return int(progress.processed) * self.batch_size
 
     def _loading(self, replicas: int) -> dict[str, Any]:
         """Arguments that all loaders share."""

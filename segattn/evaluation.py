@@ -1,0 +1,122 @@
+"""The scores of one evaluation: the confusion counts on the device, the size metric on a CPU thread beside it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from segattn.metrics import ConfusionMetric, ObjectSizeIoU
+from segattn.metrics.background import BackgroundUpdates
+from segattn.metrics.functional import TargetObjects, target_objects
+from segattn.metrics.object_size import COCO_EDGES
+from segattn.sample import IGNORE_INDEX, Batch, ClassTable
+
+
+@dataclass(frozen=True)
+class ObjectSizes:
+    """How scores are split by object size; see docs/object_size.md.
+
+    Attributes:
+        edges: ascending areas between the buckets in pixels, or fractions of the image's area if ``relative``.
+        relative: whether the edges are relative to the image's area.
+        names: one per bucket, ascending.
+        min_objects: ground-truth objects that a class needs in a bucket to enter the bucket's means.
+        every: in ``fit``, split in every n-th validation only.
+
+    Raises:
+        ValueError: if ``every`` is not positive.
+    """
+
+    edges: tuple[float, ...] = COCO_EDGES
+    relative: bool = False
+    names: tuple[str, ...] = ("small", "medium", "large")
+    min_objects: int = 1
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be followed; the metric checks the rest."""
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, got {self.every}.")
+
+    def metric(self, classes: ClassTable) -> ObjectSizeIoU:
+        """The metric for a data set."""
+        edges = [edge if self.relative else int(edge) for edge in self.edges]
+        options: dict[str, Any] = {"relative": self.relative, "names": self.names, "min_objects": self.min_objects}
+        return ObjectSizeIoU(len(classes), edges=edges, things=classes.things, **options)
+
+
+class Evaluation(nn.Module):
+    """Collects predictions at annotation resolution and gives their scores.
+
+    Args:
+        classes: of the data set.
+        object_sizes: how scores are split by object size; None does not split them.
+
+    Attributes:
+        scores: of the last evaluation: those of :meth:`segattn.metrics.ConfusionMetric.compute`, and those of
+            :meth:`segattn.metrics.ObjectSizeIoU.compute` under ``sizes``, where they were computed.
+    """
+
+    def __init__(self, classes: ClassTable, object_sizes: ObjectSizes | None) -> None:
+        super().__init__()
+        self.classes = classes
+        self.confusion = ConfusionMetric(len(classes))
+        self.sizes = object_sizes.metric(classes) if object_sizes else None
+        self.scores: dict[str, Any] = {}
+        self.unit = "8-connected components"
+        self._updates = BackgroundUpdates()
+
+    @property
+    def find_objects(self) -> Callable[[npt.NDArray[Any], npt.NDArray[Any] | None], TargetObjects]:
+        """The half of the size metric that needs the ground truth alone, for the loading workers."""
+        return partial(_find_objects, len(self.classes))
+
+    @property
+    def conventions(self) -> str:
+        """One line on how the scores are to be read."""
+        line = "Whole images at annotation resolution, one scale, no flip; ignored pixels do not count; a class that "
+        line += "is neither present nor predicted is left out of the means."
+        if self.sizes is None:
+            return line
+        unit = "of the image's area" if self.sizes.relative else "pixels"
+        bounds = " <= ".join(
+            f"{name} < {edge:g}" for name, edge in zip(self.sizes.names, self.sizes.edges, strict=False)
+        )
+        return (
+            f"{line} Sizes in {unit}: {bounds} <= {self.sizes.names[-1]}; objects are {self.unit}; a bucket averages "
+            f"classes with at least {self.sizes.min_objects} of them."
+        )
+
+    def update(self, prediction: Int64[Tensor, "b h w"], batch: Batch, *, with_sizes: bool) -> None:
+        """Add the predicted classes of a batch; the size metric follows while the next batch is computed."""
+        self.confusion.update(prediction, batch["mask"])
+        if "instances" in batch:
+            self.unit = "instances, and components where a pixel has none"
+        if self.sizes and with_sizes:
+            self._updates.submit(self._update_sizes, prediction.to(torch.uint8).cpu(), batch)
+
+    def compute(self, *, with_sizes: bool) -> dict[str, Any]:
+        """The scores of all images and processes since the last call."""
+        self.scores = {**self.confusion.compute()}
+        self.confusion.reset()
+        if self.sizes and with_sizes:
+            self._updates.join()
+            self.scores["sizes"] = self.sizes.compute()
+            self.sizes.reset()
+        return self.scores
+
+    def _update_sizes(self, prediction: Tensor, batch: Batch) -> None:
+        if self.sizes:
+            objects = batch.get("objects")
+            self.sizes.update(prediction, batch["mask"].cpu(), batch.get("instances"), objects=objects)
+
+
+def _find_objects(
+    num_classes: int, mask: npt.NDArray[Any], instances: npt.NDArray[Any] | None
+) -> TargetObjects:  # a function of the module, so that loading workers can be started in any way
+    return target_objects(mask, num_classes, ignore_index=IGNORE_INDEX, instances=instances)
