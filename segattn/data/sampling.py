@@ -27,8 +27,7 @@ class TrainingSampler(DistributedSampler[int]):
         seed: of the permutations.
         num_replicas: number of processes.
         rank: which one this is.
-        start: asked when the first epoch begins, where that is: (epoch, samples of this process already used in it).
-            A resumed run knows it only then, since Lightning makes the loader before it reads the checkpoint.
+        used: asked when an epoch begins: how many samples this process has used of it, before it was interrupted.
     """
 
     def __init__(
@@ -38,21 +37,16 @@ class TrainingSampler(DistributedSampler[int]):
         seed: int,
         num_replicas: int = 1,
         rank: int = 0,
-        start: Callable[[], tuple[int, int]] | None = None,
+        used: Callable[[], int] = int,
     ) -> None:
         super().__init__(dataset, num_replicas, rank, seed=seed, drop_last=True)
-        self._find_start = start
-        self._start: tuple[int, int] | None = None
+        self.used = used
 
     def __iter__(self) -> Iterator[int]:
-        if self._start is None:
-            self._start = self._find_start() if self._find_start else (self.epoch, 0)
-            self.set_epoch(self._start[0])
         size = len(self.dataset)  # type: ignore[arg-type]
         order = np.random.default_rng([self.seed, self.epoch]).permutation(size)
         own = order[self.rank : self.total_size : self.num_replicas]
-        used = self._start[1] if self.epoch == self._start[0] else 0
-        return iter((self.epoch * size + own[used:]).tolist())
+        return iter((self.epoch * size + own[self.used() :]).tolist())
 
 
 class EvaluationSampler(DistributedSampler[int]):
@@ -79,8 +73,12 @@ class EvaluationSampler(DistributedSampler[int]):
 class TrainingLoader(DataLoader[Sample]):
     """A loader that tells Lightning that it can go on in mid-epoch (its sampler knows from where).
 
-    Its state is what the place in an epoch depends on.
+    Its state is what the place in an epoch depends on. An iteration starts with its first batch, not before: Lightning
+    calls ``iter`` before it reads from the checkpoint where the run stopped, and workers would begin at another place.
     """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        yield from super().__iter__()
 
     def state_dict(self) -> dict[str, Any]:
         """The number of batches that make an epoch of one process."""

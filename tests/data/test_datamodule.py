@@ -184,6 +184,8 @@ class Recorder(pl.LightningModule):
         pass
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        # As a schedule does: Lightning then makes the loader before it reads where the run stopped.
+        assert self.trainer.estimated_stepping_batches > 0
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
