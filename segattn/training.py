@@ -17,6 +17,7 @@ from segattn.callbacks import OrderlyStop, OverlayImages, ScoreTable
 from segattn.configs import FLAGS, expand_configs
 from segattn.data import SegmentationDataModule
 from segattn.data.errors import DataError, DataNotFoundError
+from segattn.recording import RecordObjects
 from segattn.sample import ClassTable
 from segattn.task import SegmentationTask
 
@@ -111,6 +112,7 @@ class SegattnCLI(LightningCLI):
         if config.get("enable_checkpointing") is False:
             return super()._instantiate_trainer(config, own)
         best: ModelCheckpoint = self.config_init[self.subcommand].checkpoint
+        own.append(RecordObjects(self._record_folder(), self._record_keys()))
         if best.dirpath is None:  # set here, so that the saved config does not send the next run to this folder
             given = self.config_init[self.subcommand].get("ckpt_path")
             evaluated = given is not None and self.subcommand != "fit"
@@ -118,6 +120,18 @@ class SegattnCLI(LightningCLI):
         # `last` comes after the best one, so that it knows the best score.
         last = ModelCheckpoint(best.dirpath, filename="last", enable_version_counter=False)
         return super()._instantiate_trainer(config, [*own, OrderlyStop(Path(best.dirpath)), *callbacks, last])
+
+    def _record_folder(self) -> Path:
+        """The run of the checkpoint that is evaluated, or this one."""
+        given = self.config_init[self.subcommand].get("ckpt_path")
+        folder = Path(given).parent if given else self.folder
+        return folder.parent if folder.name == "checkpoints" else folder
+
+    def _record_keys(self) -> dict[str, str]:
+        """What tells one object record from another."""
+        folder = self._record_folder()
+        data = type(self.datamodule).__name__.removesuffix("DataModule")
+        return {"run": folder.parent.name, "run_version": folder.name, "data": data}
 
     def validate(self, model: LightningModule, **kwargs: Any) -> None:
         """Score the validation images; the table is printed by :class:`segattn.callbacks.ScoreTable`."""

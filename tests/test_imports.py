@@ -20,7 +20,7 @@ LAYERS = [
     {"model"},
     {"checkpoints", "task"},
     {"runtime"},
-    {"callbacks", "predict", "explain", "export"},
+    {"callbacks", "recording", "predict", "explain", "export"},
     {"training"},
     {"cli"},
 ]

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from segattn import cli
+from segattn.records import read_record
 from segattn.task import SegmentationTask
 from segattn.training import main
 from tests.data import layouts
@@ -145,7 +146,7 @@ def test_two_processes_train_and_their_validation_counts_every_image_once(config
     assert main([*validate, "--output", "alone"]) == 0
     command[1] = "validate"
     subprocess.run([command[0], *validate, "--output", "both", *two], check=True, capture_output=True, timeout=200)
-    for key in ("val/miou", "val/pixel_accuracy", "val/mean_accuracy", "val/iou/building"):
+    for key in ("val/miou", "val/pixel_accuracy", "val/mean_accuracy", "val/iou/building", "val/miou_small"):
         assert logged("alone", key) == logged("both", key), key
 
 
@@ -157,6 +158,36 @@ def test_test_and_validate_print_the_table(config, capsys):
         printed = capsys.readouterr().out
         assert "bicyclist" in printed
         assert "pixel_accuracy" in printed
+
+
+def test_validate_writes_the_object_record_of_the_run(config, capsys):
+    assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1"]) == 0
+    assert not list(Path("runs").rglob("*.parquet"))
+    assert main(["validate", "--config", "tiny.yaml", "--ckpt_path", "best"]) == 0
+    record = read_record(run_folder("runs") / "objects_val.parquet")
+    assert str(run_folder("runs") / "objects_val.parquet") in capsys.readouterr().out
+    assert record.info.extra["head"] == "FCNHead"
+    assert (record.info.extra["run"], record.info.extra["split"]) == ("tiny", "val")
+    objects = record.rows[record.rows.kind == "object"]
+    assert objects.image.nunique() == 5
+    small = objects[objects.size_px < 1024]
+    assert len(small) == logged("runs", "val/objects_small", version=1)[-1]
+    for name in ("sky", "bicyclist"):
+        rows = record.rows[record.rows.class_name == name]
+        union = rows.tp.sum() + rows.fp.sum() + rows.fn.sum()
+        assert logged("runs", f"val/iou/{name}", version=1) == pytest.approx([rows.tp.sum() / union])
+
+
+def test_the_size_metric_can_be_off_or_now_and_then(config, capsys):
+    assert main(["fit", "--config", "tiny.yaml", "--output", "off", "--model.object_sizes", "null"]) == 0
+    assert "small" not in capsys.readouterr().out
+    assert not logged("off", "val/miou_small")
+    assert main(["fit", "--config", "tiny.yaml", "--output", "some", "--model.object_sizes.every", "2"]) == 0
+    assert len(logged("some", "val/miou")) == 3
+    assert len(logged("some", "val/objects_small")) == 2
+    own = ["--model.object_sizes.edges", "[100]", "--model.object_sizes.names", "[tiny,rest]"]
+    assert main(["fit", "--config", "tiny.yaml", "--output", "own", *own]) == 0
+    assert len(logged("own", "val/miou_rest")) == 3
 
 
 def test_the_configs_of_a_run_train_again(config):
