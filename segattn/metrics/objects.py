@@ -26,12 +26,14 @@ class TargetObjects:
         labels: unsigned (height, width): the object that each pixel lies on, or 0 where ignored.
         class_id: class of every object, shape (n + 1,); entry 0 stands for the ignored pixels and is -1.
         size: area of every object in pixels, shape (n + 1,).
+        named: whether the object is an annotated instance rather than a component, shape (n + 1,).
     """
 
     classes: Array
     labels: Array
     class_id: Array
     size: Array
+    named: Array
 
 
 def target_objects(
@@ -60,7 +62,10 @@ def target_objects(
     count = int(label.max(initial=0)) + 1
     class_id = np.full(count, -1, dtype=np.int64)
     class_id[label] = classes.ravel()[start].astype(np.int64) - 1
-    return TargetObjects(classes, labels, class_id, sum_by(label, length, count))
+    named = np.zeros(count, dtype=bool)
+    if instances is not None:
+        named[label] = (instances.ravel()[start] > 0) & (label > 0)
+    return TargetObjects(classes, labels, class_id, sum_by(label, length, count), named)
 
 
 def shifted_classes(name: str, labels: Array, valid: Array, num_classes: int) -> Array:
