@@ -1,0 +1,142 @@
+"""How much reading, writing and bookkeeping cost beside the model.
+
+    python scripts/benchmark_predict.py
+
+Compares ``segattn predict`` with the bare model on fixed tensors, and with a plain loop that reads, computes and
+writes one image after the other. Images are drawn by the script (CamVid's size and number by default); the model has
+random weights unless a checkpoint is given. Of several rounds the fastest counts.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from PIL import Image
+
+from segattn import __version__
+from segattn.encoders import EncoderSpec
+from segattn.heads import FLAHead
+from segattn.model import SegmentationModel
+from segattn.predict import Settings, predict_folder
+from segattn.runtime import Network, choose_devices, load_network
+from segattn.sample import ClassInfo, ClassTable, SizeRule
+
+
+def main() -> None:
+    """Print the times and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, help="default: the model of configs/camvid_fla.yaml, random weights")
+    parser.add_argument("--images", type=int, default=233, help="number of images")
+    parser.add_argument("--size", type=int, nargs=2, default=(360, 480), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--batch-size", type=int, default=1)
+    parser.add_argument("--device", help="default: cuda where there is one")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checkpoint = given.checkpoint or save_random_model(folder / "model.ckpt")
+        draw_images(folder / "images", given.images, given.size)
+        print(f"start-up, imports only      {seconds(import_only):8.2f} s")
+        print(f"start-up, one image         {seconds(partial(one_image, checkpoint, folder)):8.2f} s")
+        (device,) = choose_devices(given.device)
+        network = load_network(checkpoint, device)
+        settings = Settings(devices=given.device, batch_size=given.batch_size, overwrite=True, progress=False)
+        paths = sorted((folder / "images").iterdir())
+
+        def command(images: list[Path]) -> None:
+            predict_folder(checkpoint, images, folder / "masks", settings=settings)
+
+        bare, whole, first, loop = [], [], [], []
+        for _ in range(given.rounds):
+            bare.append(seconds(partial(bare_model, network, paths, given.batch_size)))
+            whole.append(seconds(partial(command, paths)))
+            first.append(seconds(partial(command, paths[: given.batch_size])))
+            loop.append(seconds(partial(plain_loop, network, paths, folder / "loop")))
+        rest = 1 - given.batch_size / given.images
+        print(f"bare model                  {min(bare):8.2f} s  {given.images / min(bare):7.1f} images/s")
+        print(f"segattn predict             {min(whole) - min(first):8.2f} s  after its first batch")
+        print(f"plain loop                  {min(loop):8.2f} s")
+        print(f"segattn predict / bare      {(min(whole) - min(first)) / (min(bare) * rest):8.3f}")
+        print(f"plain loop / bare           {min(loop) / min(bare):8.3f}")
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def import_only() -> None:
+    """A Python process that loads what predicting needs."""
+    subprocess.run([sys.executable, "-c", "import segattn.predict.run"], check=True)
+
+
+def one_image(checkpoint: Path, folder: Path) -> None:
+    """The whole command for one image."""
+    image = next((folder / "images").iterdir())
+    arguments = ["predict", "--checkpoint", checkpoint, "--images", image, "--output", folder / "one"]
+    code = "import sys; from segattn.cli import main; sys.exit(main(sys.argv[1:]))"
+    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+
+
+@torch.inference_mode()
+def bare_model(network: Network, paths: list[Path], batch_size: int) -> None:
+    """The model and the choice of the class, on one tensor that is there already."""
+    with Image.open(paths[0]) as image:
+        pixels = rearrange(torch.from_numpy(np.array(image)), "h w c -> 1 c h w").float() / 255
+    batch = pixels.repeat(batch_size, 1, 1, 1).to(network.device)
+    for _ in range(0, len(paths), batch_size):
+        labels = network.logits(batch).argmax(dim=1)
+    labels.cpu()
+
+
+@torch.inference_mode()
+def plain_loop(network: Network, paths: list[Path], output: Path) -> None:
+    """What one would write by hand."""
+    output.mkdir(exist_ok=True)
+    for path in paths:
+        image = np.array(Image.open(path).convert("RGB"))
+        pixels = rearrange(torch.from_numpy(image), "h w c -> 1 c h w").to(network.device).float() / 255
+        labels = network.logits(pixels).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+        Image.fromarray(labels).save(output / f"{path.stem}.png")
+
+
+def draw_images(folder: Path, count: int, size: tuple[int, int]) -> None:
+    """Pictures with soft shapes and some noise, which JPEG packs about as well as photographs."""
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for index in range(count):
+        coarse = Image.fromarray(generator.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((size[1], size[0]), Image.Resampling.BICUBIC), dtype=np.int16)
+        noisy = smooth + generator.integers(-12, 13, smooth.shape)
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{index:04d}.jpg", quality=90)
+
+
+def save_random_model(path: Path) -> Path:
+    """The checkpoint of a small model for phones, with 11 classes."""
+    classes = ClassTable(tuple(ClassInfo(f"class {index}", (index, index, index), index) for index in range(11)))
+    spec = EncoderSpec("tu-tf_efficientnet_lite0", None, 16)
+    model = SegmentationModel(len(classes), spec, partial(FLAHead, channels=128))
+    content = {
+        "version": __version__,
+        "classes": classes.to_json(),
+        "size_rule": asdict(SizeRule()),
+        "model": model.blueprint,
+    }
+    weights = {f"model.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"state_dict": weights, "segattn": content}, path)
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+import subprocess
+import sys
+
+import pytest
+
+from segattn.cli import main
+from segattn.predict import Settings, command
+from tests.predict.conftest import mask, save_pictures, tree
+
+
+def predict(*arguments):
+    return main(["predict", *map(str, arguments)])
+
+
+def test_it_says_what_it_wrote(tmp_path, checkpoint, capsys):
+    images = save_pictures(tmp_path / "in", "1.png", "2.png")
+    assert predict("--checkpoint", checkpoint, "--images", images, "--output", tmp_path / "out") == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [f"2 masks in {tmp_path / 'out'}"]
+    assert captured.err == ""
+
+
+def test_failures_are_listed_and_the_exit_code_is_not_zero(tmp_path, checkpoint, capsys):
+    images = save_pictures(tmp_path / "in", "1.png", "[red]b.gif")
+    (images / "bad.jpg").touch()
+    (images / b"\xff.png".decode("utf-8", "surrogateescape")).touch()
+    assert predict("--checkpoint", checkpoint, "--images", images, "gone", "--output", tmp_path / "out") == 1
+    captured = capsys.readouterr()
+    assert "bad.jpg: it is empty" in captured.err
+    assert "\\udcff.png: it is empty" in captured.err
+    assert "gone: there is no such file or folder" in captured.err
+    assert captured.out.splitlines()[-1] == f"2 masks in {tmp_path / 'out'}; 3 failed"
+
+
+def test_resuming_is_said(tmp_path, checkpoint, capsys):
+    images = save_pictures(tmp_path / "in", "1.png")
+    common = ["--checkpoint", checkpoint, "--images", images, "--output", tmp_path / "out", "--resume"]
+    assert predict(*common) == predict(*common) == 0
+    assert capsys.readouterr().out.splitlines()[1] == f"1 masks in {tmp_path / 'out'}, 1 of them from an earlier run"
+
+
+def test_notes_are_said(tmp_path, checkpoint, capsys):
+    images = save_pictures(tmp_path / "in", "1.png")
+    from PIL import Image
+
+    first = Image.open(images / "1.png")
+    first.save(images / "2.gif", save_all=True, append_images=[Image.new("RGB", first.size)])
+    first.close()
+    assert predict("--checkpoint", checkpoint, "--images", images, "--output", tmp_path / "out") == 0
+    assert "note: 2.gif: several frames or pages, only the first is read" in capsys.readouterr().out
+
+
+def test_every_option_reaches_the_run(monkeypatch, tmp_path):
+    seen = {}
+
+    def spy(checkpoint, images, output, *, settings, **options):
+        seen.update(options, settings=settings, paths=(str(checkpoint), images, str(output)))
+        raise ValueError("enough.")
+
+    monkeypatch.setattr(command, "predict_folder", spy)
+    line = (
+        "--checkpoint m --images a b --output o --ids train --palette --overlay --panels --opacity 0.3 --confidence "
+        "--probabilities 3 --window 40 50 --stride 20 --short-side 9 --scales 0.5 1 --flip --precision bf16 "
+        "--device cpu cuda:1 --batch-size 4 --compile --resume --overwrite --max-pixels 99 --quiet"
+    )
+    assert predict(*line.split()) == 1
+    assert seen.pop("paths") == ("m", ["a", "b"], "o")
+    assert seen.pop("settings") == Settings(["cpu", "cuda:1"], 4, True, True, True, 99, False)
+    assert seen == {
+        "ids": "train",
+        "palette": True,
+        "overlay": True,
+        "panels": True,
+        "opacity": 0.3,
+        "confidence": True,
+        "probabilities": 3,
+        "window": (40, 50),
+        "stride": (20, 20),
+        "whole": False,
+        "short_side": 9,
+        "original_size": False,
+        "scales": (0.5, 1.0),
+        "flip": True,
+        "precision": "bf16",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--window", "1", "2", "3"], "--window takes one or two lengths, got 3"),
+        (["--probabilities", "many"], "invalid"),
+        (["--ids", "own"], "invalid choice"),
+    ],
+)
+def test_wrong_command_lines_are_refused(arguments, what, capsys):
+    with pytest.raises(SystemExit) as caught:
+        predict("--checkpoint", "m", "--images", "i", "--output", "o", *arguments)
+    assert caught.value.code == 2
+    assert what in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--checkpoint", "gone.ckpt"], "There is no checkpoint"),
+        (["--opacity", "0.5"], "no effect without overlay"),
+        (["--images", "gone"], "There are no images in gone"),
+        (["--stride", "4"], "stride needs a window"),
+    ],
+)
+def test_user_errors_are_one_sentence(tmp_path, checkpoint, arguments, what, capsys):
+    images = save_pictures(tmp_path / "in", "1.png")
+    common = ["--checkpoint", checkpoint, "--images", images, "--output", tmp_path / "out"]
+    assert predict(*common, *arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("segattn predict: ")
+    assert what in error
+    assert error.count("\n") == 1
+
+
+def test_nothing_heavy_is_loaded_to_answer_and_no_lightning_to_predict(tmp_path, checkpoint):
+    images = save_pictures(tmp_path / "in", "1.png")
+    script = (
+        "import sys; from segattn.cli import main\n"
+        "try: main(['predict', '--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'timm', 'lightning'} & set(sys.modules), 'help'\n"
+        "assert main(sys.argv[1:]) == 0\n"
+        "assert not {'lightning', 'pytorch_lightning', 'albumentations', 'pandas'} & set(sys.modules), 'run'\n"
+    )
+    arguments = ["predict", "--checkpoint", checkpoint, "--images", images, "--output", tmp_path / "out"]
+    subprocess.run([sys.executable, "-c", script, *map(str, arguments)], check=True, capture_output=True)
+    assert mask(tmp_path / "out/1.png").shape == (40, 56)
+    assert "manifest.json" in tree(tmp_path / "out")
