@@ -8,6 +8,7 @@ random weights unless a checkpoint is given. Of several rounds the fastest count
 """
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -40,13 +41,21 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--device", help="default: cuda where there is one")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--large", type=int, metavar="SIDE", help="instead: peak memory for one square image in windows"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint = given.checkpoint or save_random_model(folder / "model.ckpt")
+        if given.large:
+            measure_large(checkpoint, folder, given.large)
+            return
         draw_images(folder / "images", given.images, given.size)
         print(f"start-up, imports only      {seconds(import_only):8.2f} s")
-        print(f"start-up, one image         {seconds(partial(one_image, checkpoint, folder)):8.2f} s")
+        first_image = sorted((folder / "images").iterdir())[0]
+        start_up = seconds(partial(command_line, checkpoint, first_image, folder / "one"))
+        print(f"start-up, one image         {start_up:8.2f} s")
         (device,) = choose_devices(given.device)
         network = load_network(checkpoint, device)
         settings = Settings(devices=given.device, batch_size=given.batch_size, overwrite=True, progress=False)
@@ -81,12 +90,21 @@ def import_only() -> None:
     subprocess.run([sys.executable, "-c", "import segattn.predict.run"], check=True)
 
 
-def one_image(checkpoint: Path, folder: Path) -> None:
-    """The whole command for one image."""
-    image = next((folder / "images").iterdir())
-    arguments = ["predict", "--checkpoint", checkpoint, "--images", image, "--output", folder / "one"]
+def command_line(checkpoint: Path, images: Path, output: Path, *options: str) -> None:
+    """The whole command in a process of its own."""
+    arguments = ["predict", "--checkpoint", checkpoint, "--images", images, "--output", output, *options]
     code = "import sys; from segattn.cli import main; sys.exit(main(sys.argv[1:]))"
     subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+
+
+def measure_large(checkpoint: Path, folder: Path, side: int) -> None:
+    """Print time and peak memory of one image of ``side`` x ``side`` pixels in windows of 512."""
+    blocks = np.random.default_rng(0).integers(0, 256, (side // 50, side // 50, 3), dtype=np.uint8)
+    Image.fromarray(blocks).resize((side, side), Image.Resampling.NEAREST).save(folder / "large.png")
+    windows = ("--window", "512", "--stride", "384", "--device", "cpu")
+    elapsed = seconds(partial(command_line, checkpoint, folder / "large.png", folder / "masks", *windows))
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    print(f"{side} x {side} pixels      {elapsed:8.2f} s, peak memory of the process {peak:.2f} GiB")
 
 
 @torch.inference_mode()

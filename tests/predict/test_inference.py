@@ -1,3 +1,6 @@
+import multiprocessing
+import resource
+import sys
 import threading
 
 import numpy as np
@@ -154,6 +157,29 @@ def test_large_images_go_through_a_file(tmp_path, options, orientation):
     large = predictor(**options).predict_large(spool)
     spool.close()
     np.testing.assert_array_equal(large.labels, predictor(**options).predict(pixels[None])[0].labels)
+
+
+def peak_memory(path, folder, results):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with open_image(path) as opened:
+        spool = Spool(opened, folder)
+    slopes = rearrange(torch.linspace(-1, 1, 16), "k -> k 1 1")
+    labels = predictor(lambda images: images[:, :1] * slopes, window=(400, 400)).predict_large(spool).labels
+    results.put(((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, labels.shape))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
+def test_memory_does_not_grow_with_the_logits_of_a_large_image(tmp_path):
+    Image.fromarray(picture(0, 2000, 3000)).save(tmp_path / "image.png", compress_level=1)
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    process = context.Process(target=peak_memory, args=(tmp_path / "image.png", tmp_path, results))
+    process.start()
+    mebibytes, shape = results.get(timeout=120)
+    process.join()
+    assert shape == (2000, 3000)
+    assert mebibytes < 180, "the logits of sixteen classes alone would take 366 MiB"
 
 
 def test_too_many_probabilities_are_refused(monkeypatch):
