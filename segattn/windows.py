@@ -6,6 +6,7 @@ result is a fixed weighted mean that knows no order of the windows.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -74,21 +75,22 @@ def blend_windows(
     row_weights, column_weights = (
         window_weights(s, w, t) for s, w, t in zip(size, (window_h, window_w), stride, strict=True)
     )
-    above: Tensor | None = None  # what earlier rows of windows gave to the first rows of this one
-    for top, next_top, weights_h in zip(tops, [*tops[1:], height], row_weights, strict=True):
-        below: list[Tensor] = []
-        before: Tensor | None = None  # what earlier windows of this row gave to the first columns of this one
+    kept = max((top + window_h - following for top, following in pairwise(tops)), default=0)
+    above = below = torch.empty(0)  # sums over the overlap with the row of windows above, and with the one below
+    ends = [top + window_h for top in tops]
+    for top, next_top, end_above, weights_h in zip(tops, [*tops[1:], height], [0, *ends], row_weights, strict=False):
+        before: Tensor | None = None  # sums over the overlap with the window before
         for left, next_left, weights_w in zip(lefts, [*lefts[1:], width], column_weights, strict=True):
-            logits = logits_of(Area(top, left, top + window_h, left + window_w))
-            weights = rearrange(weights_h, "h -> h 1") * weights_w
-            blended = logits.float() * weights.to(logits.device)
+            logits = logits_of(Area(top, left, top + window_h, left + window_w)).float()
+            if not below.numel():
+                above, below = (logits.new_zeros(*logits.shape[:-2], kept, width) for _ in range(2))
+            blended = logits * (rearrange(weights_h, "h -> h 1") * weights_w).to(logits.device)
             if before is not None:
                 blended[..., : before.shape[-1]] += before
-            done_h, done_w = next_top - top, next_left - left
-            before = blended[..., done_w:].clone()
-            finished = blended[..., :done_w]
-            if above is not None:
-                finished[..., : above.shape[-2], :] += above[..., left:next_left]
-            below.append(finished[..., done_h:, :].clone())
-            yield Area(top, left, next_top, next_left), finished[..., :done_h, :]
-        above = torch.cat(below, dim=-1)
+            before = blended[..., next_left - left :].clone()
+            finished = blended[..., : next_left - left]
+            if top:
+                finished[..., : end_above - top, :] += above[..., : end_above - top, left:next_left]
+            below[..., : window_h - (next_top - top), left:next_left] = finished[..., next_top - top :, :]
+            yield Area(top, left, next_top, next_left), finished[..., : next_top - top, :]
+        above, below = below, above
