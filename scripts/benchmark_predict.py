@@ -26,7 +26,7 @@ from PIL import Image
 from segattn import __version__
 from segattn.encoders import EncoderSpec
 from segattn.heads import FLAHead
-from segattn.model import SegmentationModel
+from segattn.model import SegmentationModel, predicted_classes
 from segattn.predict import Settings, predict_folder
 from segattn.runtime import Network, choose_devices, load_network
 from segattn.sample import ClassInfo, ClassTable, SizeRule
@@ -114,7 +114,7 @@ def bare_model(network: Network, paths: list[Path], batch_size: int) -> None:
         pixels = rearrange(torch.from_numpy(np.array(image)), "h w c -> 1 c h w").float() / 255
     batch = pixels.repeat(batch_size, 1, 1, 1).to(network.device)
     for _ in range(0, len(paths), batch_size):
-        labels = network.logits(batch).argmax(dim=1)
+        labels = predicted_classes(network.logits(batch))
     labels.cpu()
 
 

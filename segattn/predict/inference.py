@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from segattn.images import resize_image
+from segattn.model import predicted_classes
 from segattn.predict.options import Options
 from segattn.predict.spool import Spool
 from segattn.runtime import Network
@@ -139,7 +140,7 @@ class Predictor:
                 raise StoppedError
             part = (slice(None), slice(area.top, area.bottom), slice(area.left, area.right))
             averaged = reduce(logits.softmax(dim=2), "v b k h w -> b k h w", "mean") if len(logits) > 1 else logits[0]
-            arrays["labels"][part] = averaged.argmax(dim=1).to(torch.uint8).cpu().numpy()
+            arrays["labels"][part] = predicted_classes(averaged).to(torch.uint8).cpu().numpy()
             if not (self.options.confidence or wanted):
                 continue
             probabilities = averaged if len(logits) > 1 else averaged.softmax(dim=1)
