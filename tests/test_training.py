@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from segattn import cli
+from segattn.checkpoints import load_model
 from segattn.records import read_record
 from segattn.task import SegmentationTask
 from segattn.training import main
@@ -188,6 +189,46 @@ def test_the_size_metric_can_be_off_or_now_and_then(config, capsys):
     own = ["--model.object_sizes.edges", "[100]", "--model.object_sizes.names", "[tiny,rest]"]
     assert main(["fit", "--config", "tiny.yaml", "--output", "own", *own]) == 0
     assert len(logged("own", "val/miou_rest")) == 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--trainer.precision", "bf16-mixed"],
+        ["--trainer.accumulate_grad_batches", "2", "--trainer.gradient_clip_val", "1.0"],
+        ["--model.channels_last", "true", "--model.decay_norms", "false", "--model.head_lr_factor", "10"],
+        ["--model.loss", "OHEM", "--model.loss.min_kept", "50"],
+        [
+            "--model.loss",
+            "WeightedSum",
+            "--model.loss.losses",
+            "[CrossEntropy, Lovasz]",
+            "--model.loss.weights",
+            "[1,1]",
+        ],
+        ["--model.attention", "SCSA", "--model.head", "SMPDecoder", "--model.head.decoder", "upernet"],
+        ["--trainer.callbacks", "lightning.pytorch.callbacks.EarlyStopping", "--trainer.callbacks.monitor", "val/miou"],
+    ],
+)
+def test_options_train(config, arguments):
+    assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1", *arguments]) == 0
+    assert load_model(run_folder("runs") / "checkpoints" / "best.ckpt")
+
+
+def test_averaged_weights_are_the_ones_that_predict(config):
+    average = [
+        "--trainer.callbacks",
+        "lightning.pytorch.callbacks.EMAWeightAveraging",
+        "--trainer.callbacks.decay",
+        "0.5",
+    ]
+    assert main(["fit", "--config", "tiny.yaml", "--output", "plain"]) == 0
+    assert main(["fit", "--config", "tiny.yaml", "--output", "averaged", *average]) == 0
+    checkpoint = torch.load(run_folder("averaged") / "checkpoints" / "last.ckpt", weights_only=True)
+    trained = load_model(run_folder("averaged") / "checkpoints" / "last.ckpt").model.state_dict()
+    key = "head.classifier.2.weight"
+    assert not torch.equal(checkpoint["current_model_state"][f"model.{key}"], trained[key])
+    assert torch.equal(checkpoint["current_model_state"][f"model.{key}"], final_state("plain")[0][f"model.{key}"])
 
 
 def test_the_configs_of_a_run_train_again(config):
