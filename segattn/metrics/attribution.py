@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segattn.metrics.nearest import QuadKeys, Sites, nearest_ranks
-from segattn.metrics.objects import Array, TargetObjects, sum_by
+from segattn.metrics.objects import Array, TargetObjects, pieces, sum_by
 from segattn.metrics.overlap import Overlap, find_overlap
 from segattn.metrics.sites import outer_sites
 
@@ -104,12 +104,12 @@ def charge(overlap: Overlap, shares: Shares, objects: TargetObjects) -> tuple[np
     area = objects.size[shares.label]
     fp = sum_by(shares.label, np.minimum(shares.pixels, area), len(objects.size))
     over = shares.pixels > area
-    free = np.flatnonzero((overlap.owner == 0) & (overlap.region_class >= 0))
+    free = np.flatnonzero((overlap.owner == 0) & (overlap.region_class > 0))
     region = np.append(free, shares.region[over])
     return fp, FreeStanding(
         region=region,
         label=np.append(np.zeros_like(free), shares.label[over]),
-        class_id=overlap.region_class[region],
+        class_id=overlap.region_class[region].astype(np.int64) - 1,
         size=np.append(overlap.region_size[free], shares.pixels[over]),
         fp=np.append(overlap.region_size[free], shares.pixels[over] - area[over]),
     )
@@ -134,12 +134,20 @@ def size_counts(prediction: Array, objects: TargetObjects, edges: Array, num_cla
     fp, free = charge(overlap, share_false_positives(overlap, objects), objects)
     bins = len(edges) + 1
     cells = num_classes * bins
-    cell = objects.class_id[1:] * bins + np.searchsorted(edges, objects.size[1:], side="right")
-    free_cell = free.class_id * bins + np.searchsorted(edges, free.size, side="right")
+    cell = objects.class_id[1:] * bins + _bins(objects.size[1:], edges)
+    free_cell = free.class_id * bins + _bins(free.size, edges)
     tp = overlap.tp[1:]
     columns = [sum_by(cell, values, cells) for values in (tp, fp[1:], objects.size[1:] - tp, np.ones_like(tp))]
     columns[1] += sum_by(free_cell, free.fp, cells)
     return np.stack(columns, axis=-1).reshape(num_classes, bins, 4)
+
+
+def _bins(size: Array, edges: Array) -> Array:
+    """Number of edges that are not above each size; noise has a million parts below the first one."""
+    bins = np.zeros(len(size), dtype=np.intp)
+    larger = np.flatnonzero(size >= edges[0])
+    bins[larger] = np.searchsorted(edges, size[larger], side="right")
+    return bins
 
 
 def _contest(overlap: Overlap, objects: TargetObjects, chosen: Array) -> Contested:
@@ -147,14 +155,17 @@ def _contest(overlap: Overlap, objects: TargetObjects, chosen: Array) -> Contest
     height, width = overlap.regions.shape
     quad = QuadKeys((height, width))
     group_of = np.cumsum(chosen) - 1
-    run_chosen = chosen[overlap.run_region]
+    run_chosen, length = chosen[overlap.run_region], overlap.run_length
 
-    wrong = np.flatnonzero(np.repeat(run_chosen & ~overlap.run_hit, overlap.run_length))
-    y = wrong // width
-    keys = quad.encode(group_of[overlap.regions.ravel()[wrong]], y, wrong - y * width)
+    wrong = np.flatnonzero(np.repeat(run_chosen & ~overlap.run_hit, length))
+    keys = np.empty(len(wrong), dtype=np.int64)
+    for piece in pieces(len(wrong)):
+        y = wrong[piece] // width  # numpy's divmod is some ten times slower
+        keys[piece] = quad.encode(group_of[overlap.regions.ravel()[wrong[piece]]], y, wrong[piece] - y * width)
+    del wrong
     keys.sort()
 
-    held = np.repeat(run_chosen & overlap.run_hit, overlap.run_length).reshape(height, width)
+    held = np.repeat(run_chosen & overlap.run_hit, length).reshape(height, width)
     site = outer_sites(held * overlap.classes, overlap.classes)
     region = overlap.regions.ravel()[site]
     order = np.argsort(group_of[region], kind="stable")
@@ -163,5 +174,5 @@ def _contest(overlap: Overlap, objects: TargetObjects, chosen: Array) -> Contest
     rank = np.empty_like(by_rank)
     rank[by_rank] = np.arange(len(by_rank))
     sites = Sites(group_of[region], *np.divmod(site, width), rank[objects.labels.ravel()[site]])
-    piece, winner = nearest_ranks(keys, sites, quad)
-    return Contested(keys, quad, piece, np.flatnonzero(chosen)[quad.group(keys[piece])], by_rank[winner])
+    start, winner = nearest_ranks(keys, sites, quad)
+    return Contested(keys, quad, start, np.flatnonzero(chosen)[quad.group(keys[start])], by_rank[winner])

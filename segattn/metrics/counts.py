@@ -30,13 +30,14 @@ def confusion_counts(
     """
     check_same_shape(tuple(prediction.shape), tuple(target.shape))
     valid = target != ignore_index
-    labels = {"target": target[valid].long(), "prediction": prediction[valid].long()}
-    for name, values in labels.items():
-        if values.numel():
-            low, high = torch.aminmax(values)
-            check_class_range(name, int(low), int(high), num_classes)
-    pairs = labels["target"] * num_classes + labels["prediction"]
-    return rearrange(torch.bincount(pairs, minlength=num_classes**2), "(k l) -> k l", l=num_classes)
+    for name, labels in (("target", target), ("prediction", prediction)):
+        wrong = ((labels < 0) | (labels >= num_classes)) & valid
+        if wrong.any():
+            check_class_range(name, int(labels[wrong].min()), int(labels[wrong].max()), num_classes)
+    ignored = num_classes**2
+    pairs = (target.long() * num_classes + prediction).where(valid, ignored)
+    counts = torch.bincount(pairs.flatten(), minlength=ignored + 1)[:ignored]
+    return rearrange(counts, "(k l) -> k l", l=num_classes)
 
 
 def check_same_shape(prediction: tuple[int, ...], target: tuple[int, ...]) -> None:

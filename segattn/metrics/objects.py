@@ -5,6 +5,7 @@ ids are given, all pixels of one class that share an id > 0. Its *size* is its a
 This half of the work needs no prediction, so it can be done where the data is loaded.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy.typing as npt
 from segattn.metrics.counts import check_class_range
 
 Array = npt.NDArray[Any]
+
+PIECE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ def _instance_labels(classes: Array, instances: Array) -> Array:
     return np.repeat(number[inverse], length).reshape(classes.shape)
 
 
-def runs(*maps: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Maximal pieces of rows on which every map is constant: flat positions of their first pixels, and lengths.
+def run_starts(*maps: Array) -> npt.NDArray[np.intp]:
+    """Flat positions of the first pixels of runs: maximal pieces of rows on which every map is constant.
 
     Real label maps have some twenty pixels to a run, and all that is counted here is counted run by run.
     """
@@ -112,13 +115,22 @@ def runs(*maps: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     np.not_equal(maps[0][:, 1:], maps[0][:, :-1], out=inner)
     for further in maps[1:]:
         inner |= further[:, 1:] != further[:, :-1]
-    start = np.flatnonzero(changes)
-    length = np.empty_like(start)
-    np.subtract(start[1:], start[:-1], out=length[:-1])
-    length[-1:] = changes.size - start[-1:]
-    return start, length
+    return np.flatnonzero(changes)
+
+
+def runs(*maps: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Starts and lengths of runs."""
+    start = run_starts(*maps)
+    return start, np.diff(start, append=maps[0].size)
+
+
+def pieces(count: int) -> Iterator[slice]:
+    """Slices of some 250,000 positions each: what is done piece by piece needs little memory and stays in the cache."""
+    return (slice(first, first + PIECE) for first in range(0, count, PIECE))
 
 
 def sum_by(index: Array, values: Array, count: int) -> npt.NDArray[np.int64]:
-    """Sum integers by index; float64 holds every number of pixels exactly."""
-    return np.bincount(index, weights=values, minlength=count).astype(np.int64)
+    """Sum integers by index."""
+    sums = np.zeros(count, dtype=np.int64)
+    np.add.at(sums, index, values.astype(np.int64, copy=False))
+    return sums

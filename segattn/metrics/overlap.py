@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segattn.metrics.counts import check_same_shape
-from segattn.metrics.objects import Array, TargetObjects, components, runs, shifted_classes, sum_by
+from segattn.metrics.objects import Array, TargetObjects, components, pieces, run_starts, shifted_classes
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,13 @@ class Overlap:
     Attributes:
         classes: unsigned (height, width): predicted class + 1, or 0 where the ground truth is ignored.
         regions: unsigned (height, width): the region of each pixel, from 1, or 0 where ignored.
-        region_class: class of every region, shape (m + 1,); entry 0 stands for the ignored pixels and is -1.
+        region_class: class + 1 of every region, shape (m + 1,); entry 0 stands for the ignored pixels and is 0.
         region_size: area of every region in pixels, shape (m + 1,).
         region_tp: true positives in every region, shape (m + 1,).
         owner: an object with true positives in the region, shape (m + 1,); 0 if there is none.
         shared: whether the region holds true positives of two or more objects, shape (m + 1,).
         tp: true positives of every object, shape (n + 1,).
         run_start: flat position of every maximal piece of a row that has one object and one region.
-        run_length: its number of pixels.
-        run_region: its region.
         run_hit: whether its pixels are true positives.
     """
 
@@ -40,9 +38,17 @@ class Overlap:
     shared: Array
     tp: Array
     run_start: Array
-    run_length: Array
-    run_region: Array
     run_hit: Array
+
+    @property
+    def run_length(self) -> Array:
+        """Number of pixels of every run."""
+        return np.diff(self.run_start, append=self.regions.size)
+
+    @property
+    def run_region(self) -> Array:
+        """Region of every run."""
+        return self.regions.ravel()[self.run_start]
 
 
 def find_overlap(prediction: Array, objects: TargetObjects, num_classes: int) -> Overlap:
@@ -59,29 +65,39 @@ def find_overlap(prediction: Array, objects: TargetObjects, num_classes: int) ->
     check_same_shape(tuple(prediction.shape), tuple(objects.labels.shape))
     classes = shifted_classes("prediction", prediction, objects.classes != 0, num_classes)
     regions = components(classes)
-    start, length = runs(objects.labels, regions)
-    region, run_class = regions.ravel()[start], classes.ravel()[start]
-    count = int(region.max(initial=0)) + 1
-    region_class = np.zeros(count, dtype=classes.dtype)
-    region_class[region] = run_class
-    run_hit = (run_class == objects.classes.ravel()[start]) & (run_class != 0)
-    hit = np.flatnonzero(run_hit)
-    hit_label, hit_region, hit_length = objects.labels.ravel()[start[hit]], region[hit], length[hit]
-    owner = np.zeros(count, dtype=hit_label.dtype)
-    owner[hit_region] = hit_label
-    shared = np.zeros(count, dtype=bool)
-    shared[hit_region[owner[hit_region] != hit_label]] = True
-    return Overlap(
+    start = run_starts(objects.labels, regions)
+    count = int(regions.max(initial=0)) + 1
+    overlap = Overlap(
         classes=classes,
         regions=regions,
-        region_class=region_class.astype(np.int64) - 1,
-        region_size=sum_by(region, length, count),
-        region_tp=sum_by(hit_region, hit_length, count),
-        owner=owner,
-        shared=shared,
-        tp=sum_by(hit_label, hit_length, len(objects.size)),
+        region_class=np.zeros(count, dtype=classes.dtype),
+        region_size=np.zeros(count, dtype=np.int64),
+        region_tp=np.zeros(count, dtype=np.int64),
+        owner=np.zeros(count, dtype=objects.labels.dtype),
+        shared=np.zeros(count, dtype=bool),
+        tp=np.zeros(len(objects.size), dtype=np.int64),
         run_start=start,
-        run_length=length,
-        run_region=region,
-        run_hit=run_hit,
+        run_hit=classes.ravel()[start] == objects.classes.ravel()[start],
     )
+    for piece in pieces(len(start)):
+        _count(overlap, objects, piece)
+    return overlap
+
+
+def _count(overlap: Overlap, objects: TargetObjects, piece: slice) -> None:
+    """Add some of the runs to the tables."""
+    start = overlap.run_start[piece]
+    end = overlap.run_start[piece.stop] if piece.stop < len(overlap.run_start) else overlap.regions.size
+    length = np.diff(start, append=end)
+    region = overlap.regions.ravel()[start]
+    overlap.region_class[region] = overlap.classes.ravel()[start]
+    np.add.at(overlap.region_size, region, length)
+
+    hit = np.flatnonzero(overlap.run_hit[piece] & (region != 0))
+    region, label, length = region[hit], objects.labels.ravel()[start[hit]], length[hit]
+    np.add.at(overlap.region_tp, region, length)
+    np.add.at(overlap.tp, label, length)
+    earlier = overlap.owner[region]
+    overlap.shared[region[(earlier != 0) & (earlier != label)]] = True
+    overlap.owner[region] = label  # of several objects in this piece one stays, and differs from the others
+    overlap.shared[region[overlap.owner[region] != label]] = True
