@@ -1,6 +1,6 @@
 """The model: encoder -> attention -> head -> logits at the size of the image."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate, pad
 from segattn.blueprint import build, describe
 from segattn.encoders import Encoder, EncoderSpec, FeatureInfo
 from segattn.heads import Head, HeadOutput
+from segattn.residual import Position, insert_in_residual_blocks
 from segattn.sample import SizeRule
 from segattn.windows import blend_windows
 
@@ -28,7 +29,13 @@ class SegmentationModel(nn.Module):
         num_classes: number of classes.
         encoder: which encoder, with which weights and output stride.
         head: made from the encoder's features and the number of classes.
-        attention: block on the last level of the encoder, made from its number of channels; None for none.
+        attention: block on levels of the encoder, made from its number of channels; None for none.
+        attention_levels: the levels that it refines, one block each; -1 is the last one, 0 would be the image.
+        residual_attention: block inside every residual block of a ResNet-family encoder; None for none.
+        residual_position: where in the residual block, see :func:`segattn.residual.insert_in_residual_blocks`.
+
+    Raises:
+        ValueError: if the encoder has no such level or no residual blocks.
     """
 
     def __init__(
@@ -38,17 +45,30 @@ class SegmentationModel(nn.Module):
         head: HeadFactory,
         *,
         attention: AttentionFactory | None = None,
+        attention_levels: Sequence[int] = (-1,),
+        residual_attention: AttentionFactory | None = None,
+        residual_position: Position = "last",
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.encoder = Encoder(encoder)
-        self.attention = attention(self.encoder.info.channels[-1]) if attention else nn.Identity()
+        self.residual_attention: tuple[nn.Module, ...] = ()
+        if residual_attention:
+            blocks = insert_in_residual_blocks(self.encoder.body, residual_attention, residual_position)
+            self.residual_attention = tuple(blocks)
+        self.attention = nn.ModuleDict()
+        if attention:
+            channels = self.encoder.info.channels
+            self.attention.update({str(_level(channels, n)): attention(channels[n]) for n in attention_levels})
         self.head = head(self.encoder.info, num_classes)
         self._blueprint = {
             "num_classes": num_classes,
             "encoder": asdict(self.encoder.spec),
             "head": describe(head),
             "attention": describe(attention) if attention else None,
+            "attention_levels": list(attention_levels),
+            "residual_attention": describe(residual_attention) if residual_attention else None,
+            "residual_position": residual_position,
         }
 
     @property
@@ -61,13 +81,13 @@ class SegmentationModel(nn.Module):
         """Build the model that a blueprint describes, with random weights."""
         encoder = dict(blueprint["encoder"])
         encoder |= {key: tuple(encoder[key]) for key in ("mean", "std")}
-        attention = blueprint["attention"]
-        return cls(
-            blueprint["num_classes"],
-            EncoderSpec(**encoder),
-            build(blueprint["head"]),  # type: ignore[arg-type]  # a description names the class, not its signature
-            attention=build(attention) if attention else None,
-        )
+        own = ("num_classes", "encoder")
+        options: dict[str, Any] = {
+            name: build(value) if isinstance(value, Mapping) else value
+            for name, value in blueprint.items()
+            if name not in own
+        }
+        return cls(blueprint["num_classes"], EncoderSpec(**encoder), **options)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> HeadOutput:
         """Logits (b, classes, h, w) of images in 0..1; auxiliary logits likewise, in training only."""
@@ -75,7 +95,8 @@ class SegmentationModel(nn.Module):
         stride = self.encoder.info.strides[-1]
         padded = pad(image, (0, -width % stride, 0, -height % stride), mode="replicate")
         features = self.encoder(padded)
-        features[-1] = self.attention(features[-1])
+        for level, block in self.attention.items():
+            features[int(level)] = block(features[int(level)])
         output = self.head(features)
 
         def restore(logits: Tensor) -> Tensor:
@@ -105,6 +126,14 @@ class SegmentationModel(nn.Module):
         if logits.shape[-2:] != size:
             logits = interpolate(logits, size=size, mode="bilinear", align_corners=False)
         return logits
+
+
+def _level(channels: tuple[int, ...], level: int) -> int:
+    """The level counted from the image, if it is one that attention can refine."""
+    if not (-len(channels) < level < len(channels) and level % len(channels) and channels[level]):
+        usable = [number for number in range(1, len(channels)) if channels[number]]
+        raise ValueError(f"attention_levels must be among {usable} or counted from the end, got {level}.")
+    return level % len(channels)
 
 
 def predicted_classes(logits: Float[Tensor, "b classes h w"]) -> Tensor:

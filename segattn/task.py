@@ -1,7 +1,7 @@
 """Training, validation and test of a model: steps and logging, nothing else."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,7 @@ from segattn.evaluation import Evaluation, ObjectSizes
 from segattn.heads import FCNHead
 from segattn.losses import CrossEntropy
 from segattn.model import AttentionFactory, HeadFactory, SegmentationModel, predicted_classes
+from segattn.residual import Position
 from segattn.sample import Batch, ClassTable, SizeRule
 from segattn.schedule import PolynomialSchedule
 
@@ -37,7 +38,10 @@ class SegmentationTask(LightningModule):
         size_rule: for whole images at test time; the command takes it from the data module.
         encoder: name, weights and output stride of the encoder.
         head: class of the head and its arguments.
-        attention: block on the last level of the encoder; null for none.
+        attention: block on levels of the encoder; null for none.
+        attention_levels: the levels that it refines, one block each; -1 is the last one.
+        residual_attention: block inside every residual block of a ResNet-family encoder; null for none.
+        residual_position: ``last`` (before the shortcut is added) or ``middle`` (before the last convolution).
         object_sizes: how validation and test split the scores by object size; null does not split them.
         loss: of the logits against the mask; the same for auxiliary logits.
         auxiliary_weights: weight of every auxiliary loss, one for all or one per name.
@@ -60,6 +64,9 @@ class SegmentationTask(LightningModule):
         encoder: EncoderSpec = EncoderSpec(),
         head: HeadFactory = FCNHead,
         attention: AttentionFactory | None = None,
+        attention_levels: Sequence[int] = (-1,),
+        residual_attention: AttentionFactory | None = None,
+        residual_position: Position = "last",
         object_sizes: ObjectSizes | None = ObjectSizes(),
         loss: nn.Module | None = None,
         auxiliary_weights: float | dict[str, float] = 0.4,
@@ -75,7 +82,15 @@ class SegmentationTask(LightningModule):
             raise ValueError(f"head_lr_factor must be positive, got {head_lr_factor}.")
         self.classes = classes
         self.size_rule = size_rule
-        self.model = SegmentationModel(len(classes), encoder, head, attention=attention)
+        self.model = SegmentationModel(
+            len(classes),
+            encoder,
+            head,
+            attention=attention,
+            attention_levels=attention_levels,
+            residual_attention=residual_attention,
+            residual_position=residual_position,
+        )
         self.loss = CrossEntropy() if loss is None else loss
         self.auxiliary_weights = _auxiliary_weights(auxiliary_weights, self.model.head.auxiliary_names)
         self.optimizer = optimizer

@@ -10,6 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
 
 import segattn.attention
 import segattn.losses
@@ -17,6 +19,7 @@ from segattn.callbacks import OrderlyStop, OverlayImages, ScoreTable
 from segattn.configs import FLAGS, expand_configs
 from segattn.data import SegmentationDataModule
 from segattn.data.errors import DataError, DataNotFoundError
+from segattn.model import SegmentationModel
 from segattn.recording import RecordObjects
 from segattn.sample import ClassTable
 from segattn.task import SegmentationTask
@@ -92,6 +95,13 @@ class SegattnCLI(LightningCLI):
         if config.get("ckpt_path"):
             config.model.encoder.weights = None
 
+    def before_fit(self) -> None:
+        """Say which weights were loaded and which are new."""
+        given = self.config.fit.get("ckpt_path") or self.config.fit.model.encoder.weights
+        rank_zero_info(
+            f"encoder weights: {given or 'random'}; newly initialized: {newly_initialized(self.model.model)}"
+        )
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the loggers and callbacks of a run unless the config names its own loggers."""
         trainer = self.config_init[self.subcommand].trainer
@@ -140,6 +150,16 @@ class SegattnCLI(LightningCLI):
     def test(self, model: LightningModule, **kwargs: Any) -> None:
         """Score the test images; the table is printed by :class:`segattn.callbacks.ScoreTable`."""
         self.trainer.test(model, **kwargs | {"verbose": False})
+
+
+def newly_initialized(model: SegmentationModel) -> str:
+    """The parts of a model that no encoder weights fill, with their numbers of parameters."""
+    parts: dict[str, list[nn.Module]] = {"head": [model.head], "attention": list(model.attention.values())}
+    parts["attention inside residual blocks"] = list(model.residual_attention)
+    counts = {
+        name: sum(p.numel() for module in modules for p in module.parameters()) for name, modules in parts.items()
+    }
+    return ", ".join(f"{name} ({count:,} parameters)" for name, count in counts.items() if parts[name])
 
 
 def _quiet_lightning() -> None:

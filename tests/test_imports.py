@@ -16,11 +16,11 @@ LAYERS = [
     {"sample", "records", "configs", "schedule"},
     {"images", "windows", "attention", "overlay", "metrics", "losses", "report"},
     {"data", "encoders", "evaluation"},
-    {"heads", "blueprint"},
+    {"heads", "blueprint", "residual"},
     {"model"},
     {"checkpoints", "task"},
     {"runtime"},
-    {"callbacks", "recording", "predict", "explain", "export"},
+    {"callbacks", "recording", "predict", "explain", "export", "benchmark"},
     {"training"},
     {"cli"},
 ]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from einops import rearrange
 
-from segattn.attention import SCSA
+from segattn.attention import SCSA, DualAttention
 from segattn.blueprint import build, describe
 from segattn.encoders import EncoderSpec
 from segattn.heads import DANetHead, FCNHead
@@ -37,10 +37,53 @@ def test_padding_shifts_nothing():
     torch.testing.assert_close(cut[..., :40, :40], whole[..., :40, :40])
 
 
+@pytest.mark.parametrize("position", ["middle", "last"])
+@pytest.mark.parametrize("name", ["resnet18", "tu-test_resnet", "tu-resnet50", "resnet50"])
+def test_attention_inside_residual_blocks_keeps_the_pretrained_weights(tmp_path, name, position):
+    plain = SegmentationModel(4, EncoderSpec(name, None, 32), SMALL_HEAD)
+    torch.save(plain.encoder.body.state_dict(), tmp_path / "weights.pt")
+    spec = EncoderSpec(name, str(tmp_path / "weights.pt"), 32)
+    options = {"residual_attention": partial(DualAttention, reduction=2), "residual_position": position}
+    model = SegmentationModel(4, spec, SMALL_HEAD, **options)
+    blocks = [module for module in model.modules() if isinstance(module, DualAttention)]
+    assert tuple(blocks) == model.residual_attention
+    assert len(blocks) == {"resnet18": 8, "tu-test_resnet": 4}.get(name, 16)
+    again = SegmentationModel.from_blueprint(model.blueprint)
+    again.load_state_dict(model.state_dict())
+    with torch.no_grad():  # dual attention doubles its input while its gates are closed: undo that
+        for block in blocks:
+            block.register_forward_hook(lambda module, inputs, output: output / 2)
+        image = torch.rand(1, 3, 64, 64)
+        for one, other in zip(plain.eval().encoder(image), model.eval().encoder(image), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_attention_inside_residual_blocks_learns():
+    options = {
+        "residual_attention": SCSA,
+        "residual_position": "middle",
+        "attention": SCSA,
+        "attention_levels": [3, -1],
+    }
+    model = SegmentationModel(4, EncoderSpec("resnet18", None, 32), SMALL_HEAD, **options)
+    model(torch.rand(2, 3, 64, 96)).logits.square().mean().backward()
+    parameters = [parameter for block in model.residual_attention for parameter in block.parameters()]
+    assert parameters
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in parameters)
+
+
+def test_places_that_the_encoder_does_not_have_are_refused():
+    with pytest.raises(ValueError, match="no residual blocks"):
+        SegmentationModel(4, EncoderSpec("tu-test_convnext", None, 32), SMALL_HEAD, residual_attention=SCSA)
+    for level in (0, 6, -6):
+        with pytest.raises(ValueError, match=r"among \[1, 2, 3, 4, 5\]"):
+            tiny_model(attention=SCSA, attention_levels=[level])
+
+
 def test_the_attention_sits_on_the_last_level():
     seen = []
     model = tiny_model(attention=partial(SCSA, window=2))
-    model.attention.register_forward_hook(lambda module, inputs, output: seen.append(tuple(inputs[0].shape)))
+    model.attention["5"].register_forward_hook(lambda module, inputs, output: seen.append(tuple(inputs[0].shape)))
     model(torch.rand(1, 3, 32, 40))
     assert seen == [(1, model.encoder.info.channels[-1], 4, 5)]
 
