@@ -94,13 +94,16 @@ class SegattnCLI(LightningCLI):
             config.ckpt_path = _find_checkpoint(self.folder, root, config.ckpt_path)
         if config.get("ckpt_path"):
             config.model.encoder.weights = None
+        if (self.folder / "config.yaml").is_file():
+            self.save_config_callback = None  # a resumed run keeps the config that it began with
 
     def before_fit(self) -> None:
         """Say which weights were loaded and which are new."""
-        given = self.config.fit.get("ckpt_path") or self.config.fit.model.encoder.weights
-        rank_zero_info(
-            f"encoder weights: {given or 'random'}; newly initialized: {newly_initialized(self.model.model)}"
-        )
+        if self.config.fit.get("ckpt_path"):
+            rank_zero_info(f"all weights: {self.config.fit.ckpt_path}")
+        else:
+            weights = self.config.fit.model.encoder.weights or "random"
+            rank_zero_info(f"encoder weights: {weights}; newly initialized: {newly_initialized(self.model.model)}")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the loggers and callbacks of a run unless the config names its own loggers."""

@@ -105,7 +105,9 @@ def test_ctrl_c_leaves_a_checkpoint_that_goes_on(config, monkeypatch, capsys, st
         main(["fit", "--config", "tiny.yaml", "--output", "stopped"])
     assert "--ckpt_path last" in capsys.readouterr().out
     monkeypatch.setattr(SegmentationTask, "training_step", train)
+    begun = (run_folder("stopped") / "config.yaml").read_text()
     assert main(["fit", "--config", "tiny.yaml", "--output", "stopped", "--ckpt_path", "last"]) == 0
+    assert (run_folder("stopped") / "config.yaml").read_text() == begun
     assert_same_end("whole", "stopped")
     assert logged("whole", "train/loss")[stop_at:] == logged("stopped", "train/loss")
     assert (run_folder("stopped") / "metrics_until_1.csv").is_file()
