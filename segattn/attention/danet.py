@@ -93,7 +93,7 @@ class PositionAttention(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The features plus gamma times what every position gathered; gamma starts at 0."""
         attended = position_attention(self.query(x), self.key(x), self.value(x), implementation=self.implementation)
-        return self.gamma * attended + x
+        return torch.addcmul(x, self.gamma, attended)
 
 
 class ChannelAttention(nn.Module):
@@ -116,7 +116,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The features plus gamma times what every channel gathered; gamma starts at 0."""
-        return self.gamma * channel_attention(x, softmax=self.softmax) + x
+        return torch.addcmul(x, self.gamma, channel_attention(x, softmax=self.softmax))
 
 
 class DualAttention(nn.Module):

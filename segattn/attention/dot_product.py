@@ -11,7 +11,7 @@ exist:
 - On CUDA, :func:`attention_by_kernel` calls ``scaled_dot_product_attention`` in shapes that its kernels take.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -23,8 +23,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 Implementation = Literal["fused", "plain"]
 
-BLOCK_ELEMENTS = 2**22
-"""Elements of the map that exist at a time on the CPU: 16 MiB in single precision, about what a shared cache holds."""
+BLOCK_ELEMENTS = 2**21
+"""Elements of the map that exist at a time on the CPU: 8 MiB in single precision, less than a server's shared cache."""
 
 
 def attention_plain(
@@ -58,7 +58,7 @@ def dot_product_attention(
     if query.is_cuda and query.dtype != torch.float64:  # no kernel takes double precision
         return attention_by_kernel(query, key, value)
     device = query.device.type
-    if torch.is_autocast_enabled(device):
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         query, key, value = (part.to(dtype) for part in (query, key, value))
     attended: Tensor = attention_blocked(query, key, value)
@@ -96,95 +96,159 @@ def attention_by_kernel(
     return rearrange(attended, "b (g heads) n e -> b g n (heads e)", heads=heads)[..., :width]
 
 
-@torch.library.custom_op("segattn::attention_blocked", mutates_args=())
-def attention_blocked(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention with at most :data:`BLOCK_ELEMENTS` elements of the map at a time; as :func:`attention_plain`.
+def attention_blocked(
+    query: Float[Tensor, "b g n d"], key: Float[Tensor, "b #g n d"], value: Float[Tensor, "b g n e"]
+) -> Float[Tensor, "b g n e"]:
+    """Attention with at most :data:`BLOCK_ELEMENTS` elements of the map at a time.
 
-    An operator of its own, so that torch.compile keeps the loop as one step instead of unrolling it for every size.
+    Args:
+        query: as in :func:`attention_plain`.
+        key: as in :func:`attention_plain`.
+        value: as in :func:`attention_plain`; the same tensor as the query costs less memory and time than its copy.
+
+    Returns:
+        As :func:`attention_plain`.
     """
-    attended = torch.empty_like(value)
+    attended: Tensor = _blocked(query, key, None if value is query else value)
+    return attended
+
+
+# Operators of their own, so that torch.compile keeps a loop as one step instead of unrolling it for every size. A value
+# of None stands for the query, and their gradients are then one.
+
+
+@torch.library.custom_op("segattn::attention_blocked", mutates_args=())
+def _blocked(query: Tensor, key: Tensor, value: Tensor | None) -> Tensor:
+    attended = torch.empty_like(query if value is None else value)
+    buffer = _buffer(query)
     with torch.autocast(query.device.type, enabled=False):
-        for image, groups, queries in _blocks(query):
-            weights = _block_weights(query[image, groups, queries], _of_groups(key, image, groups))
-            torch.bmm(weights, value[image, groups], out=attended[image, groups, queries])
+        for image, out in enumerate(attended):
+            q, k = _readable(query[image]), _readable(key[image])
+            v = q if value is None else _readable(value[image])
+            dense = _writable(out)
+            for groups, queries in _blocks(q):
+                weights = _block_weights(q[groups, queries], _of_groups(k, groups), buffer)
+                torch.bmm(weights, v[groups], out=dense[groups, queries])
+            if dense is not out:
+                out.copy_(dense)
     return attended
 
 
 @torch.library.custom_op("segattn::attention_blocked_backward", mutates_args=())
-def _attention_blocked_backward(  # noqa: PLR0917  (an operator takes tensors by position)
-    gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, attended: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    grad_query, grad_key, grad_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
+def _blocked_backward(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor | None) -> list[Tensor]:
+    inputs = [part for part in (query, key, value) if part is not None]
+    gradients = [torch.empty_like(part) for part in inputs]
+    buffers = _buffer(query), _buffer(query)
     with torch.autocast(query.device.type, enabled=False):
-        for image, groups, queries in _blocks(query):
-            q, k, v = query[image, groups, queries], _of_groups(key, image, groups), value[image, groups]
-            g = gradient[image, groups, queries]
-            weights = _block_weights(q, k)
-            grad_value[image, groups].baddbmm_(weights.mT, g)
-            # Softmax backward: weights * (grad_weights - sum of grad_weights * weights), where the sum over tokens is
-            # that of gradient * output over features.
-            inner = (g * attended[image, groups, queries]).sum(dim=-1, keepdim=True)
-            grad_energy = torch.baddbmm(inner.neg_(), g, v.mT).mul_(weights)
-            torch.bmm(grad_energy, k.expand(len(q), -1, -1), out=grad_query[image, groups, queries])
-            part = _of_groups(grad_key, image, groups)
-            part += (grad_energy.mT @ q).sum_to_size(part.shape)
-    return grad_query, grad_key, grad_value
-
-
-def _blocks(query: Tensor) -> Iterator[tuple[int, slice, slice]]:
-    """The image, groups and queries of each block: whole groups where they fit, else queries of one group."""
-    images, groups, tokens = query.shape[:3]
-    group_step = max(1, BLOCK_ELEMENTS // tokens**2)
-    query_step = max(1, BLOCK_ELEMENTS // tokens)
-    for image in range(images):
-        for group in range(0, groups, group_step):
-            for first in range(0, tokens, query_step):
-                yield image, slice(group, group + group_step), slice(first, first + query_step)
-
-
-def _of_groups(key: Tensor, image: int, groups: slice) -> Tensor:
-    """The keys of some groups, or the one that all groups share."""
-    return key[image] if key.shape[1] == 1 else key[image, groups]
-
-
-def _block_weights(query: Tensor, key: Tensor) -> Tensor:
-    """The rows of the map that belong to a block."""
-    return torch.matmul(query, key.mT).softmax(dim=-1)
-
-
-@attention_blocked.register_fake
-def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return torch.empty_like(value)
-
-
-@_attention_blocked_backward.register_fake
-def _(  # noqa: PLR0917
-    gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, attended: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
-
-
-def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs, output)
-
-
-def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    gradients: tuple[Tensor, Tensor, Tensor] = _attention_blocked_backward(gradient, *ctx.saved_tensors)
+        for image, image_gradient in enumerate(gradient):
+            outs = [part[image] for part in gradients]
+            sums = [_writable(out).zero_() for out in outs]
+            _add_gradients(_readable(image_gradient), [_readable(part[image]) for part in inputs], sums, buffers)
+            for total, out in zip(sums, outs, strict=True):
+                if total is not out:
+                    out.copy_(total)
     return gradients
 
 
-attention_blocked.register_autograd(_backward, setup_context=_keep_for_backward)
+def _add_gradients(
+    gradient: Tensor, inputs: Sequence[Tensor], sums: Sequence[Tensor], buffers: tuple[Tensor, Tensor]
+) -> None:
+    """Add one image's gradients of query, key and, unless it is the query, value."""
+    query, key, value = (*inputs, inputs[0])[:3]
+    query_sum, key_sum, value_sum = (*sums, sums[0])[:3]
+    for groups, queries in _blocks(query):
+        q, k, g = query[groups, queries], _of_groups(key, groups), gradient[groups, queries]
+        weights = _block_weights(q, k, buffers[0])
+        value_sum[groups].baddbmm_(weights.mT, g)
+        energy = torch.bmm(g, value[groups].mT, out=buffers[1][: weights.numel()].view_as(weights))
+        torch.ops.aten._softmax_backward_data.out(energy, weights, -1, energy.dtype, grad_input=energy)
+        query_sum[groups, queries].baddbmm_(energy, k.expand(len(q), -1, -1))
+        if len(k) == len(q):
+            _of_groups(key_sum, groups).baddbmm_(energy.mT, q)
+        else:
+            key_sum[0].addmm_(energy.flatten(0, 1).mT, q.flatten(0, 1))
+
+
+def _steps(groups: int, tokens: int) -> tuple[int, int]:
+    """Groups and queries in a block: whole groups where they fit, else queries of one group."""
+    return min(groups, max(1, BLOCK_ELEMENTS // tokens**2)), min(tokens, max(1, BLOCK_ELEMENTS // tokens))
+
+
+def _blocks(query: Tensor) -> Iterator[tuple[slice, slice]]:
+    """The groups and queries of each block of one image (g, n, d)."""
+    groups, tokens = query.shape[:2]
+    group_step, query_step = _steps(groups, tokens)
+    for group in range(0, groups, group_step):
+        for first in range(0, tokens, query_step):
+            yield slice(group, group + group_step), slice(first, first + query_step)
+
+
+def _buffer(query: Tensor) -> Tensor:
+    """Room for the map of one block, allocated once: fresh memory costs more than the softmax inside it."""
+    group_step, query_step = _steps(*query.shape[1:3])
+    return query.new_empty(group_step * query_step * query.shape[2])
+
+
+def _readable(part: Tensor) -> Tensor:
+    """One image's part (g, n, d) as matrix products read it: copied where neither n nor d is dense in memory.
+
+    That is so for the columns of a map; as a transposed matrix they are copied three times as fast as by axes.
+    """
+    return part if 1 in part.stride()[1:] else part.flatten(1).contiguous().view(part.shape)
+
+
+def _writable(part: Tensor) -> Tensor:
+    """Room for one image's part (g, n, d): itself, or new memory where neither n nor d is dense in memory."""
+    return part if 1 in part.stride()[1:] else part.new_empty(part.shape)
+
+
+def _of_groups(key: Tensor, groups: slice) -> Tensor:
+    """The keys of some groups, or the one that all groups share."""
+    return key if len(key) == 1 else key[groups]
+
+
+def _block_weights(query: Tensor, key: Tensor, buffer: Tensor) -> Tensor:
+    """The rows of the map that belong to a block, written into the buffer."""
+    groups, queries = query.shape[:2]
+    weights = buffer[: groups * queries * key.shape[1]].view(groups, queries, key.shape[1])
+    if len(key) == groups:
+        torch.bmm(query, key.mT, out=weights)
+    else:
+        torch.mm(query.flatten(0, 1), key[0].mT, out=weights.flatten(0, 1))
+    return torch.softmax(weights, dim=-1, out=weights)
+
+
+@_blocked.register_fake
+def _(query: Tensor, key: Tensor, value: Tensor | None) -> Tensor:
+    return torch.empty_like(query if value is None else value)
+
+
+@_blocked_backward.register_fake
+def _(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor | None) -> list[Tensor]:
+    return [torch.empty_like(part) for part in (query, key, value) if part is not None]
+
+
+def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    gradients: list[Tensor | None] = _blocked_backward(gradient, *ctx.saved_tensors)
+    return (*gradients, None)[:3]
+
+
+_blocked.register_autograd(_backward, setup_context=_keep_for_backward)
 
 
 @register_flop_formula(torch.ops.segattn.attention_blocked)
-def _forward_flops(query: torch.Size, key: torch.Size, value: torch.Size, **_: Any) -> int:
+def _forward_flops(query: torch.Size, key: torch.Size, value: torch.Size | None, **_: Any) -> int:
     b, g, n, d = query
-    return 2 * b * g * n * n * (d + value[-1])
+    return 2 * b * g * n * n * (d + (value or query)[-1])
 
 
 @register_flop_formula(torch.ops.segattn.attention_blocked_backward)
 def _backward_flops(
-    gradient: torch.Size, query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any
+    gradient: torch.Size, query: torch.Size, key: torch.Size, value: torch.Size | None, **_: Any
 ) -> int:
     b, g, n, d = query
-    return 2 * b * g * n * n * (3 * d + 2 * value[-1])
+    return 2 * b * g * n * n * (3 * d + 2 * (value or query)[-1])

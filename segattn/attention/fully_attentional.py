@@ -43,11 +43,17 @@ def fully_attentional(
     Returns:
         The sum of both in equation 4, without gamma and residual.
     """
-    columns = rearrange(x, "b c h w -> b w c h")
-    rows = rearrange(x, "b c h w -> b h c w")
-    by_column = dot_product_attention(columns, column_key[:, None], columns, implementation=implementation)
-    by_row = dot_product_attention(rows, row_key[:, None], rows, implementation=implementation)
-    return rearrange(by_column, "b w c h -> b c h w") + rearrange(by_row, "b h c w -> b c h w")
+    by_column = _along(x, column_key, lines="b w c h", implementation=implementation)
+    return by_column + _along(x, row_key, lines="b h c w", implementation=implementation)
+
+
+def _along(
+    x: Float[Tensor, "b c h w"], key: Float[Tensor, "b c n"], *, lines: str, implementation: Implementation
+) -> Float[Tensor, "b c h w"]:
+    """Channel-to-channel attention inside every column or every row."""
+    features = rearrange(x, f"b c h w -> {lines}")
+    attended = dot_product_attention(features, key[:, None], features, implementation=implementation)
+    return rearrange(attended, f"{lines} -> b c h w")
 
 
 class FullyAttentional(nn.Module):
@@ -76,5 +82,5 @@ class FullyAttentional(nn.Module):
         column_key = self.column_encoding(x.mean(dim=3).mT).mT
         row_key = self.row_encoding(x.mean(dim=2).mT).mT
         attended = fully_attentional(x, column_key, row_key, implementation=self.implementation)
-        refined: Tensor = self.conv(self.gamma * attended + x)
+        refined: Tensor = self.conv(torch.addcmul(x, self.gamma, attended))
         return refined

@@ -1,0 +1,215 @@
+"""Measure what the attention blocks cost on this machine, fused beside plain.
+
+python scripts/benchmark_attention.py                        # print the tables
+python scripts/benchmark_attention.py --markdown cost.md --figure cost.svg
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import matplotlib as mpl
+import torch
+from matplotlib import pyplot as plt
+from torch import nn
+
+from segattn import attention
+from segattn.benchmark import (
+    ModuleFactory,
+    Shape,
+    best_seconds,
+    count_multiply_adds,
+    count_parameters,
+    forward_and_step,
+    machine,
+    matrix_product_rate,
+    peak_memory,
+    usage,
+)
+
+FUSED: dict[str, type[nn.Module]] = {
+    "PositionAttention": attention.PositionAttention,
+    "FullyAttentional": attention.FullyAttentional,
+}
+CUDA_SIZES = {"512x512": (64, 64), "769x769": (97, 97), "512x1024": (64, 128), "1024x2048": (128, 256)}
+"""Size of an input image and of its features at output stride 8."""
+
+RESNET50 = [(64, 256, 56)] * 3 + [(128, 512, 28)] * 4 + [(256, 1024, 14)] * 6 + [(512, 2048, 7)] * 3
+"""Of every residual block at 224x224: channels inside, channels at its end, side of the map."""
+
+PRINTED = {
+    "SqueezeExcite": "+2.5 M, at the end of the block",
+    "CBAM": "+2.53 M, at the end of the block",
+    "ECA": "+86 in all, at the end of the block",
+    "ShuffleAttention": "+300 (one block of width 256 to 2048 has 12 to 96, all of them 708)",
+}
+"""What the papers say that their block adds to a ResNet-50."""
+
+Row = Sequence[str]
+
+
+def table(title: str, header: Row, rows: Sequence[Row]) -> str:
+    """A Markdown table under a heading, its columns aligned so that it also reads as text."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *rows]
+    body = "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in lines)
+    return f"## {title}\n\n{body}\n"
+
+
+def all_blocks(device: torch.device, channels: int, side: int) -> str:
+    """Parameters, multiply-adds, time and memory of every block."""
+    shape = (1, channels, side, side)
+    rows = []
+    for name in attention.__all__:
+        factory = partial(getattr(attention, name), channels)
+        forward, step = usage(factory, shape, device=device)
+        rows.append(
+            [
+                name,
+                f"{count_parameters(factory()):,}",
+                f"{count_multiply_adds(factory(), shape) / 1e6:,.1f}",
+                f"{forward.seconds * 1e3:.1f}",
+                f"{forward.mebibytes:.0f}",
+                f"{step.seconds * 1e3:.1f}",
+                f"{step.mebibytes:.0f}",
+            ]
+        )
+    header = ["block", "parameters", "M multiply-adds", "forward ms", "forward MiB", "step ms", "step MiB"]
+    return table(f"All blocks, {channels} channels, {side}x{side}", header, rows)
+
+
+def fused_beside_plain(
+    shapes: Sequence[Shape], *, device: torch.device, dtype: torch.dtype, channels: int = 512
+) -> Iterator[list[str]]:
+    """One row for every block, shape and way of running: plain, fused, and their ratio."""
+    rate = matrix_product_rate(device, dtype)
+    for name, block in FUSED.items():
+        for shape in shapes:
+            factories: list[ModuleFactory] = [
+                partial(block, channels, implementation=implementation) for implementation in ("plain", "fused")
+            ]
+            memory = [peak_memory(factory, shape, device=device, dtype=dtype) for factory in factories]
+            runs = [forward_and_step(factory, shape, device=device, dtype=dtype) for factory in factories]
+            for way, label in enumerate(("forward", "training step")):
+                plain, fused = best_seconds([run[way] for run in runs], device=device)
+                limit = count_multiply_adds(factories[1](), shape) * (1 if way == 0 else 3) / rate
+                yield [
+                    name,
+                    "x".join(map(str, shape)),
+                    label,
+                    f"{plain:.3f}",
+                    f"{fused:.3f}",
+                    f"{plain / fused:.2f}",
+                    f"{fused / limit:.2f}",
+                    f"{memory[0][way]:.0f}",
+                    f"{memory[1][way]:.0f}",
+                    f"{memory[1][way] / memory[0][way]:.2f}",
+                ]
+
+
+COMPARISON_HEADER = [
+    "block",
+    "input",
+    "pass",
+    "plain s",
+    "fused s",
+    "times as fast",
+    "of the limit",
+    "plain MiB",
+    "fused MiB",
+    "of plain",
+]
+
+
+def on_cuda() -> str:
+    """The fused blocks at the feature sizes of real inputs, or what would be measured where there is a device."""
+    title = "On CUDA"
+    if not torch.cuda.is_available():
+        sizes = ", ".join(f"{image} ({h}x{w})" for image, (h, w) in CUDA_SIZES.items())
+        return (
+            f"## {title}\n\nNo CUDA device is here. Where there is one, {' and '.join(FUSED)} are measured with 512 "
+            f"channels, batches of 1 and 4, in float32 and bfloat16, at the features of inputs {sizes}.\n"
+        )
+    device = torch.device("cuda")
+    rows = []
+    for dtype in (torch.float32, torch.bfloat16):
+        for image, (height, width) in CUDA_SIZES.items():
+            shapes = [(batch, 512, height, width) for batch in (1, 4)]
+            kind = f"{image} {str(dtype).removeprefix('torch.')}"
+            rows += [[kind, *row] for row in fused_beside_plain(shapes, device=device, dtype=dtype)]
+    return table(f"{title}: {machine(device)}", ["image", *COMPARISON_HEADER], rows)
+
+
+def in_a_resnet50() -> str:
+    """Parameters and multiply-adds that a block in every residual block adds, from its shapes alone."""
+    rows = []
+    for name in attention.__all__:
+        block = getattr(attention, name)
+        row = [name]
+        for place in (0, 1):
+            sites = [(widths[place], widths[2]) for widths in RESNET50]
+            parameters = sum(count_parameters(block(channels)) for channels, _ in sites)
+            products = sum(count_multiply_adds(block(channels), (1, channels, side, side)) for channels, side in sites)
+            row += [f"{parameters:,}", f"{products / 1e6:,.1f}"]
+        rows.append([*row, PRINTED.get(name, "")])
+    header = ["block", "after the middle convolution", "M multiply-adds", "at the end", "M multiply-adds", "papers"]
+    return table("Added to a ResNet-50 at 224x224, in all 16 residual blocks", header, rows)
+
+
+def figure(path: Path, sides: Sequence[int], *, device: torch.device, channels: int = 512) -> None:
+    """Draw memory and time of a training step against the side of the map."""
+    plots, axes = plt.subplots(2, len(FUSED), figsize=(9, 6.5), sharex=True, layout="constrained")
+    for column, (name, block) in enumerate(FUSED.items()):
+        for implementation, style in (("plain", "o--"), ("fused", "o-")):
+            factory = partial(block, channels, implementation=implementation)
+            steps = [usage(factory, (1, channels, side, side), device=device, repeats=2)[1] for side in sides]
+            axes[0, column].plot(sides, [step.mebibytes for step in steps], style, label=implementation)
+            axes[1, column].plot(sides, [step.seconds for step in steps], style, label=implementation)
+        axes[0, column].set_title(name)
+        axes[1, column].set_xlabel("side of the feature map (an eighth of the image's)")
+        axes[0, column].legend()
+    axes[0, 0].set_ylabel("peak memory of a training step, MiB")
+    axes[1, 0].set_ylabel("seconds")
+    for axis in axes.flat:
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    plots.suptitle(f"{channels} channels, batch 1, {machine(device)}", fontsize=9)
+    with mpl.rc_context({"svg.hashsalt": "segattn"}):
+        plots.savefig(path, metadata={"Date": None})
+    plt.close(plots)
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--channels", type=int, default=512, help="of the blocks (default: %(default)s)")
+    parser.add_argument("--side", type=int, default=64, help="of the map for the table of all blocks")
+    parser.add_argument("--sides", type=int, nargs="+", default=[96, 128], help="of the maps, fused beside plain")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="on the CPU")
+    parser.add_argument("--markdown", type=Path, help="write the tables to this file")
+    parser.add_argument("--figure", type=Path, help="draw memory and time against input size into this file (SVG)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    cpu = torch.device("cpu")
+    rate = matrix_product_rate(cpu, torch.float32)
+    shapes = [(1, arguments.channels, side, side) for side in arguments.sides]
+    comparison = fused_beside_plain(shapes, device=cpu, dtype=torch.float32, channels=arguments.channels)
+    parts = [
+        f"{machine(cpu)}, float32; 2048x2048 matrix products run at {rate / 1e9:.0f} G multiply-adds/s.\n",
+        table("Fused beside plain", COMPARISON_HEADER, list(comparison)),
+        all_blocks(cpu, arguments.channels, arguments.side),
+        in_a_resnet50(),
+        on_cuda(),
+    ]
+    print("\n".join(parts))
+    if arguments.markdown:
+        arguments.markdown.write_text("\n".join(parts))
+        print(f"Wrote {arguments.markdown}")
+    if arguments.figure:
+        figure(arguments.figure, [32, 48, 64, 96, 128], device=cpu, channels=arguments.channels)
+        print(f"Wrote {arguments.figure}")
+
+
+if __name__ == "__main__":
+    main()
