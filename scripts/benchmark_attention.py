@@ -46,6 +46,15 @@ PRINTED = {
 }
 """What the papers say that their block adds to a ResNet-50."""
 
+EXPLANATION = """\
+Memory is the peak beyond weights and input; in a training step that includes all gradients. Time is the fastest of
+three runs, plain and fused taken in turns. *Of the limit* divides the fused time by what its multiply-adds take at the
+rate of a 2048x2048 matrix product on the same machine, {rate:.0f} G a second; a training step counts three times the
+forward pass. Multiply-adds are those of matrix products and convolutions, not of element-wise work.
+
+![Memory and time of a training step against the side of the feature map](attention_cost.svg)
+"""
+
 Row = Sequence[str]
 
 
@@ -148,9 +157,13 @@ def in_a_resnet50() -> str:
         block = getattr(attention, name)
         row = [name]
         for place in (0, 1):
-            sites = [(widths[place], widths[2]) for widths in RESNET50]
-            parameters = sum(count_parameters(block(channels)) for channels, _ in sites)
-            products = sum(count_multiply_adds(block(channels), (1, channels, side, side)) for channels, side in sites)
+            parameters = products = 0
+            for widths in RESNET50:
+                channels, side = widths[place], widths[2]
+                with torch.device("meta"):  # counted on shapes, without weights
+                    module = block(channels)
+                parameters += count_parameters(module)
+                products += count_multiply_adds(module, (1, channels, side, side))
             row += [f"{parameters:,}", f"{products / 1e6:,.1f}"]
         rows.append([*row, PRINTED.get(name, "")])
     header = ["block", "after the middle convolution", "M multiply-adds", "at the end", "M multiply-adds", "papers"]
@@ -196,7 +209,8 @@ def main() -> None:
     shapes = [(1, arguments.channels, side, side) for side in arguments.sides]
     comparison = fused_beside_plain(shapes, device=cpu, dtype=torch.float32, channels=arguments.channels)
     parts = [
-        f"{machine(cpu)}, float32; 2048x2048 matrix products run at {rate / 1e9:.0f} G multiply-adds/s.\n",
+        f"# What the attention blocks cost\n\nMeasured by `scripts/benchmark_attention.py`: {machine(cpu)}, float32.\n",
+        EXPLANATION.format(rate=rate / 1e9),
         table("Fused beside plain", COMPARISON_HEADER, list(comparison)),
         all_blocks(cpu, arguments.channels, arguments.side),
         in_a_resnet50(),

@@ -70,10 +70,10 @@ def attention_by_kernel(
 ) -> Float[Tensor, "b g n e"]:
     """Attention by torch's fused kernels, in shapes for which torch does not fall back to the whole map.
 
-    The flash kernels (half precision) want query and value equally wide, at most 256: a value that is a multiple of
-    the query's width becomes that many heads with one query. The memory-efficient kernels (also single precision)
-    take any two widths that are multiples of 16 bytes: zeros fill up what is missing, which changes no product.
-    Widths above 256 and widths that do not divide each other go to the memory-efficient kernels in either precision.
+    All of them want features dense in memory. The flash kernels (half precision) want query and value equally wide, at
+    most 256: the value of a single group becomes heads as wide as the query, which all of them share. The
+    memory-efficient kernels (also single precision) take any two widths that are multiples of 16 bytes: zeros fill up
+    what is missing, which changes no product. These are the conditions of ``sdp_utils.cpp`` in torch 2.8 to 2.15.
 
     Args:
         query: as in :func:`attention_plain`.
@@ -84,16 +84,15 @@ def attention_by_kernel(
         As :func:`attention_plain`.
     """
     width = value.shape[-1]
-    query, key, value = (F.pad(part, (0, -part.shape[-1] % 8)) for part in (query, key, value))
-    groups, heads = query.shape[1], 1
-    if query.dtype != torch.float32 and value.shape[-1] % query.shape[-1] == 0:
+    query, key, value = (F.pad(part, (0, -part.shape[-1] % 8)).contiguous() for part in (query, key, value))
+    heads = groups = query.shape[1]
+    if groups == 1 and query.dtype != torch.float32 and value.shape[-1] % query.shape[-1] == 0:
         heads = value.shape[-1] // query.shape[-1]
-    value = rearrange(value, "b g n (heads e) -> b (g heads) n e", heads=heads)
-    query = query.repeat_interleave(heads, dim=1) if heads > 1 else query
-    key = key.expand(-1, groups, -1, -1)
-    key = key.repeat_interleave(heads, dim=1) if heads > 1 else key
+        value = rearrange(value, "b 1 n (heads e) -> b heads n e", heads=heads)
+    query, key = (part.expand(-1, heads, -1, -1) for part in (query, key))
     attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-    return rearrange(attended, "b (g heads) n e -> b g n (heads e)", heads=heads)[..., :width]
+    attended = rearrange(attended, "b (g heads) n e -> b g n (heads e)", g=groups)
+    return attended[..., :width]
 
 
 def attention_blocked(

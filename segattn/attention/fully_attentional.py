@@ -81,6 +81,8 @@ class FullyAttentional(nn.Module):
         """The features plus gamma times what the channels gathered, through 3x3 conv-BN-ReLU; gamma starts at 0."""
         column_key = self.column_encoding(x.mean(dim=3).mT).mT
         row_key = self.row_encoding(x.mean(dim=2).mT).mT
-        attended = fully_attentional(x, column_key, row_key, implementation=self.implementation)
-        refined: Tensor = self.conv(torch.addcmul(x, self.gamma, attended))
+        mixed = torch.addcmul(
+            x, self.gamma, fully_attentional(x, column_key, row_key, implementation=self.implementation)
+        )
+        refined: Tensor = self.conv(mixed)
         return refined
