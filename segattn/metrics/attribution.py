@@ -155,9 +155,9 @@ def _contest(overlap: Overlap, objects: TargetObjects, chosen: Array) -> Contest
     height, width = overlap.regions.shape
     quad = QuadKeys((height, width))
     group_of = np.cumsum(chosen) - 1
-    run_chosen, length = chosen[overlap.run_region], overlap.run_length
+    held = np.take(chosen, overlap.regions)
 
-    wrong = np.flatnonzero(np.repeat(run_chosen & ~overlap.run_hit, length))
+    wrong = np.flatnonzero(held & ~overlap.hit)
     keys = np.empty(len(wrong), dtype=np.int64)
     for piece in pieces(len(wrong)):
         y = wrong[piece] // width  # numpy's divmod is some ten times slower
@@ -165,7 +165,7 @@ def _contest(overlap: Overlap, objects: TargetObjects, chosen: Array) -> Contest
     del wrong
     keys.sort()
 
-    held = np.repeat(run_chosen & overlap.run_hit, length).reshape(height, width)
+    held &= overlap.hit
     site = outer_sites(held * overlap.classes, overlap.classes)
     region = overlap.regions.ravel()[site]
     order = np.argsort(group_of[region], kind="stable")

@@ -121,7 +121,15 @@ def run_starts(*maps: Array) -> npt.NDArray[np.intp]:
 def runs(*maps: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Starts and lengths of runs."""
     start = run_starts(*maps)
-    return start, np.diff(start, append=maps[0].size)
+    return start, run_lengths(start, maps[0].size)
+
+
+def run_lengths(start: Array, end: int) -> npt.NDArray[np.intp]:
+    """Lengths of successive runs, of which the last one ends before position ``end``."""
+    length = np.empty_like(start)
+    np.subtract(start[1:], start[:-1], out=length[:-1])
+    length[-1:] = end - start[-1:]
+    return length
 
 
 def pieces(count: int) -> Iterator[slice]:

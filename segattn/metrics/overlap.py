@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segattn.metrics.counts import check_same_shape
-from segattn.metrics.objects import Array, TargetObjects, components, pieces, run_starts, shifted_classes
+from segattn.metrics.objects import Array, TargetObjects, components, pieces, run_lengths, run_starts, shifted_classes
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,7 @@ class Overlap:
         owner: an object with true positives in the region, shape (m + 1,); 0 if there is none.
         shared: whether the region holds true positives of two or more objects, shape (m + 1,).
         tp: true positives of every object, shape (n + 1,).
-        run_start: flat position of every maximal piece of a row that has one object and one region.
-        run_hit: whether its pixels are true positives.
+        hit: bool (height, width): where the pixel is a true positive.
     """
 
     classes: Array
@@ -37,18 +36,7 @@ class Overlap:
     owner: Array
     shared: Array
     tp: Array
-    run_start: Array
-    run_hit: Array
-
-    @property
-    def run_length(self) -> Array:
-        """Number of pixels of every run."""
-        return np.diff(self.run_start, append=self.regions.size)
-
-    @property
-    def run_region(self) -> Array:
-        """Region of every run."""
-        return self.regions.ravel()[self.run_start]
+    hit: Array
 
 
 def find_overlap(prediction: Array, objects: TargetObjects, num_classes: int) -> Overlap:
@@ -65,7 +53,6 @@ def find_overlap(prediction: Array, objects: TargetObjects, num_classes: int) ->
     check_same_shape(tuple(prediction.shape), tuple(objects.labels.shape))
     classes = shifted_classes("prediction", prediction, objects.classes != 0, num_classes)
     regions = components(classes)
-    start = run_starts(objects.labels, regions)
     count = int(regions.max(initial=0)) + 1
     overlap = Overlap(
         classes=classes,
@@ -76,24 +63,23 @@ def find_overlap(prediction: Array, objects: TargetObjects, num_classes: int) ->
         owner=np.zeros(count, dtype=objects.labels.dtype),
         shared=np.zeros(count, dtype=bool),
         tp=np.zeros(len(objects.size), dtype=np.int64),
-        run_start=start,
-        run_hit=classes.ravel()[start] == objects.classes.ravel()[start],
+        hit=(classes == objects.classes) & (classes != 0),
     )
+    start = run_starts(objects.labels, regions)
     for piece in pieces(len(start)):
-        _count(overlap, objects, piece)
+        end = int(start[piece.stop]) if piece.stop < len(start) else regions.size
+        _count(overlap, objects, start[piece], end)
     return overlap
 
 
-def _count(overlap: Overlap, objects: TargetObjects, piece: slice) -> None:
-    """Add some of the runs to the tables."""
-    start = overlap.run_start[piece]
-    end = overlap.run_start[piece.stop] if piece.stop < len(overlap.run_start) else overlap.regions.size
-    length = np.diff(start, append=end)
+def _count(overlap: Overlap, objects: TargetObjects, start: Array, end: int) -> None:
+    """Add successive runs, of which the last one ends before position ``end``, to the tables."""
+    length = run_lengths(start, end)
     region = overlap.regions.ravel()[start]
     overlap.region_class[region] = overlap.classes.ravel()[start]
     np.add.at(overlap.region_size, region, length)
 
-    hit = np.flatnonzero(overlap.run_hit[piece] & (region != 0))
+    hit = np.flatnonzero(overlap.hit.ravel()[start])
     region, label, length = region[hit], objects.labels.ravel()[start[hit]], length[hit]
     np.add.at(overlap.region_tp, region, length)
     np.add.at(overlap.tp, label, length)

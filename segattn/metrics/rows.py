@@ -72,9 +72,8 @@ def _as_array(labels: Any) -> Array:
 
 
 def _object_columns(overlap: Overlap, objects: TargetObjects, fp: Array) -> dict[str, Array]:
-    label = objects.labels.ravel()[overlap.run_start]
     merged = np.zeros(len(objects.size), dtype=bool)
-    merged[label[overlap.run_hit & overlap.shared[overlap.run_region]]] = True
+    merged[objects.labels[overlap.hit & overlap.shared[overlap.regions]]] = True
     size, tp = objects.size[1:], overlap.tp[1:]
     return {
         "class_id": objects.class_id[1:],
@@ -125,11 +124,11 @@ def _false_labels(overlap: Overlap, free: FreeStanding, contested: Contested | N
     whole = ~overlap.shared[free.region]
     row_of = np.zeros(len(overlap.region_class), dtype=np.uint32)
     row_of[free.region[whole]] = row[whole]
-    labels = np.repeat(np.where(overlap.run_hit, 0, row_of[overlap.run_region]), overlap.run_length)
+    labels = np.where(overlap.hit, 0, row_of[overlap.regions])
     if contested is not None and not whole.all():
         left_over = dict(zip(zip(free.region[~whole], free.label[~whole], strict=True), row[~whole], strict=True))
         pieces = zip(contested.region, contested.label, strict=True)
         piece_row = np.array([left_over.get(piece, 0) for piece in pieces], dtype=np.uint32)
         y, x = contested.quad.decode(contested.keys)
-        labels[y * overlap.regions.shape[1] + x] = np.repeat(piece_row, contested.pixels)
-    return labels.reshape(overlap.regions.shape)
+        labels[y, x] = np.repeat(piece_row, contested.pixels)
+    return labels

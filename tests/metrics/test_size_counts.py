@@ -3,7 +3,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from segattn.metrics import nearest, sites
+from segattn.metrics import nearest, objects, sites
 from segattn.metrics.functional import size_counts, target_objects
 from tests.metrics.cases import HAND_CASES, dense_case, drawn, sparse_case
 from tests.oracles.object_size import size_counts as oracle
@@ -29,11 +29,14 @@ def test_hand_cases(case, count):
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("make", [dense_case, sparse_case])
-@pytest.mark.parametrize(("dense", "chunk"), [(sites.DENSE, nearest.CHUNK), (0, 20)])
-def test_agrees_with_the_oracle(make, seed, dense, chunk, monkeypatch):
-    monkeypatch.setattr(sites, "DENSE", dense)
-    monkeypatch.setattr(nearest, "CHUNK", chunk)
-    rng = np.random.default_rng((seed, dense))
+@pytest.mark.parametrize("large", [False, True])
+def test_agrees_with_the_oracle(make, seed, large, monkeypatch):
+    if large:  # treat the small maps as the code treats large and dense ones
+        monkeypatch.setattr(sites, "DENSE", 0)
+        monkeypatch.setattr(sites, "STRIP", 3)
+        monkeypatch.setattr(nearest, "CHUNK", 20)
+        monkeypatch.setattr(objects, "PIECE", 5)
+    rng = np.random.default_rng((seed, large))
     for _ in range(150 if make is dense_case else 12):
         prediction, target, classes, instances = make(rng)
         found = counted(prediction, target, classes, instances=instances)
