@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32
 
 from segattn.data.ade20k_classes import CLASSES
 from segattn.data.base import SegmentationDataset
 from segattn.data.datamodule import SegmentationDataModule
-from segattn.data.files import pair_files, read_colors, read_labels
+from segattn.data.files import pair_files, read_colors
 from segattn.data.labels import LabelMap
 from segattn.sample import SizeRule
 
@@ -42,12 +42,7 @@ class ADE20K(SegmentationDataset):
         if instances:
             folder = self.existing(Path(root) / "annotations_instance" / part)
             pairs = [replace(pair, instances=folder / pair.mask.name) for pair in pairs]
-        super().__init__(root, CLASSES, pairs)
-        self._label_map = LabelMap(CLASSES.label_ids, ignore=[OTHER])
-
-    def read_mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
-        """Class indices; label 0 becomes ignore."""
-        return self._label_map(read_labels(path), path)
+        super().__init__(root, CLASSES, pairs, LabelMap(CLASSES.label_ids, ignore=[OTHER]))
 
     def read_instances(self, path: Path) -> Int32[np.ndarray, "h w"]:
         """Instance ids: red is the category (of another numbering), green the instance, unique in its image."""

@@ -1,23 +1,38 @@
 """What every data set shares: reading a sample, and the views of it that training and evaluation take."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32, Integer, UInt8
 from torch.utils.data import Dataset, default_collate
 
 from segattn.data.errors import DataError, DataNotFoundError
-from segattn.data.files import Pair, read_image, require_files
+from segattn.data.files import Pair, read_image, read_labels, require_files
+from segattn.data.labels import LabelMap
 from segattn.data.transforms import TrainingTransform
 from segattn.images import resize_image
 from segattn.sample import Batch, ClassTable, Sample, SizeRule
 
 FindObjects = Callable[[npt.NDArray[Any], npt.NDArray[Any] | None], Any]
+
+
+_incomplete_allowed: ContextVar[bool] = ContextVar("incomplete_allowed", default=False)
+
+
+@contextmanager
+def incomplete_allowed() -> Iterator[None]:
+    """Let data sets be opened although label files are missing, to look at what else is wrong with them."""
+    token = _incomplete_allowed.set(True)
+    try:
+        yield
+    finally:
+        _incomplete_allowed.reset(token)
 
 
 class RawSample(NamedTuple):
@@ -36,13 +51,14 @@ class RawSample(NamedTuple):
     instances: Int32[np.ndarray, "h w"] | None = None
 
 
-class SegmentationDataset(Dataset[Sample], ABC):
+class SegmentationDataset(Dataset[Sample]):
     """Pairs of image and mask files. A sample is the whole image at its own size, without any transform.
 
     Args:
         root: the folder of the data set.
         classes: its classes.
         pairs: its files.
+        label_map: what the values in its label files stand for.
 
     Raises:
         DataNotFoundError: if there is no image.
@@ -53,16 +69,20 @@ class SegmentationDataset(Dataset[Sample], ABC):
     """The files that the data set consists of, for messages."""
     remedy: ClassVar[str]
     """How to get the data, for messages."""
+    label_files: ClassVar[str] = "*"
+    """Names of the label files, as a pattern."""
     parts: ClassVar[dict[str, str]] = {"train": "train", "val": "val", "test": "val"}
     """The folder name of each split. None of the public data sets has labels for its test part."""
 
-    def __init__(self, root: Path | str, classes: ClassTable, pairs: Sequence[Pair]) -> None:
+    def __init__(self, root: Path | str, classes: ClassTable, pairs: Sequence[Pair], label_map: LabelMap) -> None:
         self.root = Path(root)
         self.classes = classes
         self.pairs = list(pairs)
+        self.label_map = label_map
         if not self.pairs:
             raise self.not_found(self.root)
-        require_files(self.pairs)
+        if not _incomplete_allowed.get():
+            require_files(self.pairs)
 
     @classmethod
     def not_found(cls, path: Path) -> DataNotFoundError:
@@ -91,13 +111,21 @@ class SegmentationDataset(Dataset[Sample], ABC):
             raise cls.not_found(folder)
         return folder
 
-    @abstractmethod
+    def read_values(self, path: Path) -> Integer[np.ndarray, "h w"]:
+        """The values of a label file, as they are stored.
+
+        Raises:
+            DataError: if it cannot be read as labels.
+        """
+        return read_labels(path)
+
     def read_mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
         """Class indices or ``IGNORE_INDEX``, from a label file.
 
         Raises:
             DataError: if it cannot be read or holds what is no label.
         """
+        return self.label_map(self.read_values(path), path)
 
     def read_instances(self, path: Path) -> Int32[np.ndarray, "h w"]:
         """Instance ids, 0 where there is none, from an instance file; for data sets that have them."""

@@ -6,12 +6,9 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-from jaxtyping import UInt8
-
 from segattn.data.base import SegmentationDataset
 from segattn.data.datamodule import SegmentationDataModule
-from segattn.data.files import pair_files, read_labels
+from segattn.data.files import pair_files
 from segattn.data.labels import LabelMap
 from segattn.sample import ClassInfo, ClassTable
 
@@ -51,12 +48,8 @@ class CamVid(SegmentationDataset):
     def __init__(self, root: Path | str, split: str = "train") -> None:
         part = self.part(split)
         images = self.existing(Path(root) / "images" / part)
-        super().__init__(root, CLASSES, pair_files(images, Path(root) / "annotations" / part))
-        self._label_map = LabelMap(CLASSES.label_ids, ignore=[VOID])
-
-    def read_mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
-        """Class indices; void becomes ignore."""
-        return self._label_map(read_labels(path), path)
+        pairs = pair_files(images, Path(root) / "annotations" / part)
+        super().__init__(root, CLASSES, pairs, LabelMap(CLASSES.label_ids, ignore=[VOID]))
 
 
 class CamVidDataModule(SegmentationDataModule):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32
 
 from segattn.data.base import SegmentationDataset
 from segattn.data.datamodule import SegmentationDataModule
@@ -58,6 +58,7 @@ class Cityscapes(SegmentationDataset):
     layout: ClassVar[str] = (
         "leftImg8bit/{train,val}/CITY/*_leftImg8bit.png and gtFine/{train,val}/CITY/*_gtFine_labelIds.png"
     )
+    label_files: ClassVar[str] = "*_gtFine_labelIds.png"
     remedy: ClassVar[str] = (
         "register at https://www.cityscapes-dataset.com, unpack leftImg8bit_trainvaltest.zip and "
         "gtFine_trainvaltest.zip there, and check the copy with `python scripts/prepare_cityscapes.py`"
@@ -73,13 +74,8 @@ class Cityscapes(SegmentationDataset):
             stem = name.name.removesuffix("_leftImg8bit.png")
             files = [labels / name.parent / f"{stem}_gtFine_{kind}.png" for kind in ("labelIds", "instanceIds")]
             pairs.append(Pair(name.as_posix(), image, files[0], files[1] if instances else None))
-        super().__init__(root, CLASSES, pairs)
         other = set(range(NUM_LABEL_IDS)) - set(CLASSES.label_ids)
-        self._label_map = LabelMap(CLASSES.label_ids, ignore=[*other, LICENSE_PLATE])
-
-    def read_mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
-        """Class indices of label ids."""
-        return self._label_map(read_labels(path), path)
+        super().__init__(root, CLASSES, pairs, LabelMap(CLASSES.label_ids, ignore=[*other, LICENSE_PLATE]))
 
     def read_instances(self, path: Path) -> Int32[np.ndarray, "h w"]:
         """Instance ids, 1000 times the label id plus a number; smaller values are stuff and groups without ids."""

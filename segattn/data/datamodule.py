@@ -72,6 +72,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         self.seed = seed
         self._classes = classes
         self._size_rule = size_rule
+        self.crop_size = crop_size
+        self.scale_range = scale_range
         self._transform = TrainingTransform(
             crop_size,
             size_rule,
@@ -82,7 +84,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         )
         self.find_objects: FindObjects | None = None
         """Set by the task: what the size metric needs of every ground truth, found in the loading workers."""
-        self._datasets: dict[str, SegmentationDataset] = {}
+        self.datasets: dict[str, SegmentationDataset] = {}
+        """Those that :meth:`setup` opened, by split."""
 
     @abstractmethod
     def dataset(self, split: str) -> SegmentationDataset:
@@ -116,7 +119,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         """
         stages: dict[str, tuple[str, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
         for split in stages.get(stage, ()):
-            self._datasets[split] = self.dataset(split)
+            self.datasets[split] = self.dataset(split)
 
     def train_dataloader(self) -> TrainingLoader:
         """Shuffled batches of augmented crops; under several processes each image goes to one of them.
@@ -124,7 +127,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         Raises:
             ValueError: if the images fill no batch.
         """
-        dataset = self._datasets["train"]
+        dataset = self.datasets["train"]
         replicas, rank = self._processes()
         if len(dataset) < self.batch_size * replicas:
             raise ValueError(
@@ -139,16 +142,24 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Whole images in order, each on exactly one process."""
-        return self._evaluation_loader(self._datasets["val"])
+        return self._evaluation_loader(self.datasets["val"])
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """Whole images in order, each on exactly one process."""
-        return self._evaluation_loader(self._datasets["test"])
+        return self._evaluation_loader(self.datasets["test"])
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Image and mask go to the device; what metrics need on the CPU stays there."""
         moved = {key: batch[key].to(device, non_blocking=True) for key in ("image", "mask")}
         return batch | moved  # type: ignore[return-value]  # the same keys
+
+    def loading_workers(self, replicas: int = 1) -> int:
+        """Loading processes of each of several training processes."""
+        if self.num_workers is not None:
+            return self.num_workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        local = max(1, replicas // self.trainer.num_nodes) if self.trainer else 1
+        return max(1, min(cores // local, _MAX_DEFAULT_WORKERS))
 
     def _evaluation_loader(self, dataset: SegmentationDataset) -> DataLoader[Sample]:
         replicas, rank = self._processes()
@@ -169,20 +180,16 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     def _loading(self, replicas: int) -> dict[str, Any]:
         """Arguments that all loaders share."""
-        workers = self.num_workers
-        if workers is None:
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            local = max(1, replicas // self.trainer.num_nodes) if self.trainer else 1
-            workers = max(1, min(cores // local, _MAX_DEFAULT_WORKERS))
+        workers = self.loading_workers(replicas)
         return {
             "num_workers": workers,
             "persistent_workers": workers > 0,
             "pin_memory": torch.cuda.is_available(),
             "collate_fn": collate,
-            "worker_init_fn": _one_thread,
+            "worker_init_fn": one_thread,
         }
 
 
-def _one_thread(worker: int) -> None:
+def one_thread(worker: int) -> None:
     """Keep OpenCV from starting a thread for every core in each of the workers."""
     cv2.setNumThreads(0)

@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import yaml
-from jaxtyping import UInt8
+from jaxtyping import Integer
 
 from segattn.data.base import SegmentationDataset
 from segattn.data.datamodule import SegmentationDataModule
@@ -43,12 +43,10 @@ class LabelScheme:
     Attributes:
         classes: the classes.
         label_map: from values to indices.
-        by_color: whether the values are those of colors.
     """
 
     classes: ClassTable
     label_map: LabelMap
-    by_color: bool
 
     @classmethod
     def read(cls, path: Path) -> "LabelScheme":
@@ -95,7 +93,7 @@ class LabelScheme:
             remap={value(rule["from"]): value(rule["to"]) for rule in content.get("remap", [])},
             num_values=1 << (24 if by_color else 16),
         )
-        return cls(classes, label_map, by_color)
+        return cls(classes, label_map)
 
 
 class Folder(SegmentationDataset):
@@ -123,13 +121,11 @@ class Folder(SegmentationDataset):
         for name in names:
             stem = name.with_suffix("")
             pairs.append(Pair(name.as_posix(), images / name, by_stem.get(stem, masks / name.with_suffix(".png"))))
-        super().__init__(images, scheme.classes, pairs)
-        self._scheme = scheme
+        super().__init__(images, scheme.classes, pairs, scheme.label_map)
 
-    def read_mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
-        """Class indices of label values or colors."""
-        values = color_values(read_colors(path)) if self._scheme.by_color else read_labels(path)
-        return self._scheme.label_map(values, path)
+    def read_values(self, path: Path) -> Integer[np.ndarray, "h w"]:
+        """Label values, or one number for each color."""
+        return color_values(read_colors(path)) if self.label_map.of_colors else read_labels(path)
 
 
 class FolderDataModule(SegmentationDataModule):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Integer, UInt8
+from jaxtyping import Bool, Integer, UInt8
 
 from segattn.data.errors import DataError
 from segattn.sample import IGNORE_INDEX
@@ -21,6 +21,9 @@ class LabelMap:
         ignore: values that become ``IGNORE_INDEX``.
         remap: further values and the value (of a class or ignored) that each one is read as.
         num_values: all values lie below it: 2**16 for labels, 2**24 for colors as :func:`color_values` makes them.
+
+    Attributes:
+        of_colors: whether the values are those of colors.
 
     Raises:
         ValueError: if a value is out of range or has two meanings.
@@ -44,6 +47,7 @@ class LabelMap:
         if unknown := sorted(set(remap.values()) - indices.keys()):
             raise ValueError(f"The values {unknown} are remapped to, but are neither a class nor ignored.")
         indices |= {value: indices[read_as] for value, read_as in remap.items()}
+        self.of_colors = num_values > 1 << 16
         self._index_plus_one = np.zeros(num_values, dtype=np.int16)  # 0: stands for nothing
         for value, index in indices.items():
             self._index_plus_one[value] = index + 1
@@ -66,10 +70,18 @@ class LabelMap:
         indices: UInt8[np.ndarray, "h w"] = (found - 1).astype(np.uint8)
         return indices
 
-    @staticmethod
-    def _strange(labels: npt.NDArray[np.integer], path: Path) -> DataError:
-        values = np.unique(labels)
-        listed = ", ".join(map(str, values[:10])) + (", ..." if len(values) > 10 else "")
+    def knows(self, values: Integer[np.ndarray, " values"]) -> Bool[np.ndarray, " values"]:
+        """Whether each value is a class's, ignored or remapped."""
+        possible = (values >= 0) & (values < len(self._index_plus_one))
+        return possible & (self._index_plus_one[np.where(possible, values, 0)] > 0)
+
+    def listed(self, values: Integer[np.ndarray, " values"]) -> str:
+        """Values as a user would write them, the first ten of them: colors as (red, green, blue)."""
+        shown = [f"({v >> 16}, {v >> 8 & 255}, {v & 255})" if self.of_colors else str(v) for v in values[:10].tolist()]
+        return ", ".join(shown) + (", ..." if len(values) > 10 else "")
+
+    def _strange(self, labels: npt.NDArray[np.integer], path: Path) -> DataError:
+        listed = self.listed(np.unique(labels))
         return DataError(f"The label file {path} holds values that are neither a class nor ignored: {listed}.")
 
 

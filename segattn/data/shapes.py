@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -18,7 +17,7 @@ from rich.progress import track
 from segattn.data.base import SegmentationDataset
 from segattn.data.datamodule import SegmentationDataModule
 from segattn.data.errors import DataError
-from segattn.data.files import pair_files, read_labels
+from segattn.data.files import pair_files
 from segattn.data.labels import LabelMap
 from segattn.data.scenes import CLASSES, draw_scene
 from segattn.sample import IGNORE_INDEX
@@ -133,12 +132,8 @@ class Shapes(SegmentationDataset):
         draw_shapes(root, drawing)
         part = self.part(split)
         images = self.existing(root / "images" / part)
-        super().__init__(root, CLASSES, pair_files(images, root / "annotations" / part))
-        self._label_map = LabelMap(CLASSES.label_ids, ignore=[IGNORE_INDEX])
-
-    def read_mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
-        """Class indices; the lines around the objects are ignored."""
-        return self._label_map(read_labels(path), path)
+        pairs = pair_files(images, root / "annotations" / part)  # the lines around the objects are ignored
+        super().__init__(root, CLASSES, pairs, LabelMap(CLASSES.label_ids, ignore=[IGNORE_INDEX]))
 
 
 class ShapesDataModule(SegmentationDataModule):
