@@ -15,7 +15,7 @@ from rich.table import Table
 from torch import Tensor
 
 from segattn.overlay import blend
-from segattn.sample import Batch
+from segattn.sample import Batch, ClassTable
 from segattn.task import SegmentationTask
 
 
@@ -59,7 +59,27 @@ def print_scores(task: SegmentationTask, stage: str) -> None:
     table.add_row("pixel_accuracy", _percent(scores["pixel_accuracy"]))
     console = Console()
     console.print(table)
+    if "further" in scores:
+        console.print(_further_table(scores, task.classes))
     console.print(task.evaluation.conventions, soft_wrap=True, highlight=False)
+
+
+def _further_table(scores: dict[str, Any], classes: ClassTable) -> Table:
+    """Scores that people compare with: per class where they have classes, then their means."""
+    scores = {**scores, **scores["further"]}
+    columns = {"precision": "mean_precision", "recall": "mean_accuracy", "f1": "mean_f1"}
+    columns |= {"boundary_iou": "boundary_miou", "iiou": "miiou"}
+    shown = {name: mean for name, mean in columns.items() if mean in scores and not torch.isnan(scores[mean])}
+    table = Table("class", title="further scores in percent")
+    for name in shown:
+        table.add_column(name, justify="right")
+    for index, name in enumerate(classes.names):
+        table.add_row(name, *(_percent(scores[column][index]) for column in shown))
+    table.add_section()
+    table.add_row("mean", *(_percent(scores[mean]) for mean in shown.values()), style="bold")
+    for name in ("frequency_weighted_iou", *(key for key in scores if key.startswith(("miou_image", "miou_class")))):
+        table.add_row(name, _percent(scores[name]))
+    return table
 
 
 class OverlayImages(Callback):

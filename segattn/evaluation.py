@@ -9,10 +9,12 @@ import numpy.typing as npt
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
+from torchmetrics import Metric
 
-from segattn.metrics import ConfusionMetric, ObjectSizeIoU
+from segattn.metrics import BoundaryIoU, ConfusionMetric, ImageLevelIoU, InstanceIoU, ObjectSizeIoU
 from segattn.metrics.background import BackgroundUpdates
 from segattn.metrics.functional import TargetObjects, target_objects
+from segattn.metrics.instance_iou import CITYSCAPES_AVERAGE_SIZES
 from segattn.metrics.object_size import COCO_EDGES
 from segattn.sample import IGNORE_INDEX, Batch, ClassTable
 
@@ -50,23 +52,57 @@ class ObjectSizes:
         return ObjectSizeIoU(len(classes), edges=edges, things=classes.things, **options)
 
 
+@dataclass(frozen=True)
+class FurtherScores:
+    """Scores that people compare with; ``validate`` and ``test`` compute them, ``fit`` does not.
+
+    Cityscapes' iIoU is among them where the ground truth has instances and the class table has the Cityscapes names
+    that it is defined for.
+
+    Attributes:
+        boundary_width: width of the band of boundary IoU, as a fraction of the image's diagonal.
+        worst: percentages q of the worst-q variants of the image-level and class-level mIoU.
+    """
+
+    boundary_width: float = 0.02
+    worst: tuple[int, ...] = (1, 5, 10)
+
+    def metrics(self, classes: ClassTable) -> nn.ModuleDict:
+        """The metrics for a data set by name."""
+        count = len(classes)
+        metrics: dict[str, Metric] = {
+            "boundary": BoundaryIoU(count, diagonal_fraction=self.boundary_width),
+            "images": ImageLevelIoU(count, worst=self.worst),
+        }
+        if set(CITYSCAPES_AVERAGE_SIZES) <= set(classes.names):
+            sizes = {classes.names.index(name): size for name, size in CITYSCAPES_AVERAGE_SIZES.items()}
+            metrics["instances"] = InstanceIoU(count, sizes)
+        return nn.ModuleDict(metrics)
+
+
 class Evaluation(nn.Module):
     """Collects predictions at annotation resolution and gives their scores.
 
     Args:
         classes: of the data set.
         object_sizes: how scores are split by object size; None does not split them.
+        further_scores: which scores are computed beside them; None for none.
 
     Attributes:
-        scores: of the last evaluation: those of :meth:`segattn.metrics.ConfusionMetric.compute`, and those of
-            :meth:`segattn.metrics.ObjectSizeIoU.compute` under ``sizes``, where they were computed.
+        scores: of the last evaluation: those of :meth:`segattn.metrics.ConfusionMetric.compute`; those of
+            :meth:`segattn.metrics.ObjectSizeIoU.compute` under ``sizes`` and the further ones under ``further``, where
+            they were computed.
     """
 
-    def __init__(self, classes: ClassTable, object_sizes: ObjectSizes | None) -> None:
+    def __init__(
+        self, classes: ClassTable, object_sizes: ObjectSizes | None, further_scores: FurtherScores | None = None
+    ) -> None:
         super().__init__()
         self.classes = classes
         self.confusion = ConfusionMetric(len(classes))
         self.sizes = object_sizes.metric(classes) if object_sizes else None
+        self.further = further_scores.metrics(classes) if further_scores else nn.ModuleDict()
+        self.boundary_width = further_scores.boundary_width if further_scores else 0.0
         self.scores: dict[str, Any] = {}
         self.unit = "8-connected components"
         self._updates = BackgroundUpdates()
@@ -81,6 +117,8 @@ class Evaluation(nn.Module):
         """One line on how the scores are to be read."""
         line = "Whole images at annotation resolution, one scale, no flip; ignored pixels do not count; a class that "
         line += "is neither present nor predicted is left out of the means."
+        if "further" in self.scores:
+            line += f" Boundaries are bands of {self.boundary_width:g} of the image's diagonal."
         if self.sizes is None:
             return line
         unit = "of the image's area" if self.sizes.relative else "pixels"
@@ -92,28 +130,43 @@ class Evaluation(nn.Module):
             f"classes with at least {self.sizes.min_objects} of them."
         )
 
-    def update(self, prediction: Int64[Tensor, "b h w"], batch: Batch, *, with_sizes: bool) -> None:
-        """Add the predicted classes of a batch; the size metric follows while the next batch is computed."""
+    def update(self, prediction: Int64[Tensor, "b h w"], batch: Batch, *, with_sizes: bool, with_further: bool) -> None:
+        """Add the predicted classes of a batch; the costlier scores follow while the next batch is computed."""
         self.confusion.update(prediction, batch["mask"])
         if "instances" in batch:
             self.unit = "instances, and components where a pixel has none"
-        if self.sizes and with_sizes:
-            self._updates.submit(self._update_sizes, prediction.to(torch.uint8).cpu(), batch)
+        if (self.sizes and with_sizes) or (self.further and with_further):
+            on_cpu = prediction.to(torch.uint8).cpu()
+            self._updates.submit(self._update, on_cpu, batch, with_sizes=with_sizes, with_further=with_further)
 
-    def compute(self, *, with_sizes: bool) -> dict[str, Any]:
+    def compute(self, *, with_sizes: bool, with_further: bool) -> dict[str, Any]:
         """The scores of all images and processes since the last call."""
+        self._updates.join()
         self.scores = {**self.confusion.compute()}
         self.confusion.reset()
         if self.sizes and with_sizes:
-            self._updates.join()
             self.scores["sizes"] = self.sizes.compute()
             self.sizes.reset()
+        if self.further and with_further:
+            self.scores["further"] = {}
+            for metric in self._further_metrics():
+                self.scores["further"] |= metric.compute()
+                metric.reset()
         return self.scores
 
-    def _update_sizes(self, prediction: Tensor, batch: Batch) -> None:
-        if self.sizes:
-            objects = batch.get("objects")
-            self.sizes.update(prediction, batch["mask"].cpu(), batch.get("instances"), objects=objects)
+    def _further_metrics(self) -> list[Metric]:
+        return [metric for metric in self.further.values() if isinstance(metric, Metric)]
+
+    def _update(self, prediction: Tensor, batch: Batch, *, with_sizes: bool, with_further: bool) -> None:
+        mask, instances = batch["mask"].cpu(), batch.get("instances")
+        if self.sizes and with_sizes:
+            self.sizes.update(prediction, mask, instances, objects=batch.get("objects"))
+        if with_further:
+            for metric in self._further_metrics():
+                if not isinstance(metric, InstanceIoU):
+                    metric.update(prediction, mask)
+                elif instances is not None:
+                    metric.update(prediction, mask, instances)
 
 
 def _find_objects(

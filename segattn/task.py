@@ -13,7 +13,7 @@ from torch.optim import SGD, Optimizer
 from segattn import __version__
 from segattn.data import SegmentationDataModule
 from segattn.encoders import EncoderSpec
-from segattn.evaluation import Evaluation, ObjectSizes
+from segattn.evaluation import Evaluation, FurtherScores, ObjectSizes
 from segattn.heads import FCNHead
 from segattn.losses import CrossEntropy
 from segattn.model import AttentionFactory, HeadFactory, SegmentationModel, predicted_classes
@@ -43,6 +43,7 @@ class SegmentationTask(LightningModule):
         residual_attention: block inside every residual block of a ResNet-family encoder; null for none.
         residual_position: ``last`` (before the shortcut is added) or ``middle`` (before the last convolution).
         object_sizes: how validation and test split the scores by object size; null does not split them.
+        further_scores: what ``validate`` and ``test`` compute beside them; null for nothing.
         loss: of the logits against the mask; the same for auxiliary logits.
         auxiliary_weights: weight of every auxiliary loss, one for all or one per name.
         optimizer: class of the optimizer and its arguments.
@@ -68,6 +69,7 @@ class SegmentationTask(LightningModule):
         residual_attention: AttentionFactory | None = None,
         residual_position: Position = "last",
         object_sizes: ObjectSizes | None = ObjectSizes(),
+        further_scores: FurtherScores | None = FurtherScores(),
         loss: nn.Module | None = None,
         auxiliary_weights: float | dict[str, float] = 0.4,
         optimizer: OptimizerFactory = lambda params: SGD(params, lr=0.01, momentum=0.9, weight_decay=5e-4),
@@ -98,7 +100,7 @@ class SegmentationTask(LightningModule):
         self.head_lr_factor = head_lr_factor
         self.decay_norms = decay_norms
         self.object_sizes = object_sizes
-        self.evaluation = Evaluation(classes, object_sizes)
+        self.evaluation = Evaluation(classes, object_sizes, further_scores)
         self._shown = {f"miou_{bucket}" for bucket in (object_sizes.names if object_sizes else ())}
         self._validations = 0
         self.channels_last = channels_last
@@ -139,7 +141,7 @@ class SegmentationTask(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Predicted classes (b, h, w) at annotation resolution."""
         prediction = self._predict(batch)
-        self.evaluation.update(prediction, batch, with_sizes=self._with_sizes)
+        self.evaluation.update(prediction, batch, **self._parts)
         return prediction
 
     def on_validation_epoch_end(self) -> None:
@@ -181,22 +183,22 @@ class SegmentationTask(LightningModule):
         return image.contiguous(memory_format=torch.channels_last) if self.channels_last else image
 
     def _log_scores(self, stage: str) -> None:
-        scores = self.evaluation.compute(with_sizes=self._with_sizes)
+        scores = self.evaluation.compute(**self._parts)
         self.log(f"{stage}/miou", scores["miou"].float(), prog_bar=True)
-        self.log_dict({f"{stage}/{name}": scores[name].float() for name in ("pixel_accuracy", "mean_accuracy")})
+        for name, value in {**scores, **scores.get("sizes", {}), **scores.get("further", {})}.items():
+            if isinstance(value, Tensor) and value.ndim == 0 and not torch.isnan(value) and name != "miou":
+                self.log(f"{stage}/{name}", value.float(), prog_bar=name in self._shown)
         for name, value in zip(self.classes.names, scores["iou"], strict=True):
             self.log(f"{stage}/iou/{name}", value.float())
-        for name, value in scores.get("sizes", {}).items():
-            if value.ndim == 0 and not torch.isnan(value):
-                self.log(f"{stage}/{name}", value.float(), prog_bar=name in self._shown)
         if not self.trainer.sanity_checking:
             self._validations += 1
 
     @property
-    def _with_sizes(self) -> bool:
-        """Whether this evaluation splits its scores by object size."""
+    def _parts(self) -> dict[str, bool]:
+        """Whether this evaluation splits its scores by object size, and whether it computes further ones."""
         every = self.object_sizes.every if self.object_sizes else 1
-        return self.trainer.state.fn != "fit" or self._validations % every == 0
+        fitting = self.trainer.state.fn == "fit"
+        return {"with_sizes": not fitting or self._validations % every == 0, "with_further": not fitting}
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Encoder and rest, each split by whether weight decay applies."""

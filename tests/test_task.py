@@ -10,9 +10,11 @@ from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from segattn.checkpoints import load_model
+from segattn.data.cityscapes import CLASSES as CITYSCAPES_CLASSES
 from segattn.encoders import EncoderSpec
 from segattn.heads import DANetHead, FCNHead
 from segattn.losses import CrossEntropy
+from segattn.metrics import BoundaryIoU, ImageLevelIoU
 from segattn.sample import IGNORE_INDEX, ClassInfo, ClassTable, SizeRule
 from segattn.schedule import PolynomialSchedule
 from segattn.task import NonFiniteLossError, SegmentationTask
@@ -80,6 +82,41 @@ def test_scores_are_those_of_all_images_at_annotation_resolution(tmp_path):
     assert scores["val/pixel_accuracy"] == pytest.approx(right / valid, rel=1e-6)
     per_class = [scores[f"val/iou/{name}"] for name in CLASSES.names]
     assert np.nanmean(per_class) == pytest.approx(scores["val/miou"], rel=1e-6)
+
+
+def test_validate_adds_the_scores_that_people_compare_with(tmp_path):
+    task = tiny_task()
+    fitted = trainer(tmp_path, max_steps=1)
+    fitted.fit(task, loader(1), loader(3))
+    assert "val/mean_f1" in fitted.callback_metrics
+    assert "val/boundary_miou" not in fitted.callback_metrics
+    (scores,) = trainer(tmp_path).validate(task, loader(3), verbose=False)
+    boundary, images = BoundaryIoU(len(CLASSES)), ImageLevelIoU(len(CLASSES))
+    for batch in batches(3):
+        prediction = task.eval()._predict(batch)
+        boundary.update(prediction, batch["mask"])
+        images.update(prediction, batch["mask"])
+    for name, value in {**boundary.compute(), **images.compute()}.items():
+        if value.ndim == 0:
+            assert scores[f"val/{name}"] == pytest.approx(value.item(), rel=1e-6), name
+    assert not any("iiou" in name for name in scores)  # no instances
+
+
+def test_cityscapes_has_its_instance_level_iou(tmp_path):
+    classes = CITYSCAPES_CLASSES
+    task = SegmentationTask(classes, encoder=TINY, head=HEAD)
+    car = classes.names.index("car")
+    mask = torch.full((1, 24, 40), classes.names.index("road"))
+    mask[:, 5:9, 5:9] = car
+    mask[:, 10:20, 20:30] = car
+    instances = torch.zeros_like(mask)
+    instances[:, 5:9, 5:9], instances[:, 10:20, 20:30] = 1, 2
+    prediction = mask.clone()
+    prediction[:, 5:9, 5:9] = 0  # the small car is lost
+    batch = {"image": torch.rand(1, 3, 24, 40), "mask": mask, "name": ["a"], "instances": instances}
+    task._predict = lambda batch: prediction
+    (scores,) = trainer(tmp_path).validate(task, DataLoader([batch], batch_size=None), verbose=False)
+    assert scores["val/miiou"] == pytest.approx(0.5)  # both cars weigh the same; IoU would be 100 / 116
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_names_the_files(tmp_path):

@@ -22,11 +22,11 @@ class BackgroundUpdates:
     def __setstate__(self, state: dict[str, Any]) -> None:
         BackgroundUpdates.__init__(self)
 
-    def submit(self, update: Callable[..., Any], *arguments: Any) -> None:
+    def submit(self, update: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         """Run an update later, or wait while too many batches are in memory; errors of earlier ones are raised."""
         while len(self._pending) >= MAX_PENDING:
             self._pending.popleft().result()
-        self._pending.append(self._thread.submit(update, *arguments))
+        self._pending.append(self._thread.submit(update, *arguments, **options))
 
     def join(self) -> None:
         """Wait for all updates; the first error is raised."""

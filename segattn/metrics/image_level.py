@@ -106,7 +106,7 @@ class ImageLevelIoU(Metric):
 
     def update(self, prediction: Integer[Tensor, "b h w"], target: Integer[Tensor, "_ _ _"]) -> None:
         """Add a batch of label maps."""
-        self.counts.append(image_counts(prediction, target, self.num_classes, self.ignore_index))
+        self.counts.append(image_counts(prediction, target, self.num_classes, self.ignore_index).to(self.device))
 
     def compute(self) -> dict[str, Float64[Tensor, ""]]:
         """The scores of :func:`image_scores`."""

@@ -409,6 +409,13 @@ def test_read_only_images_and_symlinked_folders(tmp_path, checkpoint):
     assert list(report.masks) == ["1.png"]
 
 
+@pytest.fixture
+def slowly(monkeypatch):
+    """Give runs time to be interrupted in."""
+    write = run_module._write
+    monkeypatch.setattr(run_module, "_write", lambda *arguments: (time.sleep(0.1), write(*arguments))[1])
+
+
 def interrupted(checkpoint, images, out, done, signal_number):
     """Run in another process and send it a signal as soon as a number of masks is there."""
     context = multiprocessing.get_context("fork")
@@ -424,7 +431,7 @@ def interrupted(checkpoint, images, out, done, signal_number):
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
-def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, checkpoint):
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, checkpoint, slowly):
     images = save_pictures(tmp_path / "in", *(f"{i}.png" for i in range(40)), height=80, width=120)
     predict_folder(checkpoint, images, tmp_path / "whole", settings=QUIET)
     whole = tree(tmp_path / "whole")
@@ -444,11 +451,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, checkpoint):
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
-def test_an_interrupted_run_ends_soon_and_leaves_whole_files(tmp_path, checkpoint, capfd):
-    images = save_pictures(tmp_path / "in", *(f"{i}.png" for i in range(300)), height=40, width=60)
+def test_an_interrupted_run_ends_soon_and_leaves_whole_files(tmp_path, checkpoint, slowly, capfd):
+    images = save_pictures(tmp_path / "in", *(f"{i}.png" for i in range(40)), height=40, width=60)
     assert interrupted(checkpoint, images, tmp_path / "out", 5, signal.SIGINT) == 1
     assert "KeyboardInterrupt" in capfd.readouterr().err
     report = predict_folder(checkpoint, images, tmp_path / "out", settings=Settings(progress=False, resume=True))
-    assert 0 < len(report.kept) < 300
+    assert 0 < len(report.kept) < 40
     predict_folder(checkpoint, images, tmp_path / "whole", settings=QUIET)
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
