@@ -14,6 +14,7 @@ COMMANDS = {
     "validate": "score a checkpoint on the validation images: segattn validate --config X.yaml --ckpt_path FILE",
     "test": "score a checkpoint on the test images",
     "predict": "turn folders of images into masks: segattn predict --checkpoint FILE --images DIR --output DIR",
+    "explain": "show what a model looked at: segattn explain --checkpoint FILE --image FILE --point X,Y --output DIR",
 }
 
 
@@ -48,6 +49,10 @@ def _runner(command: str) -> Callable[[Sequence[str]], int]:
         from segattn.predict.command import main as run
 
         return run
+    if command == "explain":
+        from segattn.explain.command import main as explain
+
+        return explain
     from segattn.training import main as train
 
     return train

@@ -13,7 +13,7 @@ PACKAGE = Path(segattn.__file__).parent
 
 LAYERS = [
     {"__init__"},
-    {"sample", "records", "configs", "schedule"},
+    {"sample", "records", "configs", "schedule", "whole_file"},
     {"images", "windows", "attention", "overlay", "metrics", "losses", "report"},
     {"data", "encoders", "evaluation"},
     {"heads", "blueprint", "residual"},

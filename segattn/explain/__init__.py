@@ -1,0 +1,43 @@
+"""What a model looked at to decide on one pixel."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from segattn.explain.explanation import Explanation
+
+__all__ = ["explain"]
+
+
+def explain(model: Any, image: Any, point: tuple[int, int], class_name: str | None = None) -> "Explanation":
+    """Explain what a model decides on one pixel of an image.
+
+    The whole image is computed at once, at the size of the model's size rule, sliding windows or not.
+
+    Args:
+        model: a :class:`segattn.checkpoints.TrainedModel`, or the path of a checkpoint.
+        image: RGB as an array (height, width, 3) of uint8, a Pillow image, or the path of a file.
+        point: (x, y) of the pixel, from the upper left corner.
+        class_name: whose evidence; None takes the class that is predicted at the pixel.
+
+    Returns:
+        Class evidence, confidence and what each attention block did; ``figures()`` draws it, ``save(folder)`` writes
+        figures and arrays.
+
+    Raises:
+        FileNotFoundError: if the checkpoint is missing.
+        ValueError: if the point lies outside the image, there is no such class, a file cannot be read, or an array is
+            no RGB image.
+    """
+    from segattn.checkpoints import TrainedModel, load_model
+    from segattn.explain.explanation import explain_pixel
+    from segattn.images import read_image
+
+    trained = model if isinstance(model, TrainedModel) else load_model(model)
+    pixels = read_image(Path(image)) if isinstance(image, str | Path) else image
+    array = np.asarray(pixels)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise ValueError(f"The image must be an array (height, width, 3) of uint8, got {array.shape} of {array.dtype}.")
+    return explain_pixel(trained, array, point, class_name)

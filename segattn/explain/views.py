@@ -1,0 +1,202 @@
+"""What each attention block did for one pixel, computed from what went into the block and came out of it.
+
+No map of all pairs of positions is ever built: one pixel needs one row of it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from segattn import attention
+from segattn.attention import PCSA, SMSA, ChannelAttention, FullyAttentional, PositionAttention
+
+STRONGEST = 8
+"""How many channels, the largest at the pixel, channel attention is shown for."""
+
+Pixel = tuple[int, int]
+"""Row and column in the features."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What one attention block did for the chosen pixel.
+
+    Attributes:
+        layer: where the block sits in the model, ``head.position.1``.
+        block: its class.
+        pixel: row and column of the pixel in the block's features.
+        gamma: learned factor of the attention's result beside its input, where the block has one. At 0 the block does
+            nothing, whatever its maps show.
+        maps: values over the features' rows and columns, (h, w), to be drawn over the image.
+        rows: channel-attention rows (k, channels) of the channels ``channels``; each sums to 1.
+        bars: one value per channel.
+        channels: the channels that are largest at the pixel, largest first; the rows belong to them.
+        arrays: further results for use elsewhere.
+    """
+
+    layer: str
+    block: str
+    pixel: Pixel
+    gamma: float | None = None
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    bars: Mapping[str, np.ndarray] = field(default_factory=dict)
+    channels: tuple[int, ...] = ()
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def everything(self) -> dict[str, np.ndarray]:
+        """All arrays by name, for a file."""
+        channels = {"channels": np.array(self.channels, dtype=np.int64)} if self.channels else {}
+        return {**self.maps, **self.rows, **self.bars, **self.arrays, **channels}
+
+
+def viewed_blocks(model: nn.Module) -> dict[str, nn.Module]:
+    """The attention blocks of a model by layer; of blocks made of blocks, the innermost ones."""
+    kinds = tuple(getattr(attention, name) for name in attention.__all__)
+    found = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+    return {name: block for name, block in found.items() if not any(other.startswith(f"{name}.") for other in found)}
+
+
+def view(
+    layer: str, block: nn.Module, *, before: Float[Tensor, "c h w"], after: Float[Tensor, "c h w"], pixel: Pixel
+) -> View:
+    """What a block did for a pixel.
+
+    Args:
+        layer: where the block sits in the model.
+        block: the block.
+        before: the features that went into it.
+        after: the features that came out.
+        pixel: row and column in the features.
+    """
+    look = next((look for kind, look in _LOOKS.items() if isinstance(block, kind)), _gain)
+    parts = look(block, before, after, pixel)
+    gamma = getattr(block, "gamma", None)
+    arrays: dict[str, dict[str, np.ndarray]] = {
+        kind: {name: value.float().cpu().numpy() for name, value in parts.get(kind, {}).items()}
+        for kind in ("maps", "rows", "bars", "arrays")
+    }
+    return View(
+        layer,
+        type(block).__name__,
+        pixel,
+        gamma=float(gamma) if isinstance(gamma, Tensor) else None,
+        channels=tuple(parts.get("channels", ())),
+        **arrays,
+    )
+
+
+def position_row(query: Float[Tensor, "d"], key: Float[Tensor, "d h w"]) -> Float[Tensor, "h w"]:
+    """How one position's attention spreads over all positions: one row of the map, which is never built.
+
+    Args:
+        query: of the position.
+        key: of all positions.
+    """
+    energy = einsum(query, key, "d, d h w -> h w")
+    return rearrange(rearrange(energy, "h w -> (h w)").softmax(dim=0), "(h w) -> h w", h=energy.shape[0])
+
+
+def channel_rows(x: Float[Tensor, "c h w"], channels: Int64[Tensor, "k"], *, softmax: str) -> Float[Tensor, "k c"]:
+    """Rows of the channel attention of :class:`segattn.attention.ChannelAttention`.
+
+    Args:
+        x: its features.
+        channels: whose rows.
+        softmax: ``released`` or ``formula``, the block's form.
+    """
+    flat = rearrange(x, "c h w -> c (h w)")
+    energy = flat[channels] @ flat.mT
+    return (-energy if softmax == "released" else energy).softmax(dim=-1)
+
+
+def _strongest(x: Tensor, pixel: Pixel) -> Tensor:
+    at_pixel = x[:, pixel[0], pixel[1]].abs()
+    return at_pixel.topk(min(STRONGEST, len(at_pixel))).indices
+
+
+def _position(block: PositionAttention, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
+    query, key = block.query(x[None])[0], block.key(x[None])[0]
+    return {"maps": {"attends to": position_row(query[:, pixel[0], pixel[1]], key)}}
+
+
+def _channel(block: ChannelAttention, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
+    channels = _strongest(x, pixel)
+    rows = channel_rows(x, channels, softmax=block.softmax)
+    first = int(channels[0])
+    gathered = einsum(rows[0], x, "c, c h w -> h w")
+    return {
+        "maps": {f"channel {first}": x[first], f"channel {first} gathers": gathered},
+        "rows": {"channel attention": rows},
+        "channels": channels.tolist(),
+    }
+
+
+def _fully_attentional(block: FullyAttentional, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
+    column, row = x[:, :, pixel[1]], x[:, pixel[0], :]
+    column_key = block.column_encoding(x.mean(dim=2).mT).mT
+    row_key = block.row_encoding(x.mean(dim=1).mT).mT
+    of_column, of_row = (column @ column_key.mT).softmax(dim=-1), (row @ row_key.mT).softmax(dim=-1)
+    channels = _strongest(x, pixel)
+    first = int(channels[0])
+    gathered = torch.full_like(x[0], torch.nan)
+    gathered[:, pixel[1]] = of_column[first] @ column
+    gathered[pixel[0], :] = of_row[first] @ row
+    gathered[pixel] = of_column[first] @ column[:, pixel[0]] + of_row[first] @ row[:, pixel[1]]
+    return {
+        "maps": {f"channel {first}": x[first], f"channel {first} gathers": gathered},
+        "rows": {"in its column": of_column[channels], "in its row": of_row[channels]},
+        "channels": channels.tolist(),
+        "arrays": {"whole map of the column": of_column, "whole map of the row": of_row},
+    }
+
+
+def _spatial_gates(block: SMSA, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
+    gates: list[Tensor] = []
+    hooks = [
+        norm.register_forward_hook(lambda module, inputs, output: gates.append(output[0]))
+        for norm in (block.norm_h, block.norm_w)
+    ]
+    block(x[None])
+    for hook in hooks:
+        hook.remove()
+    rows, columns = (gate.sigmoid() if block.gate == "sigmoid" else gate.softmax(dim=1) for gate in gates)
+    product = rearrange(rows, "c h -> c h 1") * rearrange(columns, "c w -> c 1 w")
+    sizes = [conv.kernel_size[0] for conv in block.convs if isinstance(conv, nn.Conv1d)]
+    groups = {f"gate, kernel {n}": part.mean(dim=0) for n, part in zip(sizes, product.chunk(len(sizes)), strict=True)}
+    return {
+        "maps": {"spatial gate": product.mean(dim=0), **groups},
+        "arrays": {"gates of rows": rows, "gates of columns": columns},
+    }
+
+
+def _channel_weights(block: PCSA, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
+    # The block multiplies each channel by one number; a channel that is zero everywhere does not tell it: nan.
+    weights = (after * x).sum(dim=(1, 2)) / (x * x).sum(dim=(1, 2))
+    return {"bars": {"channel weights": weights}}
+
+
+def _gain(block: nn.Module, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
+    """For all other blocks: how much larger or smaller the features become, by position and by channel."""
+
+    def ratio(dim: int | tuple[int, int]) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=dim)
+        gain: Tensor = torch.linalg.vector_norm(after, dim=dim) / length
+        return gain.where(length > 0, torch.full_like(gain, torch.nan))
+
+    return {"maps": {"gain": ratio(0)}, "bars": {"gain of channels": ratio((1, 2))}}
+
+
+_LOOKS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor, Pixel], dict[str, Any]]] = {
+    PositionAttention: _position,
+    ChannelAttention: _channel,
+    FullyAttentional: _fully_attentional,
+    SMSA: _spatial_gates,
+    PCSA: _channel_weights,
+}

@@ -1,0 +1,33 @@
+"""Files that are whole or absent: written under another name, then renamed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Write a whole file or none; what was there before stays until the new file is complete.
+
+    Args:
+        path: of the file; its folder is made where it does not exist.
+
+    Yields:
+        A path beside it, with the same ending, to write to. It is renamed at the end of the ``with`` block, and
+        removed if the block fails.
+
+    Raises:
+        OSError: in one sentence, if the file cannot be written.
+    """
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise

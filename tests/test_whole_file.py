@@ -1,0 +1,38 @@
+import pytest
+
+from segattn.whole_file import whole_file
+
+
+def test_the_file_appears_when_it_is_complete(tmp_path):
+    target = tmp_path / "new" / "a.txt"
+    with whole_file(target) as path:
+        path.write_text("half")
+        assert not target.exists()
+        assert path.suffix == ".txt"
+        path.write_text("whole")
+    assert target.read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def interrupted():
+        with whole_file(target) as path:
+            path.write_text("ha")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_cannot_be_written_is_said_in_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(OSError, match=r"^\S*file/a.txt cannot be written: [A-Za-z ]+\.$"),
+        whole_file(tmp_path / "file" / "a.txt"),
+    ):
+        raise AssertionError("the block must not be entered")
