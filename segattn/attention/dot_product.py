@@ -5,9 +5,9 @@ for every row) whose tokens are the channels, and one key shared by all of them.
 exist:
 
 - On the CPU, :func:`attention_blocked` goes through blocks of whole groups, or of queries of one group, takes the
-  softmax inside the block, and in the backward pass computes each block again from query and key, which costs one
-  more product of query and key. torch's own fused CPU kernel does not take these shapes (value wider
-  than the query) or, for the fully attentional block, is several times slower than plain products.
+  softmax inside the block, and in the backward pass computes each block again, at the cost of one more product of
+  query and key. torch's own fused CPU kernel does not take a value wider than the query, and is several times slower
+  than plain products for the fully attentional block.
 - On CUDA, :func:`attention_by_kernel` calls ``scaled_dot_product_attention`` in shapes that its kernels take.
 """
 
@@ -55,14 +55,17 @@ def dot_product_attention(
     # graph fuses it if it can, and a loop over blocks would fix the size of the map.
     if implementation == "plain" or torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
         return attention_plain(query, key, value)
-    if query.is_cuda and query.dtype != torch.float64:  # no kernel takes double precision
+    if query.dtype == torch.float64:  # which no kernel takes and autocast leaves alone
+        return attention_blocked(query, key, value)
+    if query.is_cuda:
         return attention_by_kernel(query, key, value)
     device = query.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
-        query, key, value = (part.to(dtype) for part in (query, key, value))
-    attended: Tensor = attention_blocked(query, key, value)
-    return attended
+        same = value is query
+        query, key = query.to(dtype), key.to(dtype)
+        value = query if same else value.to(dtype)
+    return attention_blocked(query, key, value)
 
 
 def attention_by_kernel(

@@ -10,7 +10,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segattn.attention import DualAttention, FullyAttentional, PositionAttention, dot_product
-from segattn.attention.dot_product import attention_blocked, attention_by_kernel, attention_plain
+from segattn.attention.dot_product import (
+    attention_blocked,
+    attention_by_kernel,
+    attention_plain,
+    dot_product_attention,
+)
 from tests.attention.blocks import build
 
 SHAPES = {
@@ -151,3 +156,24 @@ def test_products_are_counted() -> None:
     for name, (b, g, _, n, d, _) in SHAPES.items():
         again = 2 * b * g * n * n * d  # the energy, computed once more in the backward pass
         assert count(attention_blocked, name) == count(attention_plain, name) + again
+
+
+def test_autocast_leaves_double_precision_alone() -> None:
+    query, key, value = inputs(next(iter(SHAPES)), torch.float64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        attended = dot_product_attention(query, key, value, implementation="fused")
+    assert_relatively_close([attended], [attention_plain(query, key, value)], 1e-12)
+
+
+def test_autocast_keeps_query_and_value_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def blocked(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        seen.append(value is query)
+        return value
+
+    monkeypatch.setattr(dot_product, "attention_blocked", blocked)
+    x = torch.randn(1, 3, 4, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        dot_product_attention(x, x[:, :1], x, implementation="fused")
+    assert seen == [True]
