@@ -23,7 +23,8 @@ class SegmentationModel(nn.Module):
     """An encoder, optionally an attention block on its last level, and a head.
 
     Images of any size are padded inside (on the right and at the bottom, by repeating the edge) and the logits are
-    cropped back: nothing is shifted or resized.
+    cropped back: nothing is shifted or resized. Models of other repositories were trained otherwise, hence the last two
+    arguments.
 
     Args:
         num_classes: number of classes.
@@ -33,6 +34,9 @@ class SegmentationModel(nn.Module):
         attention_levels: the levels that it refines, one block each; -1 is the last one, 0 would be the image.
         residual_attention: block inside every residual block of a ResNet-family encoder; None for none.
         residual_position: where in the residual block, see :func:`segattn.residual.insert_in_residual_blocks`.
+        align_corners: whether resizing logits to the image's size maps corner pixels to corner pixels.
+        pad_to_stride: whether images are padded to whole multiples of the output stride; otherwise the logits of an
+            image of another size are stretched to it.
 
     Raises:
         ValueError: if the encoder has no such level or no residual blocks.
@@ -48,9 +52,13 @@ class SegmentationModel(nn.Module):
         attention_levels: Sequence[int] = (-1,),
         residual_attention: AttentionFactory | None = None,
         residual_position: Position = "last",
+        align_corners: bool = False,
+        pad_to_stride: bool = True,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.align_corners = align_corners
+        self.pad_to_stride = pad_to_stride
         self.encoder = Encoder(encoder)
         self.residual_attention: tuple[nn.Module, ...] = ()
         if residual_attention:
@@ -69,6 +77,8 @@ class SegmentationModel(nn.Module):
             "attention_levels": list(attention_levels),
             "residual_attention": describe(residual_attention) if residual_attention else None,
             "residual_position": residual_position,
+            "align_corners": align_corners,
+            "pad_to_stride": pad_to_stride,
         }
 
     @property
@@ -92,15 +102,17 @@ class SegmentationModel(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> HeadOutput:
         """Logits (b, classes, h, w) of images in 0..1; auxiliary logits likewise, in training only."""
         height, width = image.shape[-2:]
-        stride = self.encoder.info.strides[-1]
-        padded = pad(image, (0, -width % stride, 0, -height % stride), mode="replicate")
+        stride = self.encoder.info.strides[-1] if self.pad_to_stride else 1
+        # Written as multiples of the stride, so that torch.export sees that every level divides them.
+        padded_height, padded_width = ((side + stride - 1) // stride * stride for side in (height, width))
+        padded = pad(image, (0, padded_width - width, 0, padded_height - height), mode="replicate")
         features = self.encoder(padded)
         for level, block in self.attention.items():
             features[int(level)] = block(features[int(level)])
         output = self.head(features)
 
         def restore(logits: Tensor) -> Tensor:
-            full = interpolate(logits, size=padded.shape[-2:], mode="bilinear", align_corners=False)
+            full = interpolate(logits, size=padded.shape[-2:], mode="bilinear", align_corners=self.align_corners)
             return full[..., :height, :width]
 
         return HeadOutput(restore(output.logits), {name: restore(logits) for name, logits in output.auxiliary.items()})
