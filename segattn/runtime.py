@@ -41,7 +41,7 @@ def load_network(path: Path, device: torch.device, *, precision: Precision = "32
     """Load a model to predict with.
 
     Args:
-        path: a checkpoint, or what ``segattn export`` wrote from one: ``.onnx`` or ``.pt2``.
+        path: a checkpoint or its folder, or what ``segattn export`` wrote from one: ``.onnx`` or ``.pt2``.
         device: where it shall compute.
         precision: ``32``, or ``bf16`` for mixed precision.
         compile: whether to compile the model, which pays for many images of one size.
@@ -51,7 +51,7 @@ def load_network(path: Path, device: torch.device, *, precision: Precision = "32
         CheckpointError: if it is damaged, or was written by something else.
         ValueError: if an exported file shall be compiled, or computed in another precision than it has.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"There is no checkpoint {path.absolute()}.")
     if path.suffix not in (".onnx", ".pt2"):
         return _from_checkpoint(path, device, precision, compile)

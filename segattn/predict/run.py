@@ -15,6 +15,7 @@ from typing import Any
 from PIL import Image
 
 from segattn import __version__
+from segattn.checkpoints import checkpoint_file
 from segattn.images import ImageFileError, open_image
 from segattn.predict.inference import Predictor
 from segattn.predict.inputs import Found, Source, batches_of
@@ -194,7 +195,7 @@ def _description(checkpoint: Path, predictor: Predictor, options: Options, setti
     deciding = {
         "checkpoint": {
             "path": str(checkpoint),
-            "sha256": file_digest(checkpoint),
+            "sha256": file_digest(checkpoint_file(checkpoint)),
             "version": predictor.network.version,
         },
         "options": asdict(options),

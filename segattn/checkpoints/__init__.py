@@ -1,0 +1,14 @@
+"""Checkpoints: loading and saving trained models, importing foreign ones, starting from any of them."""
+
+from segattn.checkpoints.files import CONTENT, CheckpointError
+from segattn.checkpoints.trained import TrainedModel, checkpoint_file, describe_model, load_model, save_model
+
+__all__ = [
+    "CONTENT",
+    "CheckpointError",
+    "TrainedModel",
+    "checkpoint_file",
+    "describe_model",
+    "load_model",
+    "save_model",
+]

@@ -1,0 +1,196 @@
+"""A trained model and its files. One file suffices: weights, architecture, classes, normalization and size rule."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelHubMixin, snapshot_download
+from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
+from packaging.version import InvalidVersion, Version
+from safetensors.torch import save_file
+from torch import Tensor
+
+from segattn import __version__
+from segattn.checkpoints.files import (
+    CONTENT,
+    CheckpointError,
+    durable_file,
+    one_line,
+    origin_of,
+    read_checkpoint,
+    weights_of,
+)
+from segattn.model import SegmentationModel
+from segattn.sample import ClassTable, SizeRule
+
+_MODEL_CARD = """---
+{{ card_data }}
+---
+
+A semantic segmentation model of segattn: `segattn predict --checkpoint FOLDER --images DIR --output DIR` predicts with
+it, and `segattn.checkpoints.load_model(FOLDER)` loads it. Classes, size rule and architecture are in `config.json`.
+"""
+_TASK = "image-segmentation"
+
+
+@dataclass(eq=False)
+class TrainedModel(
+    ModelHubMixin, library_name="segattn", tags=[_TASK], pipeline_tag=_TASK, model_card_template=_MODEL_CARD
+):
+    """What a checkpoint holds.
+
+    ``save_pretrained`` and ``from_pretrained`` write and read a folder in the layout of the Hugging Face hub, and
+    ``push_to_hub`` puts it there; they are huggingface_hub's.
+
+    Attributes:
+        model: in evaluation mode.
+        classes: of the data set that it was trained on.
+        size_rule: how whole images are brought to the model.
+        version: of segattn that wrote the checkpoint.
+    """
+
+    model: SegmentationModel
+    classes: ClassTable
+    size_rule: SizeRule
+    version: str = __version__
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Called by ``save_pretrained``."""
+        content = {"library_name": "segattn", CONTENT: describe_model(self.model, self.classes, self.size_rule)}
+        save_model(self, save_directory / SAFETENSORS_SINGLE_FILE)
+        with durable_file(save_directory / CONFIG_NAME) as draft:
+            draft.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "TrainedModel":
+        """Called by ``from_pretrained``: from a folder, or with a network from the hub."""
+        if Path(model_id).is_dir():
+            return load_model(model_id)
+        names = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        given: dict[str, Any] = {name: options[name] for name in names if name in options}
+        return load_model(snapshot_download(model_id, allow_patterns=[CONFIG_NAME, SAFETENSORS_SINGLE_FILE], **given))
+
+
+def describe_model(model: SegmentationModel, classes: ClassTable, size_rule: SizeRule) -> dict[str, Any]:
+    """What a checkpoint holds beside the weights, as plain data."""
+    return {
+        "version": __version__,
+        "classes": classes.to_json(),
+        "size_rule": asdict(size_rule),
+        "model": model.blueprint,
+    }
+
+
+def load_model(path: str | Path) -> TrainedModel:
+    """Load a trained model. Nothing in its files is executed.
+
+    Args:
+        path: a ``.ckpt`` file of ``segattn fit``, a ``.safetensors`` file, the folder of a run (its best checkpoint),
+            or a folder that ``save_pretrained`` wrote. Where weights were averaged in training, the averaged ones are
+            loaded.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged, from a newer version, or was written by something else.
+    """
+    path = checkpoint_file(Path(path))
+    checkpoint = read_checkpoint(path)
+    weights = weights_of(checkpoint, path)
+    if CONTENT not in checkpoint:
+        origin = origin_of(list(weights))
+        remedy = f"convert it with segattn import --from {origin}" if origin else "it holds no description of its model"
+        raise CheckpointError(f"{path} was not written by segattn: {remedy}.")
+    trained = _described(checkpoint[CONTENT], path)
+    _fill(trained.model, own_weights(weights), path)
+    return trained
+
+
+def save_model(trained: TrainedModel, path: str | Path) -> Path:
+    """Write a trained model without anything that only training needs, as one safetensors file.
+
+    Args:
+        trained: the model with its classes and size rule.
+        path: ends in ``.safetensors``. The file appears whole or not at all.
+
+    Raises:
+        ValueError: if the path ends in something else.
+        OSError: if it cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"A model is saved as .safetensors, or as a folder with save_pretrained; got {path}.")
+    content = json.dumps(describe_model(trained.model, trained.classes, trained.size_rule))
+    weights = {key: value.detach().cpu().contiguous() for key, value in trained.model.state_dict().items()}
+    with durable_file(path) as draft:
+        save_file(weights, draft, {"format": "pt", CONTENT: content})
+    return path
+
+
+def checkpoint_file(path: Path) -> Path:
+    """The file of weights that a path means: itself, or the one that a folder holds.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    if path.is_dir():
+        names = ("checkpoints/best.ckpt", "best.ckpt", SAFETENSORS_SINGLE_FILE)
+        for name in names:
+            if (path / name).is_file():
+                return path / name
+        raise FileNotFoundError(f"There is no checkpoint in the folder {path.absolute()}: none of {', '.join(names)}.")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint {path.absolute()}.")
+    return path
+
+
+def own_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the model among those of the training task, or all where there is no task around it."""
+    prefix = "model." if any(key.startswith("model.encoder.") for key in weights) else ""
+    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+
+
+def _described(content: Any, path: Path) -> TrainedModel:
+    """The model of a description, with random weights."""
+    try:
+        version = str(content["version"])
+        newer = Version(version) > Version(__version__)
+    except (KeyError, TypeError, InvalidVersion) as error:
+        raise CheckpointError(f"{path} is damaged: it does not tell the version that wrote it.") from error
+    if newer:
+        raise CheckpointError(f"{path} was written by segattn {version}, and this is {__version__}: update segattn.")
+    try:
+        classes = ClassTable.from_json(content["classes"])
+        rule: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in content["size_rule"].items()
+        }
+        size_rule = SizeRule(**rule)
+        blueprint = dict(content["model"])
+        if blueprint["num_classes"] != len(classes):
+            raise ValueError(f"its table has {len(classes)} classes, its model {blueprint['num_classes']}")
+        blueprint["encoder"] = {**blueprint["encoder"], "weights": None}  # they are here; nothing is downloaded
+        model = SegmentationModel.from_blueprint(blueprint)
+    except CheckpointError:
+        raise
+    except Exception as error:  # constructors of any module get what a damaged file says
+        what = f"has no {one_line(error)}" if isinstance(error, KeyError) else one_line(error)
+        raise CheckpointError(f"The description of the model in {path} cannot be used: {what}.") from error
+    return TrainedModel(model.eval(), classes, size_rule, version)
+
+
+def _fill(model: SegmentationModel, weights: Mapping[str, Tensor], path: Path) -> None:
+    own = model.state_dict()
+    missing, surplus = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
+    if missing or surplus:
+        lacks = f"lack {len(missing)} (first {missing[0]})" if missing else ""
+        more = f"have {len(surplus)} more (first {surplus[0]})" if surplus else ""
+        what = " and ".join(part for part in (lacks, more) if part)
+        raise CheckpointError(f"The weights in {path} do not fit its own model: they {what} of {len(own)}.")
+    for key, value in own.items():
+        if weights[key].shape != value.shape:
+            raise CheckpointError(
+                f"The weights in {path} do not fit its own model of {model.num_classes} classes: {key} has shape "
+                f"{tuple(weights[key].shape)} where {tuple(value.shape)} is needed."
+            )
+    model.load_state_dict(weights)
