@@ -11,11 +11,11 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from segattn.bins import COCO_EDGES
 from segattn.metrics import BoundaryIoU, ConfusionMetric, ImageLevelIoU, InstanceIoU, ObjectSizeIoU
 from segattn.metrics.background import BackgroundUpdates
 from segattn.metrics.functional import TargetObjects, target_objects
 from segattn.metrics.instance_iou import CITYSCAPES_AVERAGE_SIZES
-from segattn.metrics.object_size import COCO_EDGES
 from segattn.sample import IGNORE_INDEX, Batch, ClassTable
 
 

@@ -1,5 +1,8 @@
 """Writes the object record while ``validate`` or ``test`` runs: one row per object, image by image."""
 
+import json
+import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +10,6 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 
-from segattn import __version__
 from segattn.metrics.background import BackgroundUpdates
 from segattn.metrics.functional import object_rows
 from segattn.records import RecordInfo, RecordWriter, merge_records, part_path
@@ -103,6 +105,15 @@ class RecordObjects(Callback):
             bucket_names=sizes.names,
             relative=sizes.relative,
             unit="instance" if "instances" in batch else "component",
-            version=__version__,
-            extra={**self.extra, "head": head, "split": split},
+            min_objects=sizes.min_objects,
+            things=task.classes.things,
+            extra={**self.extra, "head": head, "split": split, "environment": json.dumps(_environment(task))},
         )
+
+
+def _environment(task: LightningModule) -> dict[str, str]:
+    """What else the numbers may depend on."""
+    packages = {name: version(name) for name in ("segattn", "torch", "lightning", "segmentation-models-pytorch")}
+    on_gpu = task.device.type == "cuda"
+    device = torch.cuda.get_device_name(task.device) if on_gpu else f"{task.device.type}, {platform.machine()}"
+    return {"python": platform.python_version(), **packages, "device": device, "system": platform.system()}

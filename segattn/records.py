@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from segattn import __version__
@@ -49,11 +50,16 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
         "class predicted on most of an object's misses, or true on most of a false positive; the lowest of several; "
         "-1 if there is none",
     ),
+    "confused_class": (pa.list_(pa.int16()), "classes predicted on an object's misses, or true on a false positive"),
+    "confused_px": (pa.list_(pa.int32()), "on how many pixels each of them is, px"),
 }
 """Type and meaning of every column, in the order of the file."""
 
+FORMAT = 2
+"""The layout of the file. Format 1 had neither the pixels of every confusion nor the rule of the means."""
+
 UNITS = ("component", "instance")
-_JSON_KEYS = ("class_names", "edges", "bucket_names", "relative")
+_JSON_KEYS = ("class_names", "edges", "bucket_names", "relative", "min_objects", "things", "format")
 _TEXT_KEYS = ("unit", "version")
 
 
@@ -71,11 +77,15 @@ class RecordInfo:
         bucket_names: one name per bucket, ascending.
         relative: what the edges are relative to.
         unit: what an object is: a connected ``component`` or an annotated ``instance``.
+        min_objects: ground-truth objects that a class needs in a bucket to enter the bucket's means.
+        things: indices of the thing-like classes.
         version: version of the project that wrote the file.
+        format: layout of the file.
         extra: free keys, such as run, head, data set and split.
 
     Raises:
-        ValueError: if the unit is unknown, the names do not fit the edges, or a free key is one of the own ones.
+        ValueError: if the unit or the format is unknown, the names do not fit the edges, or a free key is one of the
+            own ones.
     """
 
     class_names: Sequence[str]
@@ -83,18 +93,23 @@ class RecordInfo:
     bucket_names: Sequence[str]
     relative: bool = False
     unit: str = "component"
+    min_objects: int = 1
+    things: Sequence[int] = ()
     version: str = __version__
+    format: int = FORMAT
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what could not be read back, and make sequences equal to what will be."""
         if self.unit not in UNITS:
             raise ValueError(f"Unknown unit {self.unit!r}; allowed are {' and '.join(UNITS)}.")
+        if self.format != FORMAT:
+            raise ValueError(f"The record has format {self.format}, and this version knows format {FORMAT} alone.")
         if len(self.bucket_names) != len(self.edges) + 1:
             raise ValueError(
                 f"{len(self.edges)} edges need {len(self.edges) + 1} bucket names, got {self.bucket_names}."
             )
-        for name in ("class_names", "edges", "bucket_names"):
+        for name in ("class_names", "edges", "bucket_names", "things"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         taken = sorted(set(self.extra) & {*_JSON_KEYS, *_TEXT_KEYS})
         if taken:
@@ -185,15 +200,42 @@ class RecordWriter:
             self._waiting = []
 
 
-def read_record(path: Path) -> ObjectRecord:
+def read_record(path: str | Path, columns: Sequence[str] | None = None) -> ObjectRecord:
     """Read a record into pandas.
+
+    Args:
+        path: the file.
+        columns: names of those to read; None reads all of :data:`COLUMNS`.
 
     Raises:
         RecordError: if the file is not Parquet, or was not written as an object record.
         FileNotFoundError: if there is no such file.
     """
-    file = _open(path)
-    return ObjectRecord(file.read().to_pandas(), _info(path, file))
+    file = _open(Path(path))
+    return ObjectRecord(file.read(None if columns is None else list(columns)).to_pandas(), _info(Path(path), file))
+
+
+def read_confusions(path: str | Path) -> pd.DataFrame:
+    """What every row was confused with, as one line per row and other class.
+
+    Returns:
+        The columns ``row`` (position in the record), ``other`` (class) and ``px``.
+
+    Raises:
+        RecordError: if the file is not Parquet, or was not written as an object record.
+        FileNotFoundError: if there is no such file.
+    """
+    table = _open(Path(path)).read(["confused_class", "confused_px"]).combine_chunks()
+    classes, pixels = (
+        pa.concat_arrays(table[name].chunks or [pa.array([], COLUMNS[name][0])]) for name in table.column_names
+    )
+    return pd.DataFrame(
+        {
+            "row": pc.list_parent_indices(classes).to_numpy(),
+            "other": pc.list_flatten(classes).to_numpy(),
+            "px": pc.list_flatten(pixels).to_numpy(),
+        }
+    )
 
 
 def part_path(path: Path, rank: int) -> Path:
@@ -233,6 +275,8 @@ def _open(path: Path) -> pq.ParquetFile:
     except pa.ArrowInvalid as error:
         raise RecordError(f"{path} is not an object record: it is no complete Parquet file.") from error
     missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+    if missing == ["confused_class", "confused_px"]:
+        raise RecordError(f"{path} is an object record of an earlier version: write it again with segattn validate.")
     if missing:
         raise RecordError(f"{path} is not an object record: it has no column {', '.join(missing)}.")
     return file
@@ -244,3 +288,5 @@ def _info(path: Path, file: pq.ParquetFile) -> RecordInfo:
         return RecordInfo.from_metadata(metadata)
     except KeyError as error:
         raise RecordError(f"{path} is not an object record: its metadata has no {error}.") from error
+    except ValueError as error:
+        raise RecordError(f"{path}: {error}") from error

@@ -16,6 +16,7 @@ from torch import nn
 import segattn.attention
 import segattn.losses
 from segattn.callbacks import OrderlyStop, OverlayImages, ScoreTable
+from segattn.check import refuse_nonsense
 from segattn.configs import FLAGS, expand_configs
 from segattn.data import SegmentationDataModule
 from segattn.data.errors import DataError, DataNotFoundError
@@ -70,6 +71,7 @@ class SegattnCLI(LightningCLI):
         parser.add_argument("--base", type=list[str] | str | None, help="configs that a config file builds on")
         parser.add_argument("--name", type=str, default=self.run_name, help="name of the run")
         parser.add_argument("--output", type=str, default="runs", help="folder of all runs")
+        parser.add_argument("--check", type=bool, default=True, help="fit: look at a sample of the data first")
         parser.set_defaults({"trainer.log_every_n_steps": 10})
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         best = {"monitor": "val/miou", "mode": "max", "filename": "best", "enable_version_counter": False}
@@ -82,6 +84,8 @@ class SegattnCLI(LightningCLI):
         """The classes of data that is there: better to miss it now than after weights were downloaded."""
         data.prepare_data()
         data.setup(str(self.subcommand))
+        if self.subcommand == "fit" and self.config.fit.check:
+            refuse_nonsense(data)
         return data.classes
 
     def before_instantiate_classes(self) -> None:
@@ -144,7 +148,8 @@ class SegattnCLI(LightningCLI):
         """What tells one object record from another."""
         folder = self._record_folder()
         data = type(self.datamodule).__name__.removesuffix("DataModule")
-        return {"run": folder.parent.name, "run_version": folder.name, "data": data}
+        checkpoint = Path(self.config_init[self.subcommand].get("ckpt_path") or "").name
+        return {"run": folder.parent.name, "run_version": folder.name, "data": data, "checkpoint": checkpoint}
 
     def validate(self, model: LightningModule, **kwargs: Any) -> None:
         """Score the validation images; the table is printed by :class:`segattn.callbacks.ScoreTable`."""

@@ -13,15 +13,16 @@ PACKAGE = Path(segattn.__file__).parent
 
 LAYERS = [
     {"__init__"},
-    {"sample", "records", "configs", "schedule", "whole_file"},
+    {"sample", "records", "bins", "configs", "schedule", "whole_file"},
     {"images", "windows", "attention", "overlay", "metrics", "losses", "report"},
     {"data", "encoders", "evaluation"},
     {"heads", "blueprint", "residual"},
     {"model"},
     {"checkpoints", "task"},
     {"runtime"},
-    {"callbacks", "recording", "predict", "explain", "export", "benchmark"},
+    {"callbacks", "check", "recording", "predict", "explain", "export"},
     {"training"},
+    {"benchmark"},
     {"cli"},
 ]
 LAYER = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -8,15 +8,33 @@ import pyarrow.parquet as pq
 import pytest
 
 from segattn import __version__, records
-from segattn.records import COLUMNS, RecordError, RecordInfo, RecordWriter, merge_records, part_path, read_record
+from segattn.records import (
+    COLUMNS,
+    RecordError,
+    RecordInfo,
+    RecordWriter,
+    merge_records,
+    part_path,
+    read_confusions,
+    read_record,
+)
 
 INFO = RecordInfo(
     class_names=["road", "car"],
     edges=[1024, 9216],
     bucket_names=["small", "medium", "large"],
     unit="instance",
+    min_objects=2,
+    things=[1],
     extra={"run": "fla-1", "split": "val"},
 )
+
+
+def arrays(values):
+    cut = np.empty(len(values), dtype=object)
+    for number, value in enumerate(values):
+        cut[number] = value
+    return cut
 
 
 def rows(count, image="a.png"):
@@ -26,6 +44,8 @@ def rows(count, image="a.png"):
             values[name] = np.full(count, image if name == "image" else "road", dtype=object)
         elif pa.types.is_boolean(kind):
             values[name] = np.arange(count) % 2 == 0
+        elif pa.types.is_list(kind):
+            values[name] = arrays([np.arange(n % 3, dtype=kind.value_type.to_pandas_dtype()) + n for n in range(count)])
         else:
             values[name] = (np.arange(count) + number).astype(kind.to_pandas_dtype())
     return values
@@ -46,8 +66,23 @@ def test_what_is_written_is_read(tmp_path):
     assert list(record.rows) == list(COLUMNS)
     assert record.rows["image"].tolist() == ["a.png"] * 3 + ["b.png"] * 2
     for name, values in rows(3).items():
-        assert record.rows[name][:3].tolist() == values.tolist()
+        assert [np.array(value).tolist() for value in record.rows[name][:3]] == [
+            np.array(value).tolist() for value in values
+        ]
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_confusions_are_read_as_lines(tmp_path):
+    write(tmp_path / "objects.parquet", rows(3), rows(0), rows(3, "b.png"))
+    lines = read_confusions(tmp_path / "objects.parquet")
+    assert lines.to_numpy().tolist() == [[1, 1, 1], [2, 2, 2], [2, 3, 3], [4, 1, 1], [5, 2, 2], [5, 3, 3]]
+    write(tmp_path / "empty.parquet")
+    assert len(read_confusions(tmp_path / "empty.parquet")) == 0
+
+
+def test_some_columns_can_be_read_alone(tmp_path):
+    write(tmp_path / "objects.parquet", rows(3))
+    assert list(read_record(tmp_path / "objects.parquet", columns=["tp", "image"]).rows) == ["tp", "image"]
 
 
 def test_the_metadata_is_plain_for_other_tools(tmp_path):
@@ -124,6 +159,9 @@ def test_other_files_are_refused(tmp_path):
         read_record(table)
     with pytest.raises(RecordError, match="its metadata has no 'class_names'"):
         read_record(bare)
+    pd.DataFrame(rows(1)).drop(columns=["confused_class", "confused_px"]).to_parquet(bare)
+    with pytest.raises(RecordError, match="an earlier version: write it again with segattn validate"):
+        read_record(bare)
     with pytest.raises(FileNotFoundError, match="no object record at"):
         read_record(tmp_path / "none.parquet")
 
@@ -133,6 +171,7 @@ def test_other_files_are_refused(tmp_path):
     [
         ({"unit": "pixel"}, "Unknown unit 'pixel'; allowed are component and instance"),
         ({"edges": [5]}, "1 edges need 2 bucket names"),
+        ({"format": 3}, "has format 3, and this version knows format 2 alone"),
         ({"extra": {"unit": "x", "edges": "y"}}, "edges, unit are the record's own"),
     ],
 )

@@ -4,9 +4,7 @@ The definition is in ``docs/object_size.md``. Feed it whole validation or test i
 crops and never a resized ground truth.
 """
 
-import math
 from collections.abc import Sequence
-from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -17,11 +15,8 @@ from jaxtyping import Int64, Integer
 from torch import Tensor
 from torchmetrics import Metric
 
+from segattn.bins import COCO_EDGES, bucket_cuts, fine_edges, pixel_edges
 from segattn.metrics.functional import TargetObjects, size_counts, size_scores, target_objects
-
-COCO_EDGES = (32**2, 96**2)
-FINE_EDGES = tuple(side**2 for side in (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512))
-RELATIVE_FINE_EDGES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 
 
 class ObjectSizeIoU(Metric):
@@ -75,7 +70,7 @@ class ObjectSizeIoU(Metric):
         self.names = tuple(names)
         self.min_objects = min_objects
         self.things = tuple(things)
-        self.fine_edges = tuple(sorted({*(RELATIVE_FINE_EDGES if relative else FINE_EDGES), *edges}))
+        self.fine_edges = fine_edges(edges, relative=relative)
         empty = torch.zeros(num_classes, len(self.fine_edges) + 1, 4, dtype=torch.int64)
         self.add_state("counts", empty, dist_reduce_fx="sum")
 
@@ -117,12 +112,11 @@ class ObjectSizeIoU(Metric):
 
     def pixel_edges(self, height: int, width: int) -> npt.NDArray[np.int64]:
         """The fine edges for an image of this size: the smallest areas in pixels that lie above each edge."""
-        unit = height * width if self.relative else 1
-        return np.array([math.ceil(Fraction(str(edge)) * unit) for edge in self.fine_edges], dtype=np.int64)
+        return pixel_edges(self.fine_edges, height, width, relative=self.relative)
 
     def bucket_counts(self) -> Int64[Tensor, "k buckets 4"]:
         """The counts summed over the fine bins of every bucket."""
-        cuts = [0, *(self.fine_edges.index(edge) + 1 for edge in self.edges), self.counts.shape[1]]
+        cuts = bucket_cuts(self.edges, relative=self.relative)
         return torch.stack([self.counts[:, low:high].sum(1) for low, high in pairwise(cuts)], dim=1)
 
     def compute(self) -> dict[str, Tensor]:

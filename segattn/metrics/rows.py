@@ -10,7 +10,7 @@ from torch import Tensor
 from segattn.metrics.attribution import Contested, FreeStanding, charge, share_false_positives
 from segattn.metrics.objects import Array, TargetObjects, target_objects
 from segattn.metrics.overlap import Overlap, find_overlap
-from segattn.metrics.shapes import boxes, most_frequent, shapes, touches_ignored
+from segattn.metrics.shapes import boxes, confusions, shapes, touches_ignored
 
 
 def object_rows(  # noqa: PLR0917 - the published signature
@@ -80,7 +80,7 @@ def _object_columns(overlap: Overlap, objects: TargetObjects, fp: Array) -> dict
         "kind": np.full(len(size), "object", dtype=object),
         **_measured(objects.labels, objects, size=size, tp=tp, fp=fp[1:], fn=size - tp),
         "merged": merged[1:],
-        "top_confusion": most_frequent(objects.labels, objects.class_id[1:], overlap.classes),
+        **confusions(objects.labels, objects.class_id[1:], overlap.classes),
     }
 
 
@@ -94,7 +94,7 @@ def _false_columns(
         "kind": np.full(len(zero), "false_positive", dtype=object),
         **_measured(labels, objects, size=free.size, tp=zero, fp=free.fp, fn=zero),
         "merged": zero.astype(bool),
-        "top_confusion": most_frequent(labels, free.class_id, objects.classes),
+        **confusions(labels, free.class_id, objects.classes),
     }
 
 

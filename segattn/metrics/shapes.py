@@ -3,6 +3,8 @@
 Parts are numbered from 1, 0 is no part, and every part has a pixel. Outside of the image is outside of every part.
 """
 
+from itertools import pairwise
+
 import cv2
 import edt
 import numpy as np
@@ -55,8 +57,8 @@ def touches_ignored(labels: Array, count: int, ignored: Array) -> Array:
     return touches[1:]
 
 
-def most_frequent(labels: Array, own_class: Array, classes: Array) -> Array:
-    """The class that covers most of every part, other than the part's own; the lowest one of several.
+def confusions(labels: Array, own_class: Array, classes: Array) -> dict[str, Array]:
+    """Which other classes cover every part, and on how many pixels.
 
     Args:
         labels: unsigned (height, width): the part that each pixel belongs to.
@@ -64,7 +66,9 @@ def most_frequent(labels: Array, own_class: Array, classes: Array) -> Array:
         classes: unsigned (height, width): class + 1, or 0 where ignored.
 
     Returns:
-        Class of every part, shape (count,); -1 where no pixel has another class than the part's own.
+        ``confused_class`` and ``confused_px``: for every part an array of the other classes, ascending, and an array of
+        their pixels. ``top_confusion``: the one that covers most of the part, the lowest of several, or -1 if there is
+        none.
     """
     start, length = runs(labels, classes)
     label, other = labels.ravel()[start].astype(np.int64), classes.ravel()[start].astype(np.int64) - 1
@@ -72,7 +76,21 @@ def most_frequent(labels: Array, own_class: Array, classes: Array) -> Array:
     base = int(classes.max(initial=0)) + 1
     pairs, pair = np.unique(label[counted] * base + other[counted], return_inverse=True)
     pixels = sum_by(pair, length[counted], len(pairs))
+    part, other = np.divmod(pairs, base)
     ascending = np.lexsort((-pairs, pixels))  # what is written last stays: most pixels, then the lowest class
     most = np.full(len(own_class) + 1, -1, dtype=np.int64)
-    most[pairs[ascending] // base] = pairs[ascending] % base
-    return most[1:]
+    most[part[ascending]] = other[ascending]
+    ends = np.searchsorted(part, np.arange(1, len(own_class) + 2))
+    return {
+        "top_confusion": most[1:],
+        "confused_class": _cut(other.astype(np.int16), ends),
+        "confused_px": _cut(pixels.astype(np.int32), ends),
+    }
+
+
+def _cut(values: Array, ends: Array) -> Array:
+    """An array of arrays: the values between each end and the next."""
+    cut = np.empty(len(ends) - 1, dtype=object)
+    for number, (low, high) in enumerate(pairwise(ends)):
+        cut[number] = values[low:high]
+    return cut

@@ -11,7 +11,8 @@ EXACT = [c for c in COLUMNS if c not in ("image", "class_name", "max_width_px", 
 
 
 def as_rows(columns):
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    lists = {name: [np.array(value).tolist() for value in values] for name, values in columns.items()}
+    return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
 
 def key(row):
@@ -54,6 +55,8 @@ def test_hand_case_columns():
     assert frame["touches_border"] == [True, False, True, True, True]
     assert frame["touches_ignore"] == [True, True, True, False, True]
     assert frame["top_confusion"] == [2, 2, -1, 0, 0]
+    assert [values.tolist() for values in frame["confused_class"]] == [[2], [2], [], [0], [0, 1]]
+    assert [values.tolist() for values in frame["confused_px"]] == [[7], [3], [], [1], [6, 3]]
 
 
 def test_merged_objects_share_a_region():

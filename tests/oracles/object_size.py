@@ -110,10 +110,14 @@ def shape_columns(row, target, ignore_index):
     }
 
 
-def top_confusion(row, class_id, prediction, target):
+def confusion_columns(row, class_id, prediction, target):
     other = prediction if row["kind"] == "object" else target
     counts = Counter(int(other[p]) for p in row["pixels"] if other[p] != class_id)
-    return min(counts, key=lambda c: (-counts[c], c)) if counts else -1
+    return {
+        "top_confusion": min(counts, key=lambda c: (-counts[c], c)) if counts else -1,
+        "confused_class": sorted(counts),
+        "confused_px": [counts[c] for c in sorted(counts)],
+    }
 
 
 def object_rows(prediction, target, num_classes, ignore_index=255, instances=None):
@@ -134,7 +138,7 @@ def object_rows(prediction, target, num_classes, ignore_index=255, instances=Non
                     "recall": row["tp"] / row["size"],
                     "iou": row["tp"] / (row["size"] + row["fp"]),
                     "merged": row["merged"],
-                    "top_confusion": top_confusion(row, class_id, prediction, target),
+                    **confusion_columns(row, class_id, prediction, target),
                     **shape_columns(row, target, ignore_index),
                 }
             )
