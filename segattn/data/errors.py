@@ -9,5 +9,9 @@ class DataError(ValueError):
     """A file of a data set is there but cannot be used as it is."""
 
 
+class ColorMaskError(DataError):
+    """A label file holds colors where one channel of label values is needed."""
+
+
 class DownloadError(OSError):
     """A file could not be fetched whole, or is not what was asked for."""

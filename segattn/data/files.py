@@ -10,7 +10,7 @@ from jaxtyping import Integer, UInt8
 from PIL import Image
 
 from segattn import images
-from segattn.data.errors import DataError
+from segattn.data.errors import ColorMaskError, DataError
 from segattn.images import IMAGE_SUFFIXES
 
 
@@ -54,12 +54,17 @@ def require_files(pairs: Iterable[Pair]) -> None:
     Raises:
         DataError: naming how many are missing and the first of them.
     """
-    wanted = [(pair.image, path) for pair in pairs for path in (pair.mask, pair.instances) if path is not None]
-    present = {entry for folder in {path.parent for _, path in wanted} for entry in _entries(folder)}
-    missing = [(image, path) for image, path in wanted if str(path) not in present]
+    missing = missing_files(pairs)
     if missing:
         image, path = missing[0]
         raise DataError(f"{len(missing)} label files are missing, the first is {path} for the image {image}.")
+
+
+def missing_files(pairs: Iterable[Pair]) -> list[tuple[Path, Path]]:
+    """Images with the mask or instance map that belongs to each but is no file; every folder is listed once."""
+    wanted = [(pair.image, path) for pair in pairs for path in (pair.mask, pair.instances) if path is not None]
+    present = {entry for folder in {path.parent for _, path in wanted} for entry in _entries(folder)}
+    return [(image, path) for image, path in wanted if str(path) not in present]
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
@@ -78,7 +83,8 @@ def read_labels(path: Path) -> Integer[np.ndarray, "h w"]:
     """Read the values of a label file: grey values, palette indices, or the equal channels of a grey RGB image.
 
     Raises:
-        DataError: if the file cannot be read or its channels differ.
+        ColorMaskError: if its channels differ.
+        DataError: if the file cannot be read.
     """
     image = _decode(path)
     labels = np.array(image)
@@ -86,7 +92,7 @@ def read_labels(path: Path) -> Integer[np.ndarray, "h w"]:
         if image.mode in ("LA", "RGBA"):
             labels = labels[..., :-1]  # without alpha
         if (labels != labels[..., :1]).any():
-            raise DataError(f"The label file {path} is a color image; one channel of label values is needed.")
+            raise ColorMaskError(f"The label file {path} is a color image; one channel of label values is needed.")
         labels = labels[..., 0]
     if labels.dtype == np.bool_:
         return labels.astype(np.uint8)

@@ -1,0 +1,97 @@
+"""``segattn check``: say what is wrong with the data of a config, and count its classes and objects."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser
+from rich.console import Console
+
+from segattn.check.page import write_page
+from segattn.check.run import Report, check_data
+from segattn.check.tables import print_report, print_summary
+from segattn.configs import FLAGS, expand_configs
+from segattn.data import SegmentationDataModule
+from segattn.evaluation import ObjectSizes
+from segattn.whole_file import whole_file
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; 1 where there are errors in the data.
+
+    Raises:
+        FileNotFoundError: if a config or the data is missing.
+        ValueError: if a config is wrong.
+        OSError: if a result cannot be written.
+    """
+    parser = _parser()
+    given = parser.instantiate(parser.parse_args(_only_data(expand_configs(arguments[1:]))))
+    data: SegmentationDataModule = given.data
+    data.prepare_data()
+    report = check_data(
+        data,
+        every=given.all,
+        sizes=given.model.object_sizes or ObjectSizes(),
+        workers=data.loading_workers() if given.all else 0,
+        progress=True,
+    )
+    console = Console(highlight=False)
+    print_report(report, console)
+    for path, write in ((given.fix_report, _write_findings), (given.html, write_page)):
+        if path:
+            write(report, Path(path))
+            console.print(f"wrote {path}", markup=False, soft_wrap=True)
+    print_summary(report, every=given.all)
+    return 1 if report.errors else 0
+
+
+def _write_findings(report: Report, path: Path) -> None:
+    findings = [finding.to_json() for finding in report.findings]
+    looked_at = {
+        split: {"pairs": len(result.dataset), "looked_at": len(result.inspections)}
+        for split, result in report.splits.items()
+    }
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps({"splits": looked_at, "findings": findings}, indent=1), encoding="utf-8")
+
+
+def _only_data(arguments: Sequence[str]) -> list[str]:
+    """Replace the path of every config by what it says of the data and the object sizes."""
+    kept = list(arguments)
+    for position, argument in enumerate(kept):
+        if argument in FLAGS and position + 1 < len(kept):
+            kept[position + 1] = json.dumps(_data_section(Path(kept[position + 1])))
+    return kept
+
+
+def _data_section(path: Path) -> dict[str, Any]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    section = {"data": content["data"]} if content.get("data") else {}
+    model = content.get("model")
+    if isinstance(model, dict) and "object_sizes" in model:
+        section["model"] = {"object_sizes": model["object_sizes"]}
+    return section
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="segattn check",
+        description="Look for what is wrong with images and label files, and count classes and objects. The exit code "
+        "is 1 if a training would fail or learn nonsense.",
+    )
+    parser.add_argument("--config", action="config", help="config of a training; its data section is read")
+    parser.add_argument("--all", action="store_true", help="look at all files, not at 64 pairs of each split")
+    parser.add_argument("--html", type=str, metavar="FILE", help="also write counts and examples as a page")
+    parser.add_argument(
+        "--fix-report", type=str, metavar="FILE", help="also write the findings as JSON, with all files"
+    )
+    parser.add_subclass_arguments(SegmentationDataModule, "data", required=True, help="as for segattn fit")
+    parser.add_argument(
+        "--model.object_sizes",
+        type=ObjectSizes | None,
+        default=ObjectSizes(),
+        help="buckets that objects are counted by",
+    )
+    return parser

@@ -1,0 +1,154 @@
+"""Looking at one pair of files: all that the rules need to know about it, in a few hundred bytes."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torch.utils.data import Dataset
+
+from segattn.data import SegmentationDataset
+from segattn.data.errors import ColorMaskError, DataError
+from segattn.data.files import read_image
+from segattn.metrics import ObjectSizeIoU
+from segattn.sample import IGNORE_INDEX
+
+TINY = 4
+"""Area in pixels up to which an object is more likely an artefact than an annotation."""
+
+Array = npt.NDArray[np.int64]
+_EMPTY: Array = np.zeros(0, dtype=np.int64)
+
+
+@dataclass
+class Inspection:
+    """What one pair of files tells.
+
+    Attributes:
+        index: of the pair in its data set.
+        problems: why a file cannot be used, by kind of finding.
+        size: (height, width) of the upright image; None if it cannot be read.
+        digest: of the image's pixels.
+        values: what the label file holds, ascending.
+        pixels: how many pixels hold each value.
+        known: whether each value stands for something.
+        classes: class index of each known value, or ``IGNORE_INDEX``; of all values if all are known, else empty.
+        format: of the label file, as Pillow names it.
+        wrong_palette: whether the label file's palette gives values the colors of other classes.
+        objects: rows of (class, fine size bin, number of objects).
+        tiny: how many of them have at most four pixels.
+    """
+
+    index: int
+    problems: dict[str, str] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+    digest: bytes = b""
+    values: Array = field(default_factory=_EMPTY.copy)
+    pixels: Array = field(default_factory=_EMPTY.copy)
+    known: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    classes: Array = field(default_factory=_EMPTY.copy)
+    format: str | None = None
+    wrong_palette: bool = False
+    objects: Array = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
+    tiny: int = 0
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the label file could be turned into classes."""
+        return bool(len(self.classes))
+
+    @property
+    def unknown(self) -> Array:
+        """Values that stand for nothing."""
+        return self.values[~self.known]
+
+    @property
+    def ignored_share(self) -> float:
+        """Share of the pixels that are ignored; of a sound label file."""
+        return float(self.pixels[self.classes == IGNORE_INDEX].sum() / self.pixels.sum())
+
+
+class InspectionView(Dataset[Inspection]):
+    """A data set whose items are what is to be said about its files.
+
+    Args:
+        dataset: whose files are read.
+        metric: gives objects and size bins as the evaluation will.
+    """
+
+    def __init__(self, dataset: SegmentationDataset, metric: ObjectSizeIoU) -> None:
+        self.dataset = dataset
+        self.metric = metric
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Inspection:
+        pair = self.dataset.pairs[index]
+        seen = Inspection(index)
+        try:
+            image = read_image(pair.image)
+            seen.size = (image.shape[0], image.shape[1])
+            seen.digest = hashlib.blake2b(image.data, digest_size=16, key=repr(image.shape).encode()).digest()
+        except DataError as error:
+            seen.problems["unreadable-image"] = str(error)
+        try:
+            self._look_at_labels(pair.mask, seen)
+        except ColorMaskError as error:
+            seen.problems["color-label"] = str(error)
+        except DataError as error:
+            seen.problems["unreadable-label"] = str(error)
+        return seen
+
+    def _look_at_labels(self, path: Path, seen: Inspection) -> None:
+        """Add what the label file tells.
+
+        Raises:
+            DataError: if it cannot be read.
+        """
+        labels = self.dataset.read_values(path)
+        seen.values, seen.pixels = _value_counts(labels)
+        label_map = self.dataset.label_map
+        seen.known = label_map.knows(seen.values)
+        self._look_at_header(path, seen)
+        if seen.size is not None and labels.shape != seen.size:
+            turned = ", as if one of them were turned" if labels.shape == seen.size[::-1] else ""
+            seen.problems["size-mismatch"] = (
+                f"an image of {seen.size[1]}x{seen.size[0]} pixels has labels of {labels.shape[1]}x{labels.shape[0]}"
+                f"{turned}"
+            )
+        if not seen.known.all():
+            return
+        seen.classes = label_map(seen.values[None], path)[0].astype(np.int64)
+        instances = self.dataset.pairs[seen.index].instances
+        owners = None if instances is None else self.dataset.read_instances(instances)
+        if owners is not None and owners.shape != labels.shape:
+            raise DataError(f"The instance map {instances} has another size than the label file {path}.")
+        found = self.metric.target_objects(label_map(labels, path), instances=owners)
+        bins = np.searchsorted(self.metric.pixel_edges(*labels.shape), found.size[1:], side="right")
+        rows, counts = np.unique(np.stack([found.class_id[1:], bins], axis=1), axis=0, return_counts=True)
+        seen.objects = np.column_stack([rows, counts])
+        seen.tiny = int((found.size[1:] <= TINY).sum())
+
+    def _look_at_header(self, path: Path, seen: Inspection) -> None:
+        classes = self.dataset.classes
+        with Image.open(path) as image:
+            seen.format = image.format
+            colors = (image.getpalette() or []) if image.mode == "P" and not self.dataset.label_map.of_colors else []
+        label_of = {tuple(c): label for c, label in zip(classes.palette.tolist(), classes.label_ids, strict=True)}
+        found = [(value, label_of.get(tuple(colors[3 * value : 3 * value + 3]))) for value in seen.values.tolist()]
+        agreeing = [label == value for value, label in found if label is not None]
+        seen.wrong_palette = agreeing.count(False) > agreeing.count(True)
+
+
+def _value_counts(labels: npt.NDArray[np.integer]) -> tuple[Array, Array]:
+    """The values of an array, ascending, and how often each occurs."""
+    if labels.dtype == np.uint8 and labels.size < 1 << 24:  # OpenCV counts in float32
+        counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+        values = np.flatnonzero(counts)
+        return values, counts[values]
+    found, number = np.unique(labels, return_counts=True)
+    return found.astype(np.int64), number.astype(np.int64)

@@ -1,0 +1,135 @@
+"""What the files of a split tell apart from the values of their labels."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from segattn.check.findings import Finding
+from segattn.check.inspection import Inspection
+from segattn.check.split import SplitResult
+from segattn.data import SegmentationDataModule
+
+MOSTLY = 0.5
+"""Share of ignored pixels from which on a split is mostly ignored."""
+
+DOMINANT = 0.99
+"""Share of the counted pixels at which one class leaves the others next to nothing."""
+
+RATIO = 10_000
+"""Pixels of the most frequent class for one of the rarest, from which on classes are extremely unequal."""
+
+SHOWN_CLASSES = 12
+
+
+def file_findings(result: SplitResult) -> Iterator[Finding]:
+    """Files that cannot be read or do not fit together."""
+    concerned: dict[str, list[Inspection]] = defaultdict(list)
+    for seen in result.inspections:
+        for kind in seen.problems:
+            concerned[kind].append(seen)
+    texts = {
+        "unreadable-image": "{count} cannot be read as an image; the first: {first}",
+        "unreadable-label": "{count} cannot be read as labels; the first: {first}",
+        "color-label": "{count} with colors where one channel of label values is needed.",
+        "size-mismatch": "{count} of another size than the image; the first: {first}.",
+    }
+    for kind, inspections in concerned.items():
+        is_image = kind == "unreadable-image"
+        paths = (result.image_paths if is_image else result.mask_paths)(inspections)
+        count = f"{len(paths)} {'image' if is_image else 'label file'}{'s' if len(paths) > 1 else ''}"
+        what = texts[kind].format(count=count, first=inspections[0].problems[kind])
+        yield Finding(kind, result.name, what, paths)
+
+
+def class_findings(result: SplitResult) -> Iterator[Finding]:
+    """Ignored files, and classes that are absent or next to it."""
+    if not result.sound:
+        return
+    empty = [seen for seen in result.sound if seen.ignored_share == 1]
+    if len(empty) == len(result.sound):
+        yield Finding(
+            "all-ignored", result.name, "Every pixel of every label file is ignored.", result.mask_paths(empty)
+        )
+        return
+    if empty:
+        what = f"{len(empty)} label file{'s' if len(empty) > 1 else ''} in which every pixel is ignored."
+        yield Finding("ignored-label", result.name, what, result.mask_paths(empty))
+    counts, ignored = result.pixels[:-1], int(result.pixels[-1])
+    share = ignored / (ignored + counts.sum())
+    if share >= MOSTLY:
+        yield Finding("mostly-ignored", result.name, f"{share:.0%} of all pixels are ignored.")
+    yield from _unequal(result)
+
+
+def _unequal(result: SplitResult) -> Iterator[Finding]:
+    """One class alone, classes that no file shows, and classes that hardly any pixel shows."""
+    counts, names = result.pixels[:-1], result.dataset.classes.names
+    present = np.flatnonzero(counts)
+    if len(present) == 1 and len(names) > 1:
+        what = f"Only {names[present[0]]} is to be seen in all {len(result.sound)} label files."
+        yield Finding("one-class", result.name, what)
+        return
+    absent = [name for name, count in zip(names, counts.tolist(), strict=True) if not count]
+    if absent and result.is_complete:
+        kind = "never-present" if result.name == "train" else "never-scored"
+        what = f"{len(absent)} of {len(names)} classes never occur: {_listed(absent)}."
+        yield Finding(kind, result.name, what)
+    if result.name != "train":
+        return
+    top, rarest = int(present[np.argmax(counts[present])]), int(present[np.argmin(counts[present])])
+    share = counts[top] / counts.sum()
+    if share >= DOMINANT:
+        yield Finding("imbalance", result.name, f"{names[top]} covers {share:.2%} of the counted pixels.")
+    elif result.is_complete and counts[top] >= RATIO * counts[rarest]:
+        ratio = counts[top] // counts[rarest]
+        what = f"{names[top]} has {ratio:,} times as many pixels as {names[rarest]}."
+        yield Finding("imbalance", result.name, what)
+
+
+def crop_findings(result: SplitResult, data: SegmentationDataModule) -> Iterator[Finding]:
+    """Training crops that are larger than the image even at its largest scale."""
+    crop, largest = data.crop_size, data.scale_range[1]
+    read = [seen for seen in result.inspections if seen.size is not None]
+    small = [seen for seen in read if _never_fills(seen, data, crop, largest)]
+    if small:
+        what = (
+            f"{len(small)} of {len(read)} images are smaller than the crop of {crop[1]}x{crop[0]} pixels even when "
+            f"enlarged {largest:g} times."
+        )
+        yield Finding("large-crop", result.name, what, result.image_paths(small))
+
+
+def _never_fills(seen: Inspection, data: SegmentationDataModule, crop: tuple[int, int], largest: float) -> bool:
+    if seen.size is None:
+        return False
+    sides = data.size_rule.resized(*seen.size)
+    return any(round(side * largest) < length for side, length in zip(sides, crop, strict=True))
+
+
+def duplicate_findings(results: Mapping[str, SplitResult]) -> Iterator[Finding]:
+    """Images of later splits that are, pixel by pixel, images of an earlier one."""
+    names = list(results)
+    for position, split in enumerate(names):
+        for earlier in names[:position]:
+            known = {seen.digest: seen for seen in results[earlier].inspections if seen.digest}
+            twins = [(seen, known[seen.digest]) for seen in results[split].inspections if seen.digest in known]
+            images = results[split].image_paths(seen for seen, _ in twins)
+            others = results[earlier].image_paths(seen for _, seen in twins)
+            copies = [image for image, other in zip(images, others, strict=True) if image != other]
+            if copies:
+                first = next(other for image, other in zip(images, others, strict=True) if image != other)
+                what = f"{len(copies)} images are copies of images of {earlier}; the first is that of {first}."
+                yield Finding("duplicates", split, what, tuple(copies))
+
+
+def has_wrong_labels(findings: list[Finding], result: SplitResult) -> bool:
+    """Whether so many label files are wrong that what they say of the classes means nothing."""
+    wrong = {path for finding in findings if finding.severity == "error" for path in finding.files}
+    labels = result.mask_paths(result.inspections)
+    return 2 * sum(path in wrong for path in labels) >= max(1, len(labels))
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN_CLASSES} more" if len(names) > SHOWN_CLASSES else ""
+    return "; ".join(names[:SHOWN_CLASSES]) + more  # names hold commas

@@ -1,0 +1,148 @@
+"""Checking a data set: list its files, look at some or all of them, and say what is wrong."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from rich.progress import track
+from torch.utils.data import DataLoader
+
+from segattn.check.findings import Finding, by_severity
+from segattn.check.inspection import Inspection, InspectionView
+from segattn.check.labels import label_findings
+from segattn.check.listing import complete_pairs, listing_findings, open_splits, sample
+from segattn.check.rules import class_findings, crop_findings, duplicate_findings, file_findings, has_wrong_labels
+from segattn.check.split import SplitResult
+from segattn.data import SegmentationDataModule
+from segattn.data.datamodule import one_thread
+from segattn.data.errors import DataError
+from segattn.data.files import missing_files
+from segattn.evaluation import ObjectSizes
+
+SAMPLE_PIXELS = 24_000_000
+"""Pixels of images that a quick check reads of each split, so that large images take no longer than small ones."""
+
+_SIZES = ObjectSizes()
+
+
+class UnsoundDataError(DataError):
+    """Training on this data would fail or learn nonsense."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found.
+
+    Attributes:
+        findings: errors first.
+        splits: the sums over the files that were looked at.
+    """
+
+    findings: list[Finding]
+    splits: dict[str, SplitResult]
+
+    @property
+    def errors(self) -> list[Finding]:
+        """The findings that stop a training or make it learn nonsense."""
+        return [finding for finding in self.findings if finding.severity == "error"]
+
+
+def check_data(
+    data: SegmentationDataModule,
+    *,
+    every: bool = False,
+    sizes: ObjectSizes = _SIZES,
+    workers: int = 0,
+    progress: bool = False,
+) -> Report:
+    """Look for what is wrong with a data set.
+
+    Args:
+        data: the data set. Splits that its ``setup`` opened are not listed again.
+        every: look at all files, instead of a sample of at most 64 pairs (and 24 million pixels) a split.
+        sizes: the buckets that objects are counted by.
+        workers: processes that read.
+        progress: whether to show a progress bar on the error stream, if that is a terminal.
+    """
+    splits, findings = (data.datasets, []) if data.datasets else open_splits(data)
+    missing = {split: missing_files(dataset.pairs) for split, dataset in splits.items()}
+    findings += listing_findings(splits, missing)
+    usable = {split: complete_pairs(dataset, missing[split]) for split, dataset in splits.items()}
+    chosen = usable if every else sample(splits, usable)
+    results = {}
+    for split, dataset in splits.items():
+        view = InspectionView(dataset, sizes.metric(dataset.classes))
+        inspections = _inspect(view, chosen[split], workers=workers)
+        if not every:
+            inspections = _first_pixels(inspections)
+        shown = track(
+            inspections,
+            f"checking {split}",
+            total=len(chosen[split]),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not progress or not Console(stderr=True).is_terminal,
+        )
+        results[split] = SplitResult(split, dataset, shown, sizes.metric(dataset.classes))
+    findings += chain.from_iterable(_judge(result, data) for result in results.values())
+    findings += duplicate_findings(results)
+    return Report(by_severity(findings), results)
+
+
+def refuse_nonsense(data: SegmentationDataModule) -> None:
+    """The quick check before a training: warnings are printed, errors refused.
+
+    Raises:
+        UnsoundDataError: if training would fail or learn nonsense.
+    """
+    report = check_data(data)
+    if report.errors:
+        lines = [f"\n  {finding.split}: {finding.what} {finding.where}" for finding in report.errors]
+        raise UnsoundDataError(
+            f"Training on this data would fail or learn nonsense (`segattn check` says more, --check false trains "
+            f"nevertheless):{''.join(lines)}"
+        )
+    _print_warnings(report)
+
+
+@rank_zero_only
+def _print_warnings(report: Report) -> None:
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    for finding in report.findings:
+        if finding.severity == "warning":
+            console.print(f"warning: {finding.split}: {finding.what} {finding.remedy}")
+
+
+def _inspect(view: InspectionView, indices: list[int], *, workers: int) -> Iterator[Inspection]:
+    loader = DataLoader(
+        view,
+        batch_size=None,
+        sampler=indices,
+        num_workers=workers,
+        worker_init_fn=one_thread,
+        generator=torch.Generator(),  # its own, so that a check changes nothing that is drawn after it
+    )
+    return iter(loader)
+
+
+def _first_pixels(inspections: Iterator[Inspection]) -> Iterator[Inspection]:
+    """Inspections until they make :data:`SAMPLE_PIXELS` of images."""
+    pixels = 0
+    for seen in inspections:
+        yield seen
+        pixels += seen.size[0] * seen.size[1] if seen.size else 0
+        if pixels >= SAMPLE_PIXELS:
+            return
+
+
+def _judge(result: SplitResult, data: SegmentationDataModule) -> Iterator[Finding]:
+    """All that can be said of one split alone."""
+    found = [*file_findings(result), *label_findings(result)]
+    yield from found
+    if not has_wrong_labels(found, result):
+        yield from class_findings(result)
+    if result.name == "train":
+        yield from crop_findings(result, data)

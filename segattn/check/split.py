@@ -1,0 +1,88 @@
+"""What is known of one split after some or all of its files were looked at."""
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from segattn.check.inspection import Inspection
+from segattn.data import SegmentationDataset
+from segattn.metrics import ObjectSizeIoU
+from segattn.sample import IGNORE_INDEX
+
+Counts = npt.NDArray[np.int64]
+
+
+class SplitResult:
+    """The inspections of one split and their sums.
+
+    Args:
+        name: of the split.
+        dataset: its files.
+        inspections: of the files that were looked at.
+        metric: of this split alone; it takes up the objects.
+
+    Attributes:
+        sound: inspections of label files that could be turned into classes.
+    """
+
+    def __init__(
+        self, name: str, dataset: SegmentationDataset, inspections: Iterable[Inspection], metric: ObjectSizeIoU
+    ) -> None:
+        self.name = name
+        self.dataset = dataset
+        self.inspections = sorted(inspections, key=lambda seen: seen.index)
+        self.sound = [seen for seen in self.inspections if seen.is_sound]
+        self.metric = metric
+        for seen in self.sound:
+            classes, bins, numbers = torch.from_numpy(seen.objects).unbind(1)
+            metric.counts[..., 3].index_put_((classes, bins), numbers, accumulate=True)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all pairs were looked at."""
+        return len(self.inspections) == len(self.dataset)
+
+    @cached_property
+    def pixels(self) -> Counts:
+        """Pixels of every class, and in the last place the ignored ones."""
+        return self._sum(lambda seen: seen.pixels)
+
+    @cached_property
+    def images(self) -> Counts:
+        """Images that show each class."""
+        return self._sum(lambda seen: np.ones_like(seen.pixels))[:-1]
+
+    @cached_property
+    def objects(self) -> Counts:
+        """Objects of every class and size bucket, shape (classes, buckets)."""
+        counts: Counts = self.metric.bucket_counts()[..., 3].numpy()
+        return counts
+
+    def examples(self) -> dict[int, int]:
+        """For every class that was seen, the pair with the most pixels of it."""
+        best: dict[int, tuple[int, int]] = {}
+        for seen in self.sound:
+            if seen.size is None or seen.problems:
+                continue
+            for class_index, pixels in zip(seen.classes.tolist(), seen.pixels.tolist(), strict=True):
+                if class_index != IGNORE_INDEX and pixels > best.get(class_index, (0, 0))[0]:
+                    best[class_index] = (pixels, seen.index)
+        return {class_index: index for class_index, (_, index) in sorted(best.items())}
+
+    def mask_paths(self, inspections: Iterable[Inspection]) -> tuple[str, ...]:
+        """Label files of inspections."""
+        return tuple(str(self.dataset.pairs[seen.index].mask) for seen in inspections)
+
+    def image_paths(self, inspections: Iterable[Inspection]) -> tuple[str, ...]:
+        """Images of inspections."""
+        return tuple(str(self.dataset.pairs[seen.index].image) for seen in inspections)
+
+    def _sum(self, of: Callable[[Inspection], Counts]) -> Counts:
+        count = len(self.dataset.classes)
+        sums = np.zeros(count + 1, dtype=np.int64)
+        for seen in self.sound:
+            np.add.at(sums, np.where(seen.classes == IGNORE_INDEX, count, seen.classes), of(seen))
+        return sums

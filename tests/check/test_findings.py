@@ -1,0 +1,327 @@
+"""Every finding once, on data made for it; and none where nothing is wrong."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from segattn.check import check_data
+from segattn.check.findings import KINDS, SEVERITIES
+from segattn.data import ADE20KDataModule, CamVidDataModule, CityscapesDataModule, FolderDataModule, ShapesDataModule
+from segattn.data.ade20k_classes import CLASSES as ADE20K_CLASSES
+from segattn.data.cityscapes import CLASSES as CITYSCAPES_CLASSES
+from tests.check.conftest import GOOD, SMALL, distinct_photos, labels, make_folder
+from tests.data import layouts
+
+TWO = labels(0, 1, ignore=[255])
+ABSENCE = {"never-present", "never-scored"}
+"""Found in all small data of many classes, and rightly so."""
+
+
+def found(data, **options):
+    """Findings by kind and split."""
+    report = check_data(data, **options)
+    assert [finding.severity for finding in report.findings] == sorted(
+        (finding.severity for finding in report.findings), key=SEVERITIES.index
+    )
+    return {(finding.kind, finding.split): finding for finding in report.findings}
+
+
+def kinds(data, **options):
+    return {kind for kind, _ in found(data, **options)}
+
+
+def masks_of(data, split="train"):
+    return [pair.mask for pair in data.dataset(split).pairs]
+
+
+def images_of(data, split="train"):
+    return [pair.image for pair in data.dataset(split).pairs]
+
+
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("every", [False, True])
+def test_good_data_has_no_findings(tmp_path, name, every):
+    make, module = GOOD[name]
+    root = make(tmp_path)
+    if module is ShapesDataModule:
+        data = module(str(root), image_size=64, num_train=6, num_val=3, crop_size=(64, 64), num_workers=0)
+        data.prepare_data()
+    else:
+        data = module(str(distinct_photos(root)), **SMALL)
+    assert not kinds(data, every=every) - ABSENCE
+
+
+def test_instance_maps_are_no_surplus_and_count_objects(tmp_path):
+    root = distinct_photos(layouts.cityscapes(tmp_path))
+    data = CityscapesDataModule(str(root), instances=True, **SMALL)
+    report = check_data(data)
+    assert not {finding.kind for finding in report.findings} - ABSENCE
+    assert report.splits["val"].objects.sum(axis=1)[CITYSCAPES_CLASSES.names.index("car")] == 3
+
+
+def test_missing_and_surplus_label_files(camvid):
+    root, data = camvid
+    lost = masks_of(data)[2]
+    lost.rename(lost.with_stem("left over"))
+    findings = found(data)
+    assert findings["missing-label", "train"].files == (str(root / "images/train" / lost.with_suffix(".jpg").name),)
+    assert str(lost) in findings["missing-label", "train"].what
+    assert findings["surplus-label", "train"].files == (str(lost.with_stem("left over")),)
+    assert findings["missing-label", "train"].severity == "error"
+
+
+def test_surplus_cityscapes_label_files(tmp_path):
+    data = CityscapesDataModule(str(distinct_photos(layouts.cityscapes(tmp_path))), **SMALL)
+    masks = masks_of(data)
+    images_of(data)[0].unlink()
+    assert found(data)["surplus-label", "train"].files == (str(masks[0]),)
+
+
+def test_a_missing_split_is_said_beside_the_faults_of_the_other(camvid):
+    root, data = camvid
+    shutil.rmtree(root / "images/val")
+    masks_of(data)[0].write_bytes(b"")
+    findings = found(data)
+    assert "No data found in" in findings["no-data", "val"].what
+    assert findings["unreadable-label", "train"].files == (str(masks_of(data)[0]),)
+
+
+def test_unreadable_and_truncated_files(camvid):
+    _, data = camvid
+    image, mask = images_of(data, "val")[1], masks_of(data)[3]
+    image.write_bytes(image.read_bytes()[:400])
+    mask.write_bytes(mask.read_bytes()[:60])
+    findings = found(data)
+    assert findings["unreadable-image", "val"].files == (str(image),)
+    assert findings["unreadable-label", "train"].files == (str(mask),)
+
+
+def test_sizes_that_differ(camvid):
+    _, data = camvid
+    path = masks_of(data)[0]
+    layouts.save(path, layouts.quarters([0, 1, 2, 3], (32, 24)))
+    finding = found(data)["size-mismatch", "train"]
+    assert finding.files == (str(path),)
+    assert "32x24 pixels has labels of 24x32, as if one of them were turned" in finding.what
+
+
+def test_values_outside_the_class_table(camvid):
+    _, data = camvid
+    path = masks_of(data, "val")[0]
+    layouts.save(path, layouts.quarters([0, 12, 200, 3]))
+    finding = found(data)["unknown-values", "val"]
+    assert finding.files == (str(path),)
+    assert finding.what.endswith("12, 200.")
+
+
+def test_masks_of_0_and_255(tmp_path):
+    masks = [layouts.quarters([0, 255, 0, 0])] * 3
+    for number, classes in enumerate((labels(0, 1), TWO)):  # unknown, or silently ignored
+        data = make_folder(tmp_path / str(number), masks, classes)
+        assert len(found(data)["binary-255", "train"].files) == 3
+    assert "binary-255" not in kinds(make_folder(tmp_path / "right", masks, labels(0, 255)))
+    border = [layouts.quarters([0, 1, 255, 0])] * 3
+    assert not kinds(make_folder(tmp_path / "border", border, TWO))
+
+
+def test_palettes_whose_indices_are_no_labels(tmp_path):
+    classes = {"classes": [{"name": "sky", "label": 0, "color": [0, 0, 255]}, {"name": "car", "label": 1}]}
+    classes["classes"][1]["color"] = [255, 0, 0]
+    data = make_folder(tmp_path, [layouts.quarters([0, 1, 1, 1])] * 2, classes)
+    assert not kinds(data)
+    for path in masks_of(data):
+        mask = Image.fromarray(np.array(Image.open(path)), "P")
+        mask.putpalette([255, 0, 0, 0, 0, 255])
+        mask.save(path)
+    assert len(found(data)["palette-label", "train"].files) == 2
+    mask = Image.fromarray(np.array(Image.open(masks_of(data, "val")[0])), "P")
+    mask.putpalette([0, 0, 255, 255, 0, 0])
+    mask.save(masks_of(data, "val")[0])
+    assert ("palette-label", "val") not in found(data)
+
+
+def test_color_masks_read_as_grey(tmp_path):
+    colors = np.array([[128, 64, 128], [0, 0, 142], [107, 142, 35]], dtype=np.uint8)[layouts.quarters([0, 1, 2, 0])]
+    assert len(found(make_folder(tmp_path / "rgb", [colors] * 2, labels(0, 1, 2)))["color-label", "train"].files) == 2
+    grey = cv2.cvtColor(colors, cv2.COLOR_RGB2GRAY)
+    table = [
+        {"name": "road", "label": 0, "color": [128, 64, 128]},
+        {"name": "car", "label": 1, "color": [0, 0, 142]},
+        {"name": "tree", "label": 2, "color": [107, 142, 35]},
+    ]
+    assert "grey-of-colors" in kinds(make_folder(tmp_path / "grey", [grey] * 2, {"classes": table}))
+    by_color = [{"name": row["name"], "color": row["color"]} for row in table]
+    index = layouts.quarters([0, 1, 2, 0]).astype(np.uint8)
+    assert "grey-label" in kinds(make_folder(tmp_path / "index", [index] * 2, {"classes": by_color}))
+    assert not kinds(make_folder(tmp_path / "right", [colors] * 2, {"classes": by_color}))
+
+
+def test_cityscapes_train_ids_where_label_ids_are_expected(tmp_path):
+    data = CityscapesDataModule(str(distinct_photos(layouts.cityscapes(tmp_path))), **SMALL)
+    for path in masks_of(data):
+        layouts.save(path, layouts.quarters([0, 2, 13, 255]))
+    finding = found(data)["cityscapes-train-ids", "train"]
+    assert len(finding.files) == 4
+    assert ("cityscapes-train-ids", "val") not in found(data)
+
+
+@pytest.mark.parametrize("ignore", [[255], [255, *range(19, 34)]])
+def test_cityscapes_label_ids_where_train_ids_are_expected(tmp_path, ignore):
+    classes = [{"name": name, "label": index} for index, name in enumerate(CITYSCAPES_CLASSES.names)]
+    content = {"classes": classes, "ignore": ignore}
+    data = make_folder(tmp_path / "a", [layouts.quarters([7, 26, 33, 4])] * 2, content)
+    assert len(found(data)["cityscapes-label-ids", "train"].files) == 2
+    right = make_folder(tmp_path / "b", [layouts.quarters([0, 13, 18, 255])] * 2, content)
+    assert not kinds(right) - ABSENCE
+
+
+def test_ade20k_reduced_twice(tmp_path):
+    data = ADE20KDataModule(str(distinct_photos(layouts.ade20k(tmp_path))), **SMALL)
+    for path in masks_of(data):
+        with Image.open(path) as image:
+            reduced = np.array(image) - 1  # 0 becomes 255
+        layouts.save(path, reduced)
+    findings = found(data)
+    assert len(findings["ade20k-reduced-twice", "train"].files) == 4
+    assert ("ade20k-reduced-twice", "val") not in findings
+
+
+def test_ade20k_not_reduced(tmp_path):
+    classes = [{"name": name, "label": index} for index, name in enumerate(ADE20K_CLASSES.names)]
+    masks = [layouts.quarters([0, 1, 150, 3])] * 2
+    data = make_folder(tmp_path / "a", masks, {"classes": classes, "ignore": [255]})
+    assert len(found(data)["ade20k-not-reduced", "train"].files) == 2
+    many = [layouts.quarters([0, 1, 149, 3])] * 8
+    assert "ade20k-not-reduced" in kinds(make_folder(tmp_path / "b", many, {"classes": classes, "ignore": [255]}))
+    right = [layouts.quarters([0, 1, 149, 255])] * 8
+    assert "ade20k-not-reduced" not in kinds(make_folder(tmp_path / "c", right, {"classes": classes, "ignore": [255]}))
+    other = [{"name": "other", "label": 0}, *({"name": row["name"], "label": row["label"] + 1} for row in classes)]
+    assert "ade20k-other-class" in kinds(make_folder(tmp_path / "d", masks, {"classes": other}))
+
+
+def test_jpeg_masks_by_type(tmp_path):
+    data = make_folder(tmp_path, [layouts.quarters([0, 1, 0, 1])] * 2, TWO, suffix=".jpg")
+    assert len(found(data)["jpeg-label", "train"].files) == 2
+
+
+def test_jpeg_masks_under_another_name_and_instead_of_png(camvid):
+    _, data = camvid
+    disguised, *others = masks_of(data)
+    with Image.open(disguised) as image:
+        image.save(disguised, "JPEG")
+    with Image.open(others[0]) as image:
+        image.save(others[0].with_suffix(".jpg"))
+    others[0].unlink()
+    report = check_data(data)
+    files = {path for finding in report.findings if finding.kind == "jpeg-label" for path in finding.files}
+    assert files == {str(disguised), str(others[0].with_suffix(".jpg"))}
+
+
+def jpeg_twin(mask):
+    """A mask as JPEG leaves it."""
+    return cv2.imdecode(cv2.imencode(".jpg", mask, [cv2.IMWRITE_JPEG_QUALITY, 80])[1], cv2.IMREAD_GRAYSCALE)
+
+
+def blobs(noise, values, size=(96, 128)):
+    """A mask of smooth areas."""
+    smooth = cv2.GaussianBlur(noise.random(size), (0, 0), 6)
+    ranks = (smooth.argsort(axis=None).argsort() * len(values) // smooth.size).reshape(size)
+    return np.array(values, dtype=np.uint8)[ranks]
+
+
+def test_jpeg_masks_by_their_stray_values(tmp_path, noise):
+    masks = [blobs(noise, [0, 60, 120, 180]) for _ in range(3)]
+    classes = labels(0, 60, 120, 180)
+    assert not kinds(make_folder(tmp_path / "good", masks, classes))
+    stray = make_folder(tmp_path / "stray", [jpeg_twin(mask) for mask in masks], classes)
+    assert len(found(stray)["interpolated-label", "train"].files) == 3
+    every = labels(*range(200), ignore=range(200, 256))  # no value is unknown
+    speckled = found(make_folder(tmp_path / "known", [jpeg_twin(mask) for mask in masks], every))
+    assert len(speckled["speckled-label", "train"].files) == 3
+    assert "speckled-label" not in kinds(make_folder(tmp_path / "whole", masks, every))
+
+
+def test_everything_ignored(tmp_path):
+    void, some = layouts.quarters([255] * 4), layouts.quarters([0, 1, 0, 1])
+    assert found(make_folder(tmp_path / "all", [void] * 2, labels(0, 1, 2, ignore=[255])))["all-ignored", "train"]
+    findings = found(make_folder(tmp_path / "one", [void, some, some, some], labels(0, 1, ignore=[255])))
+    assert findings["ignored-label", "train"].files == (str(tmp_path / "one/masks/train/0.png"),)
+    mostly = [layouts.quarters([0, 1, 255, 255])] * 2
+    assert "50% of all pixels" in found(make_folder(tmp_path / "half", mostly, TWO))["mostly-ignored", "train"].what
+
+
+def test_classes_that_never_occur_and_one_class_alone(tmp_path):
+    data = make_folder(tmp_path / "a", [layouts.quarters([0, 1, 1, 0])] * 2, labels(0, 1, 2, 3))
+    findings = found(data)
+    assert findings["never-present", "train"].what == "2 of 4 classes never occur: class 2; class 3."
+    assert findings["never-scored", "val"].severity == "note"
+    assert "one-class" in kinds(make_folder(tmp_path / "b", [layouts.quarters([0] * 4)] * 2, labels(0, 1)))
+
+
+def test_copies_of_training_images_in_validation(camvid):
+    _, data = camvid
+    own, copy = images_of(data)[7], images_of(data, "val")[2]
+    for path, suffix in ((own, ".bmp"), (copy, ".png")):  # the same pixels in different files
+        layouts.save(path.with_suffix(suffix), layouts.photo(5))
+        path.unlink()
+    finding = found(data)["duplicates", "val"]
+    assert finding.files == (str(copy.with_suffix(".png")),)
+    assert str(own.with_suffix(".bmp")) in finding.what
+    assert finding.severity == "warning"
+
+
+def test_splits_of_the_same_files(tmp_path):
+    root = distinct_photos(layouts.folder(tmp_path))
+    data = FolderDataModule(str(root), val_images="images/train", val_masks="masks/train", **SMALL)
+    assert kinds(data) == {"same-files"}
+
+
+def test_crops_larger_than_images(camvid):
+    root, _ = camvid
+    data = CamVidDataModule(str(root), crop_size=(48, 65), num_workers=0)  # images of 24x32, enlarged twice at most
+    finding = found(data)["large-crop", "train"]
+    assert "smaller than the crop of 65x48 pixels even when enlarged 2 times" in finding.what
+    assert "large-crop" not in kinds(CamVidDataModule(str(root), crop_size=(48, 64), num_workers=0))
+
+
+def test_extreme_imbalance(tmp_path):
+    mask = np.zeros((40, 50), dtype=np.uint8)
+    mask[0, :20] = 1
+    assert found(make_folder(tmp_path / "a", [mask] * 2, labels(0, 1)))["imbalance", "train"].what.startswith(
+        "class 0 covers 99.00%"
+    )
+    mask = np.zeros((200, 200), dtype=np.uint8)
+    mask[:100] = 1
+    mask[0, 0] = 2
+    data = make_folder(tmp_path / "b", [mask], labels(0, 1, 2))
+    assert found(data)["imbalance", "train"].what == "class 0 has 20,000 times as many pixels as class 2."
+    mask[0, :3] = 2
+    layouts.save(masks_of(data)[0], mask)
+    assert "imbalance" not in kinds(data)
+
+
+def test_wrong_labels_do_not_speak_of_classes(tmp_path):
+    data = make_folder(tmp_path, [layouts.quarters([9, 9, 9, 9])] * 2, labels(0, 1))
+    assert kinds(data) == {"unknown-values"}
+
+
+def test_every_kind_is_tested_here():
+    text = Path(__file__).read_text()
+    assert not [kind for kind in KINDS if f'"{kind}"' not in text]
+
+
+def test_the_real_data_sets_have_no_errors(shared_data, tmp_path):
+    classes = [{"name": f"stuff {value}", "label": value} for value in range(182)]
+    (tmp_path / "classes.yaml").write_text(yaml.safe_dump({"classes": classes, "ignore": [255]}))
+    folders = {"train_masks": "annotations/train", "val_masks": "annotations/val"}
+    for data in (
+        CamVidDataModule(str(shared_data / "camvid")),
+        ADE20KDataModule(str(shared_data / "ADEChallengeData2016")),
+        FolderDataModule(str(shared_data / "cocostuff"), classes=str(tmp_path / "classes.yaml"), **folders),
+    ):
+        assert not kinds(data) - ABSENCE
