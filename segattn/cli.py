@@ -10,6 +10,7 @@ from segattn import __version__
 DESCRIPTION = "Semantic segmentation with attention heads, scored by object size."
 
 COMMANDS = {
+    "check": "look for what is wrong with the data of a config: segattn check --config X.yaml",
     "fit": "train a model: segattn fit --config ade20k_fla.yaml",
     "validate": "score a checkpoint on the validation images: segattn validate --config X.yaml --ckpt_path FILE",
     "test": "score a checkpoint on the test images",
@@ -45,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _runner(command: str) -> Callable[[Sequence[str]], int]:
     """The function behind a command, imported only now."""
+    if command == "check":
+        from segattn.check.command import main as check
+
+        return check
     if command == "predict":
         from segattn.predict.command import main as run
 
