@@ -15,7 +15,7 @@ from matplotlib import pyplot as plt
 from torch import nn
 
 from segattn import attention
-from segattn.benchmark import (
+from segattn.benchmark.measure import (
     ModuleFactory,
     Shape,
     best_seconds,

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from segattn.configs import expand_configs
 from segattn.task import SegmentationTask
-from segattn.training import SegattnCLI
+from segattn.training import SegattnCLI, quiet_lightning
 
 WARM_UP = 3
 
@@ -39,6 +39,7 @@ def main() -> None:
     own, others = parser.parse_known_args()
     quiet = ["--trainer.logger", "false", "--trainer.enable_progress_bar", "false"]
     once = ["--trainer.max_steps", str(own.steps + WARM_UP), "--trainer.barebones", "false"]
+    quiet_lightning()
     cli = Benchmark(expand_configs(["fit", *others, *quiet, *once, "--trainer.enable_model_summary", "false"]), "run")
     task, data, device = cli.model, cli.datamodule, cli.trainer.strategy.root_device
     data.find_objects = task.evaluation.find_objects
@@ -94,7 +95,7 @@ def predicted(task: SegmentationTask, batch: Any, device: torch.device) -> torch
 def score(task: SegmentationTask, batch: Any, device: torch.device) -> None:
     """Predict and update all metrics, the size metric on its thread."""
     on_device = batch | {"mask": batch["mask"].to(device)}
-    task.evaluation.update(predicted(task, batch, device), on_device, with_sizes=True)
+    task.evaluation.update(predicted(task, batch, device), on_device, with_sizes=True, with_further=False)
 
 
 def timed(batches: Iterable[Any], steps: int, work: Callable[[Any], Any]) -> float:

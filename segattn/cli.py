@@ -15,7 +15,9 @@ COMMANDS = {
     "validate": "score a checkpoint on the validation images: segattn validate --config X.yaml --ckpt_path FILE",
     "test": "score a checkpoint on the test images",
     "predict": "turn folders of images into masks: segattn predict --checkpoint FILE --images DIR --output DIR",
+    "import": "convert a checkpoint: segattn import --from openmmlab|danet|flanet FILE --output OUT.safetensors",
     "explain": "show what a model looked at: segattn explain --checkpoint FILE --image FILE --point X,Y --output DIR",
+    "benchmark": "measure a block, a head or a config: segattn benchmark --block SCSA --size 96x96",
 }
 
 
@@ -54,10 +56,18 @@ def _runner(command: str) -> Callable[[Sequence[str]], int]:
         from segattn.predict.command import main as run
 
         return run
+    if command == "import":
+        from segattn.checkpoints.import_command import main as import_
+
+        return import_
     if command == "explain":
         from segattn.explain.command import main as explain
 
         return explain
+    if command == "benchmark":
+        from segattn.benchmark.command import main as benchmark
+
+        return benchmark
     from segattn.training import main as train
 
     return train

@@ -18,6 +18,7 @@ ModuleFactory = Callable[[], nn.Module]
 Shape = tuple[int, int, int, int]
 
 MEBIBYTE = 2**20
+IMAGE_CHANNELS = 3
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def forward_and_step(
 
     Args:
         factory: makes the module.
-        shape: of the input, (B, C, H, W), which gets a gradient as it would in the middle of a network.
+        shape: of the input, (B, C, H, W); features get a gradient as in the middle of a network, images (C = 3) none.
         device: to run on.
         dtype: of the computation, by autocast unless single precision.
 
@@ -115,7 +116,7 @@ def forward_and_step(
     for name, parameter in module.named_parameters():
         if name.endswith("gamma"):
             nn.init.constant_(parameter, 0.5)  # at 0, gradients would be zeros, which some kernels skip
-    x = torch.randn(shape, device=device, requires_grad=True)
+    x = torch.randn(shape, device=device, requires_grad=shape[1] != IMAGE_CHANNELS)
 
     def run() -> torch.Tensor:
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
@@ -162,7 +163,7 @@ def peak_memory(
 
 
 def _peaks(factory: ModuleFactory, shape: Shape, device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
-    for small in forward_and_step(factory, (*shape[:2], 16, 16), device=device, dtype=dtype):
+    for small in forward_and_step(factory, (*shape[:2], 64, 64), device=device, dtype=dtype):
         small()  # libraries allocate their own buffers once
     forward, step = (
         _peak_of(function, device) for function in forward_and_step(factory, shape, device=device, dtype=dtype)
