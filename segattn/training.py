@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         FileNotFoundError: if a config or the data is missing.
         ValueError: if a config or the data is wrong.
     """
-    _quiet_lightning()
+    quiet_lightning()
     try:
         SegattnCLI(expand_configs(arguments), run_name=_run_name(arguments))
     except ValueError as error:  # the argument parser wraps what is raised while it links data and model
@@ -170,7 +170,7 @@ def newly_initialized(model: SegmentationModel) -> str:
     return ", ".join(f"{name} ({count:,} parameters)" for name, count in counts.items() if parts[name])
 
 
-def _quiet_lightning() -> None:
+def quiet_lightning() -> None:
     """Leave out Lightning's advertisement, and what it says of things that no user can mend."""
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # the configs in them were looked up
     warnings.filterwarnings("ignore", message=".*LeafSpec")
