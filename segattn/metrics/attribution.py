@@ -150,14 +150,21 @@ def _bins(size: Array, edges: Array) -> Array:
     return bins
 
 
+def _in_chosen(position: Array, overlap: Overlap, chosen: Array) -> Array:
+    """Those of the flat positions that lie in chosen regions; a map of the whole image would cost more."""
+    inside = np.empty(len(position), dtype=bool)
+    for piece in pieces(len(position)):
+        inside[piece] = chosen[overlap.regions.ravel()[position[piece]]]
+    return position[inside]
+
+
 def _contest(overlap: Overlap, objects: TargetObjects, chosen: Array) -> Contested:
     """Find the owners of the false positives of the chosen regions."""
     height, width = overlap.regions.shape
     quad = QuadKeys((height, width))
     group_of = np.cumsum(chosen) - 1
-    held = np.take(chosen, overlap.regions)
-
-    wrong = np.flatnonzero(held & ~overlap.hit)
+    hit_classes = overlap.classes * overlap.hit
+    wrong = _in_chosen(np.flatnonzero(overlap.classes != hit_classes), overlap, chosen)
     keys = np.empty(len(wrong), dtype=np.int64)
     for piece in pieces(len(wrong)):
         y = wrong[piece] // width  # numpy's divmod is some ten times slower
@@ -165,8 +172,7 @@ def _contest(overlap: Overlap, objects: TargetObjects, chosen: Array) -> Contest
     del wrong
     keys.sort()
 
-    held &= overlap.hit
-    site = outer_sites(held * overlap.classes, overlap.classes)
+    site = _in_chosen(outer_sites(hit_classes, overlap.classes), overlap, chosen)
     region = overlap.regions.ravel()[site]
     order = np.argsort(group_of[region], kind="stable")
     site, region = site[order], region[order]

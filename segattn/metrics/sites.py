@@ -24,7 +24,7 @@ def outer_sites(held: Array, predicted: Array) -> npt.NDArray[np.intp]:
     """Flat positions of the true positives that can be nearest to a false positive.
 
     Args:
-        held: (height, width): class + 1 on the true positives of the regions to look at, 0 elsewhere.
+        held: (height, width): class + 1 on true positives, 0 elsewhere.
         predicted: (height, width): predicted class + 1 of every pixel.
     """
     sites = _rim(held)
