@@ -4,9 +4,9 @@ Names are those of the library (``resnet50``, ``mit_b2``, ``tu-convnext_tiny``: 
 """
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +45,9 @@ class EncoderSpec:
         output_stride: 32, or 16 or 8 where the encoder can be dilated.
         mean: per channel of an RGB image in 0..1; null takes what the weights were trained with.
         std: likewise.
+        dilations: of the 3x3 convolutions of a stage of a ResNet-family encoder, block by block and again from the
+            first, by the name of the stage, as in ``{layer4: [4, 8, 16]}``; null leaves those that follow from the
+            output stride. Weights do not tell with which dilations they were trained.
     """
 
     name: str = "resnet50"
@@ -52,6 +55,7 @@ class EncoderSpec:
     output_stride: Literal[8, 16, 32] = 8
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+    dilations: dict[str, list[int]] | None = None
 
     def resolved(self) -> "EncoderSpec":
         """The same encoder with its normalization spelled out and nothing left to download: fit for a checkpoint."""
@@ -66,7 +70,7 @@ class Encoder(nn.Module):
         spec: which encoder, weights and output stride.
 
     Raises:
-        ValueError: if the name is unknown, the encoder cannot be dilated, or a weight file does not fit.
+        ValueError: if the name is unknown, the encoder cannot be dilated as asked, or a weight file does not fit.
         OSError: if a weight file is missing or weights cannot be downloaded.
     """
 
@@ -77,6 +81,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.spec = spec.resolved()
         self.body = _build(spec.name, spec.output_stride, downloaded=spec.weights == "imagenet")
+        for stage, dilations in (spec.dilations or {}).items():
+            dilate_stage(self.body, stage, dilations)
         if spec.weights not in (None, "imagenet"):
             load_encoder_weights(self.body, Path(spec.weights))
         for name, values in (("mean", self.spec.mean), ("std", self.spec.std)):
@@ -87,6 +93,30 @@ class Encoder(nn.Module):
         """Features of every level, the first being the normalized image; h and w are multiples of the stride."""
         features: list[Tensor] = self.body((image - self.mean) / self.std)
         return features
+
+
+def dilate_stage(encoder: nn.Module, stage: str, dilations: Sequence[int]) -> None:
+    """Set the dilations of a stage of a ResNet-family encoder, in place.
+
+    Args:
+        encoder: a library encoder.
+        stage: name of the stage, e.g. ``layer4``.
+        dilations: one per residual block, repeated from the first where there are more blocks.
+
+    Raises:
+        ValueError: if there is no such stage, a dilation is not positive, or the stage still has a stride.
+    """
+    blocks = getattr(getattr(encoder, "model", encoder), stage, None)
+    if not isinstance(blocks, nn.Sequential):
+        raise ValueError(f"This encoder has no stage {stage!r} whose dilations could be set; take one of a ResNet.")
+    if not dilations or any(dilation < 1 for dilation in dilations):
+        raise ValueError(f"Dilations must be positive integers, got {list(dilations)} for {stage}.")
+    for block, dilation in zip(blocks, cycle(dilations)):
+        for conv in block.modules():
+            if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
+                if conv.stride != (1, 1) and dilation > 1:
+                    raise ValueError(f"{stage} has a stride at this output stride, so that it cannot be dilated.")
+                conv.dilation = conv.padding = (dilation, dilation)
 
 
 def load_encoder_weights(encoder: nn.Module, path: Path) -> None:

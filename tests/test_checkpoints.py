@@ -40,7 +40,8 @@ def test_every_kind_of_file_and_folder_gives_the_same_model(lightning, slim, tmp
     trained = load_model(lightning)
     trained.save_pretrained(tmp_path / "hub")
     assert {path.name for path in (tmp_path / "hub").iterdir()} == {"config.json", "model.safetensors", "README.md"}
-    for path in (slim, str(slim), lightning.parent, lightning.parents[1], tmp_path / "hub"):
+    small = save_model(trained, tmp_path / "small.ckpt")
+    for path in (slim, str(slim), small, lightning.parent, lightning.parents[1], tmp_path / "hub"):
         assert_same(trained, load_model(path))
     assert_same(trained, TrainedModel.from_pretrained(tmp_path / "hub"))
     assert not trained.model.training
@@ -69,7 +70,7 @@ def test_a_file_that_cannot_be_written_leaves_the_previous_one(slim, tmp_path, m
     with pytest.raises(OSError, match=r"model\.safetensors cannot be written: No space left on device"):
         save_model(trained, path)
     assert (path.read_bytes(), [entry.name for entry in tmp_path.iterdir()]) == (before, [path.name])
-    with pytest.raises(ValueError, match=r"saved as \.safetensors"):
+    with pytest.raises(ValueError, match=r"saved as \.safetensors or \.ckpt"):
         save_model(trained, tmp_path / "model.bin")
 
 

@@ -37,6 +37,37 @@ def test_images_are_normalized_as_the_weights_expect():
     assert Encoder(EncoderSpec("resnet18", None, 32)).spec.mean == (0.485, 0.456, 0.406)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "tu-resnet18"])
+def test_dilations_of_a_stage_are_followed(name):
+    encoder = Encoder(EncoderSpec(name, None, 8, dilations={"layer3": [2], "layer4": [4, 8, 16]})).eval()
+    body = getattr(encoder.body, "model", encoder.body)
+    assert [block.conv1.dilation[0] for block in body.layer3] == [2, 2]
+    assert [block.conv2.dilation[0] for block in body.layer4] == [4, 8]
+    for block in body.layer4:
+        nn.init.ones_(block.bn2.weight)  # timm closes residual branches at the beginning
+    plain = Encoder(EncoderSpec(name, None, 8)).eval()
+    plain.load_state_dict(encoder.state_dict())
+    image = torch.rand(1, 3, 64, 96)
+    dilated, other = encoder(image), plain(image)
+    assert dilated[-1].shape == other[-1].shape
+    assert torch.equal(dilated[3], other[3])
+    assert not torch.equal(dilated[5], other[5])
+
+
+@pytest.mark.parametrize(
+    ("stride", "dilations", "what"),
+    [
+        (8, {"layer9": [2]}, "no stage 'layer9'"),
+        (8, {"layer4": []}, r"positive integers, got \[\] for layer4"),
+        (8, {"layer4": [0]}, r"positive integers, got \[0\] for layer4"),
+        (32, {"layer4": [2]}, "layer4 has a stride"),
+    ],
+)
+def test_dilations_that_cannot_be_are_refused(stride, dilations, what):
+    with pytest.raises(ValueError, match=what):
+        Encoder(EncoderSpec("tu-resnet18", None, stride, dilations=dilations))
+
+
 @pytest.fixture(scope="module")
 def trained():
     """An encoder whose weights are unlike any fresh one's."""

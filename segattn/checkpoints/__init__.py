@@ -1,6 +1,7 @@
 """Checkpoints: loading and saving trained models, importing foreign ones, starting from any of them."""
 
 from segattn.checkpoints.files import CONTENT, CheckpointError
+from segattn.checkpoints.foreign import import_checkpoint
 from segattn.checkpoints.trained import TrainedModel, checkpoint_file, describe_model, load_model, save_model
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "TrainedModel",
     "checkpoint_file",
     "describe_model",
+    "import_checkpoint",
     "load_model",
     "save_model",
 ]

@@ -38,8 +38,8 @@ def read_checkpoint(path: Path, *, inert: Sequence[str] = ()) -> dict[str, Any]:
 
     Args:
         path: the file. Safetensors are told by its content, not by its name.
-        inert: packages whose objects in the file are read as empty stand-ins, since only the weights beside them are
-            wanted; everything else that is neither weights nor plain data is refused.
+        inert: packages, or full names, of objects in the file that are read as empty stand-ins, since only the weights
+            beside them are wanted; everything else that is neither weights nor plain data is refused.
 
     Returns:
         What ``torch.save`` was given; of safetensors, the tensors under ``state_dict``, and under ``segattn`` the
@@ -171,7 +171,7 @@ def _stand_ins(path: Path, packages: Sequence[str]) -> list[Any]:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
     except Exception:  # a damaged file, of which the reader says more
         return []
-    return [(_Inert, name) for name in names if name.split(".")[0] in packages]
+    return [(_Inert, name) for name in names if any(f"{name}.".startswith(f"{package}.") for package in packages)]
 
 
 class _Inert:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
 from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
 from packaging.version import InvalidVersion, Version
@@ -108,23 +109,28 @@ def load_model(path: str | Path) -> TrainedModel:
 
 
 def save_model(trained: TrainedModel, path: str | Path) -> Path:
-    """Write a trained model without anything that only training needs, as one safetensors file.
+    """Write a trained model without anything that only training needs, as one file.
 
     Args:
         trained: the model with its classes and size rule.
-        path: ends in ``.safetensors``. The file appears whole or not at all.
+        path: ends in ``.safetensors``, or in ``.ckpt`` for a file of ``torch.save``. It appears whole or not at all.
 
     Raises:
         ValueError: if the path ends in something else.
         OSError: if it cannot be written.
     """
     path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"A model is saved as .safetensors, or as a folder with save_pretrained; got {path}.")
-    content = json.dumps(describe_model(trained.model, trained.classes, trained.size_rule))
+    if path.suffix not in (".safetensors", ".ckpt"):
+        raise ValueError(
+            f"A model is saved as .safetensors or .ckpt, or as a folder with save_pretrained; got {str(path)!r}."
+        )
+    content = describe_model(trained.model, trained.classes, trained.size_rule)
     weights = {key: value.detach().cpu().contiguous() for key, value in trained.model.state_dict().items()}
     with durable_file(path) as draft:
-        save_file(weights, draft, {"format": "pt", CONTENT: content})
+        if path.suffix == ".ckpt":
+            torch.save({"state_dict": weights, CONTENT: content}, draft)
+        else:
+            save_file(weights, draft, {"format": "pt", CONTENT: json.dumps(content)})
     return path
 
 

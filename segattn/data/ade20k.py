@@ -19,7 +19,7 @@ from segattn.sample import SizeRule
 
 OTHER = 0
 NUM_IMAGES = {"train": 20210, "val": 2000}
-_TEST_SIZE = SizeRule(short_side=512, max_long_side=2048)
+TEST_SIZE = SizeRule(short_side=512, max_long_side=2048)
 
 
 class ADE20K(SegmentationDataset):
@@ -64,7 +64,7 @@ class ADE20KDataModule(SegmentationDataModule):
         root: str = "data/ADEChallengeData2016",
         *,
         crop_size: tuple[int, int] = (512, 512),
-        size_rule: SizeRule = _TEST_SIZE,
+        size_rule: SizeRule = TEST_SIZE,
         instances: bool = False,
         **kwargs: Any,
     ) -> None:

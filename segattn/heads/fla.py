@@ -32,6 +32,8 @@ class FLAHead(Head):
         auxiliary_channels: width of the two auxiliary classifiers; null for none.
         upsample: factor by which the features grow before the classifier's 3x3 convolution; 2 in the paper. 1 makes
             the classifier four times as cheap.
+        upsample_mode: ``bilinear``, or ``nearest`` as in the released code.
+        upsample_auxiliary: whether the features of the auxiliary classifiers grow likewise, as in the released code.
         implementation: ``fused`` never builds the channel maps of all rows and columns, ``plain`` does.
     """
 
@@ -46,6 +48,8 @@ class FLAHead(Head):
         dropout: float = 0.1,
         auxiliary_channels: int | None = 64,
         upsample: int = 2,
+        upsample_mode: Literal["bilinear", "nearest"] = "bilinear",
+        upsample_auxiliary: bool = False,
         implementation: Literal["fused", "plain"] = "fused",
     ) -> None:
         super().__init__(features)
@@ -53,6 +57,8 @@ class FLAHead(Head):
             raise ValueError(f"FLAHead cannot upsample by {upsample}; take 1 (no upsampling) or more.")
         in_channels = features.channels[-1]
         self.upsample = upsample
+        self.upsample_mode = upsample_mode
+        self.upsample_auxiliary = upsample_auxiliary
         self.reduce = nn.Sequential(
             Conv2dNormActivation(in_channels, channels, kernel_size=3),
             Conv2dNormActivation(channels, channels, kernel_size=3),
@@ -69,11 +75,17 @@ class FLAHead(Head):
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Logits at the output stride divided by ``upsample``."""
         x = features[-1]
-        x = torch.cat([self.attention(self.reduce(x)), x], dim=1)
-        if self.upsample > 1:
-            x = interpolate(x, scale_factor=float(self.upsample), mode="bilinear", align_corners=False)
-        logits = self.classifier(x)
+        logits = self.classifier(self._grown(torch.cat([self.attention(self.reduce(x)), x], dim=1)))
         if not self.training:
             return HeadOutput(logits, {})
         levels = {"stage3": features[-2], "stage2": features[-3]}
+        if self.upsample_auxiliary:
+            levels = {name: self._grown(level) for name, level in levels.items()}
         return HeadOutput(logits, {name: head(levels[name]) for name, head in self.auxiliary.items()})
+
+    def _grown(self, x: Tensor) -> Tensor:
+        if self.upsample == 1:
+            return x
+        align_corners = False if self.upsample_mode == "bilinear" else None
+        factor = float(self.upsample)
+        return interpolate(x, scale_factor=factor, mode=self.upsample_mode, align_corners=align_corners)

@@ -22,6 +22,7 @@ VARIANTS = [
     (partial(DANetHead, softmax="formula", implementation="plain", channels=16, stage3_channels=None), DILATED),
     (partial(FLAHead, channels=16, auxiliary_channels=8), DILATED),
     (partial(FLAHead, channels=16, upsample=1, implementation="plain", auxiliary_channels=None), PYRAMID),
+    (partial(FLAHead, channels=16, upsample_mode="nearest", upsample_auxiliary=True), PYRAMID),
     (partial(SCSADecoder, channels=16, stage3_channels=8), PYRAMID),
     (partial(SCSADecoder, form="upernet", channels=16, stage3_channels=None), DILATED),
     *((partial(ChannelSpatialHead, kind=kind, channels=16), DILATED) for kind in ("position", "channel", "dual")),

@@ -1,0 +1,119 @@
+"""What OpenMMLab's checkpoints tell beside their weights: classes, and the config as Python source.
+
+Nothing of the source is run: it is parsed, and only ``dict(...)`` calls, lists, tuples and literals are understood.
+"""
+
+import ast
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from segattn.encoders import EncoderSpec
+from segattn.sample import ClassInfo, ClassTable, SizeRule
+
+_D8 = {"strides": [1, 2, 1, 1], "dilations": [1, 1, 2, 4], "contract_dilation": True}
+_LONGEST_STAGE = 36
+_DEFAULTS = {"strides": [1, 2, 2, 2], "dilations": [1, 1, 1, 1], "contract_dilation": False}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The part of a model that its weights do not tell.
+
+    Attributes:
+        encoder: with output stride, dilations and normalization.
+        align_corners: whether logits are resized with aligned corners.
+        size_rule: of testing, if it is told.
+    """
+
+    encoder: EncoderSpec
+    align_corners: bool
+    size_rule: SizeRule | None = None
+
+
+def recipe_of(meta: Mapping[str, Any], encoder: EncoderSpec) -> Recipe | None:
+    """The recipe in a checkpoint's ``meta``; None where there is no config that can be read.
+
+    Args:
+        meta: what the checkpoint tells.
+        encoder: what its weights tell.
+
+    Raises:
+        ValueError: if the config describes a model that is not DANet on such a ResNet.
+    """
+    config = _literals(next((meta[key] for key in ("cfg", "config") if isinstance(meta.get(key), str)), ""))
+    model = config.get("model")
+    if not isinstance(model, dict):
+        return None
+    backbone, head, test = (model.get(key) or {} for key in ("backbone", "decode_head", "test_cfg"))
+    if head.get("type") != "DAHead" or backbone.get("type") not in ("ResNetV1c", "ResNet"):
+        raise ValueError(f"its config describes {head.get('type')} on {backbone.get('type')}, not DAHead on ResNetV1c")
+    layout = {key: backbone.get(key, default) for key, default in _DEFAULTS.items()}
+    stride = 4 * math.prod(layout["strides"])
+    if stride not in (8, 16, 32):
+        raise ValueError(f"its config has output stride {stride}, known are 8, 16 and 32")
+    dilations = None
+    if layout != _D8 or backbone.get("multi_grid"):
+        dilations = {f"layer{stage}": _dilations(stage, layout, backbone.get("multi_grid")) for stage in (3, 4)}
+    encoder = replace(encoder, output_stride=stride, dilations=dilations)
+    pixels = model.get("data_preprocessor") or config.get("data_preprocessor") or config.get("img_norm_cfg") or {}
+    if "mean" in pixels and "std" in pixels:
+        mean, std = (tuple(round(value / 255, 9) for value in pixels[key]) for key in ("mean", "std"))
+        encoder = replace(encoder, mean=mean, std=std)
+    rule = None
+    if test.get("mode") == "slide":
+        rule = SizeRule(window=tuple(test["crop_size"]), stride=tuple(test["stride"]))
+    return Recipe(encoder, bool(head.get("align_corners")), rule)
+
+
+def _dilations(stage: int, layout: Mapping[str, Any], multi_grid: Sequence[int] | None) -> list[int]:
+    """Dilation of every block of a stage, for the longest stage there is."""
+    if stage == 4 and multi_grid:
+        return list(multi_grid)
+    dilation = layout["dilations"][stage - 1]
+    first = dilation // 2 if layout["contract_dilation"] and dilation > 1 else dilation
+    return [first] + [dilation] * (_LONGEST_STAGE - 1)
+
+
+def classes_of(meta: Mapping[str, Any]) -> ClassTable | None:
+    """The class table in a checkpoint's ``meta``: names and colors; label ids are the indices."""
+    told = meta.get("dataset_meta") or {}
+    names = told.get("classes") or meta.get("CLASSES")
+    palette = told.get("palette") or meta.get("PALETTE")
+    if not isinstance(names, Sequence) or not isinstance(palette, Sequence) or len(names) != len(palette):
+        return None
+    colors = [(int(red), int(green), int(blue)) for red, green, blue in palette]
+    infos = (
+        ClassInfo(str(name).strip(), color, index)
+        for index, (name, color) in enumerate(zip(names, colors, strict=True))
+    )
+    return ClassTable(tuple(infos))
+
+
+def _literals(source: str) -> dict[str, Any]:
+    """The assignments of a config that consist of literals."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return {}
+    found: dict[str, Any] = {}
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            try:
+                found[statement.targets[0].id] = _literal(statement.value)
+            except ValueError:
+                continue  # an expression; nothing here is evaluated
+    return found
+
+
+def _literal(node: ast.expr) -> Any:
+    match node:
+        case ast.Call(func=ast.Name(id="dict"), args=[], keywords=keywords):
+            return {keyword.arg: _literal(keyword.value) for keyword in keywords}
+        case ast.Dict(keys=keys, values=values):
+            return {_literal(key): _literal(value) for key, value in zip(keys, values, strict=True) if key is not None}
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            return [_literal(element) for element in elements]
+        case _:
+            return ast.literal_eval(node)

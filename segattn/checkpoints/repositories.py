@@ -1,0 +1,168 @@
+"""How other repositories name the weights of DANet and FLANet, and what of the architecture their weights tell.
+
+- OpenMMLab's mmsegmentation, ``DAHead`` on ``ResNetV1c`` with an ``FCNHead`` as auxiliary head:
+  https://github.com/open-mmlab/mmsegmentation
+- The authors of DANet: https://github.com/junfu1115/DANet
+- The authors of FLANet: https://github.com/Ilareina/FullyAttentional
+
+All dilate the encoder to output stride 8. The first block of a dilated stage keeps the dilation of the stage before in
+the first two and has that of its stage in the third.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from segattn.encoders import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
+from segattn.heads import DANetHead, FLAHead, Head
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_BODY = "encoder.body.model."
+_DEPTHS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
+_STEMS = {32: "c", 64: "s"}
+"""Width of the first of three stem convolutions -> the letter that timm gives such ResNets."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """How one repository stores a model.
+
+    Attributes:
+        body: prefix of the encoder's weights.
+        names: prefix of the head's weights -> prefix of ours.
+        classifier: the weight whose first dimension is the number of classes.
+        head_class: our head.
+        widths: argument of the head -> the weight whose first dimension it is.
+        optional: likewise, but null where the weight is not there.
+        options: further arguments of the head.
+        other_order: the weight whose input is encoder and attention features, which ours takes the other way round.
+        align_corners: whether logits are resized with aligned corners, unless the file tells.
+        dilations: of our encoder, where they are not those of the library.
+        left_out: pattern of the names of weights that have no counterpart and need none.
+    """
+
+    body: str
+    names: Mapping[str, str]
+    classifier: str
+    head_class: Callable[..., Head]
+    widths: Mapping[str, str]
+    optional: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    other_order: str | None = None
+    align_corners: bool = True
+    dilations: dict[str, list[int]] | None = None
+    left_out: str = r"(?!)"
+
+    def own_name(self, name: str) -> str | None:
+        """Our name of a weight; None if it is unknown."""
+        encoder = {f"{self.body}stem.7.": f"{_BODY}bn1.", f"{self.body}stem.": f"{_BODY}conv1.", self.body: _BODY}
+        for theirs, ours in {**self.names, **encoder}.items():
+            if name.startswith(theirs):
+                return ours + name.removeprefix(theirs)
+        return None
+
+    def head(self, shapes: Shapes) -> Callable[..., Head]:
+        """Our head for weights of these shapes."""
+        widths: dict[str, int | None] = {name: shapes[weight][0] for name, weight in self.widths.items()}
+        widths |= {name: shapes[weight][0] if weight in shapes else None for name, weight in self.optional.items()}
+        return partial(self.head_class, **widths, **self.options)
+
+    def encoder(self, shapes: Shapes) -> EncoderSpec:
+        """The ResNet whose weights have these shapes.
+
+        Raises:
+            ValueError: if it is none of the known ones.
+        """
+        stages = re.compile(rf"{re.escape(self.body)}layer([1-4])\.\d+\.conv3\.weight$")
+        found = [match[1] for match in map(stages.match, shapes) if match]
+        blocks = tuple(found.count(stage) for stage in "1234")
+        if blocks not in _DEPTHS:
+            raise ValueError(f"its encoder is none of ResNet-50, 101 and 152: its stages have {blocks} bottlenecks")
+        stems = [shapes[name] for name in (f"{self.body}stem.0.weight", f"{self.body}conv1.0.weight") if name in shapes]
+        if stems and stems[0][0] not in _STEMS:
+            raise ValueError(f"its stem is {stems[0][0]} channels wide, known are {', '.join(map(str, _STEMS))}")
+        name = f"tu-resnet{_DEPTHS[blocks]}{_STEMS[stems[0][0]] if stems else ''}"
+        return EncoderSpec(name, None, 8, mean=IMAGENET_MEAN, std=IMAGENET_STD, dilations=self.dilations)
+
+
+def _norm_conv(theirs: str, ours: str, conv: str, norm: str) -> dict[str, str]:
+    return {f"{theirs}.{conv}.": f"{ours}.0.", f"{theirs}.{norm}.": f"{ours}.1."}
+
+
+OPENMMLAB = Repository(
+    body="backbone.",
+    names={
+        **_norm_conv("decode_head.pam_in_conv", "head.position.0", "conv", "bn"),
+        "decode_head.pam.query_project.": "head.position.1.query.",
+        "decode_head.pam.key_project.": "head.position.1.key.",
+        "decode_head.pam.value_project.": "head.position.1.value.",
+        "decode_head.pam.gamma.scale": "head.position.1.gamma",
+        **_norm_conv("decode_head.pam_out_conv", "head.position.2", "conv", "bn"),
+        **_norm_conv("decode_head.cam_in_conv", "head.channel.0", "conv", "bn"),
+        "decode_head.cam.gamma.scale": "head.channel.1.gamma",
+        **_norm_conv("decode_head.cam_out_conv", "head.channel.2", "conv", "bn"),
+        "decode_head.conv_seg.": "head.classifiers.fused.1.",
+        "decode_head.pam_conv_seg.": "head.classifiers.position.1.",
+        "decode_head.cam_conv_seg.": "head.classifiers.channel.1.",
+        **_norm_conv("auxiliary_head.convs.0", "head.stage3.0", "conv", "bn"),
+        "auxiliary_head.conv_seg.": "head.stage3.2.",
+    },
+    classifier="decode_head.conv_seg.weight",
+    head_class=DANetHead,
+    widths={"channels": "decode_head.pam_in_conv.conv.weight"},
+    optional={"stage3_channels": "auxiliary_head.convs.0.conv.weight"},
+    align_corners=False,
+)
+
+DANET = Repository(
+    body="pretrained.",
+    names={
+        **_norm_conv("head.conv5a", "head.position.0", "0", "1"),
+        "head.sa.query_conv.": "head.position.1.query.",
+        "head.sa.key_conv.": "head.position.1.key.",
+        "head.sa.value_conv.": "head.position.1.value.",
+        "head.sa.gamma": "head.position.1.gamma",
+        **_norm_conv("head.conv51", "head.position.2", "0", "1"),
+        **_norm_conv("head.conv5c", "head.channel.0", "0", "1"),
+        "head.sc.gamma": "head.channel.1.gamma",
+        **_norm_conv("head.conv52", "head.channel.2", "0", "1"),
+        "head.conv6.1.": "head.classifiers.position.1.",
+        "head.conv7.1.": "head.classifiers.channel.1.",
+        "head.conv8.1.": "head.classifiers.fused.1.",
+    },
+    classifier="head.conv8.1.weight",
+    head_class=DANetHead,
+    widths={"channels": "head.conv5a.0.weight"},
+    options={"stage3_channels": None},
+    left_out=r"pretrained\.fc\.",
+)
+
+FLANET = Repository(
+    body="backbone.",
+    names={
+        **_norm_conv("conv", "head.reduce.0", "0", "1"),
+        **_norm_conv("conv", "head.reduce.1", "3", "4"),
+        "fully.conv1.": "head.attention.column_encoding.",
+        "fully.conv2.": "head.attention.row_encoding.",
+        **_norm_conv("fully.conv", "head.attention.conv", "0", "1"),
+        "fully.gamma": "head.attention.gamma",
+        **_norm_conv("conv_out1.conv", "head.classifier.0", "1", "2"),
+        "conv_out1.conv.5.": "head.classifier.2.",
+        **_norm_conv("conv_out2.conv", "head.auxiliary.stage2.0", "1", "2"),
+        "conv_out2.conv.5.": "head.auxiliary.stage2.2.",
+        **_norm_conv("conv_out3.conv", "head.auxiliary.stage3.0", "1", "2"),
+        "conv_out3.conv.5.": "head.auxiliary.stage3.2.",
+    },
+    classifier="conv_out1.conv.5.weight",
+    head_class=FLAHead,
+    widths={"channels": "conv.0.weight", "auxiliary_channels": "conv_out2.conv.1.weight"},
+    options={"upsample_mode": "nearest", "upsample_auxiliary": True},
+    other_order="conv_out1.conv.1.weight",
+    dilations={"layer3": [2], "layer4": [4]},
+    left_out=r"backbone\.fc\.",
+)
+
+REPOSITORIES = {"openmmlab": OPENMMLAB, "danet": DANET, "flanet": FLANET}
