@@ -50,8 +50,8 @@ def assert_relatively_close(results: list[Tensor], references: list[Tensor], tol
 @pytest.fixture(params=[1, 50, 500, 2**22], ids=lambda size: f"blocks of {size}")
 def block_elements(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """One query at a time, several queries, several groups, everything at once."""
-    for name in ("GROUP_ELEMENTS", "QUERY_ELEMENTS"):
-        monkeypatch.setattr(dot_product, name, request.param)
+    for limit in ("GROUP_ELEMENTS", "QUERY_ELEMENTS"):
+        monkeypatch.setattr(dot_product, limit, request.param)
     return int(request.param)
 
 
@@ -76,8 +76,8 @@ def test_a_query_that_is_its_own_value(layout: str) -> None:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_blocked_gradients_are_those_of_finite_differences(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GROUP_ELEMENTS", "QUERY_ELEMENTS"):
-        monkeypatch.setattr(dot_product, name, 50)
+    for limit in ("GROUP_ELEMENTS", "QUERY_ELEMENTS"):
+        monkeypatch.setattr(dot_product, limit, 50)
     assert torch.autograd.gradcheck(attention_blocked, inputs(name, torch.float64), fast_mode=True)
 
 
