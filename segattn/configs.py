@@ -61,10 +61,14 @@ def with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
         raise ValueError(f"The config {path} builds on itself: {' -> '.join(str(p) for p in (*seen, path))}.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"The config {path} is no valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"The config {path} must be a YAML mapping with keys like model, data and trainer.")
     bases = content.get("base") or []
     bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise ValueError(
+            f"The key base of the config {path} must be the name of a config or a list of names, got {bases}."
+        )
     return [found for base in bases for found in with_bases(find_config(base, path.parent), (*seen, path))] + [path]

@@ -69,6 +69,16 @@ class ImageFile:
             if self._image.mode == "F":
                 raise ImageFileError(self.path, "it holds floating-point values; 8 or 16-bit values are needed")
 
+    def stored(self) -> Image.Image:
+        """The image as it is stored, decoded but neither turned nor converted: what a label file needs.
+
+        Raises:
+            ImageFileError: if it is damaged.
+        """
+        with _one_sentence(self.path):
+            self._image.load()
+            return self._image
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the upright image; after :meth:`load`."""

@@ -54,7 +54,14 @@ def test_configs_that_build_on_themselves_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "what"), [("a: [", "no valid YAML"), ("- a", "must be a YAML mapping"), ("", "mapping")]
+    ("text", "what"),
+    [
+        ("a: [", "no valid YAML"),
+        ("[" * 1200, "no valid YAML"),
+        ("- a", "must be a YAML mapping"),
+        ("", "mapping"),
+        ("base: [3]", "must be the name of a config or a list of names"),
+    ],
 )
 def test_files_that_are_no_config_are_refused(tmp_path, text, what):
     path = tmp_path / "own.yaml"

@@ -7,7 +7,7 @@ Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """Errors stop a training or make it learn nonsense; warnings make it worse or its scores misleading."""
 
-SHOWN_FILES = 5
+SHOWN_FILES = 3
 
 
 class Kind(NamedTuple):

@@ -12,7 +12,7 @@ from segattn.check.findings import Finding
 from segattn.data import SegmentationDataModule, SegmentationDataset
 from segattn.data.base import incomplete_allowed
 from segattn.data.errors import DataError, DataNotFoundError
-from segattn.data.files import Pair, list_images
+from segattn.data.files import Pair, image_files
 
 SPLITS = ("train", "val", "test")
 
@@ -74,8 +74,8 @@ def surplus_labels(dataset: SegmentationDataset) -> list[str]:
     """Label files below the folder of labels that belong to no image."""
     folders = {pair.mask.parents[len(Path(pair.name).parts) - 1] for pair in dataset.pairs}
     taken = {str(path) for pair in dataset.pairs for path in (pair.image, pair.mask, pair.instances) if path}
-    found = [path for folder in sorted(folders) for path in list_images(folder)]
-    return [str(path) for path in found if str(path) not in taken and fnmatch(path.name, dataset.label_files)]
+    found = (path for folder in sorted(folders) for path in image_files(folder))
+    return [path for path in found if path not in taken and fnmatch(path, dataset.label_files)]
 
 
 def sample(splits: Mapping[str, SegmentationDataset], usable: Mapping[str, list[int]]) -> dict[str, list[int]]:

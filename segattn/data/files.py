@@ -33,19 +33,28 @@ class Pair:
 
 def list_images(folder: Path) -> list[Path]:
     """All image files below a folder, hidden ones aside, sorted by path."""
+    return [Path(path) for path in image_files(folder)]
+
+
+def image_files(folder: Path) -> list[str]:
+    """The same as text, which takes a fraction of the time where there are tens of thousands."""
     found = [
-        Path(directory) / name
+        os.path.join(directory, name)  # noqa: PTH118
         for directory, _, names in os.walk(folder, followlinks=True)
         for name in names
         if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
     ]
-    return sorted(found)
+    return sorted(found, key=lambda path: path.split(os.sep))  # noqa: PTH206  # as paths are sorted
 
 
 def pair_files(images: Path, masks: Path) -> list[Pair]:
     """Every image below a folder with the PNG of the same relative path and stem below another one."""
-    relative = [path.relative_to(images) for path in list_images(images)]
-    return [Pair(name.as_posix(), images / name, masks / name.with_suffix(".png")) for name in relative]
+    start = len(os.path.join(images, ""))  # noqa: PTH118
+    names = [(path, path[start:]) for path in image_files(images)]
+    return [
+        Pair(name.replace(os.sep, "/"), Path(path), Path(f"{masks}{os.sep}{os.path.splitext(name)[0]}.png"))  # noqa: PTH122
+        for path, name in names
+    ]
 
 
 def require_files(pairs: Iterable[Pair]) -> None:
@@ -111,13 +120,12 @@ def read_colors(path: Path) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _decode(path: Path) -> Image.Image:
-    """Read a whole image file; whatever Pillow raises becomes one sentence that names the file."""
+    """Read a whole image file as it is stored."""
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except Exception as error:  # decoders raise nearly anything on a damaged file
-        raise DataError(f"The file {path} cannot be read as an image: {error}.") from error
+        with images.open_image(path) as opened:
+            return opened.stored()
+    except images.ImageFileError as error:
+        raise DataError(str(error)) from error
 
 
 def _entries(folder: Path) -> list[str]:

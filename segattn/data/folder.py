@@ -59,13 +59,17 @@ class LabelScheme:
         if not path.is_file():
             raise Folder.not_found(path)
         try:
-            return cls._parse(yaml.safe_load(path.read_text()))
-        except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
-            raise DataError(f"The file of classes {path} cannot be used: {error}") from error
+            return cls._parse(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise DataError(f"The file of classes {path} cannot be used: {reason}.") from error
 
     @classmethod
     def _parse(cls, content: Any) -> "LabelScheme":
         _require(content, {"classes"}, {"ignore", "remap"}, "the file")
+        for key in ("classes", "ignore", "remap"):
+            if not isinstance(content.get(key, []), list):
+                raise ValueError(f"{key} must be a list, got {content[key]!r}.")
         entries = content["classes"]
         for entry in entries:
             _require(entry, {"name"}, {"label", "color", "thing"}, f"the class {entry}")

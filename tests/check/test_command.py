@@ -80,7 +80,7 @@ def test_the_report_holds_all_files(tmp_path, capsys):
     arguments = ["--data", "FolderDataModule", "--data.root", str(data.root), "--data.crop_size", "[8,8]"]
     assert cli.main(["check", *arguments, "--fix-report", str(tmp_path / "new" / "fix.json")]) == 1
     printed = capsys.readouterr().out
-    assert "4.png and 2 more" in printed
+    assert "2.png and 4 more" in printed
     report = json.loads((tmp_path / "new" / "fix.json").read_text())
     assert report["splits"]["train"] == {"pairs": 7, "looked_at": 7}
     finding = report["findings"][0]

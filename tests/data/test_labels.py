@@ -57,3 +57,21 @@ def test_colors_are_numbers() -> None:
     assert LabelMap([0x010203, 0], ignore=[0xFFFFFF], num_values=1 << 24)(color_values(colors), FILE).tolist() == [
         [0, IGNORE_INDEX, 1]
     ]
+
+
+def test_what_it_knows_and_how_it_writes_values() -> None:
+    labels, colors = LabelMap([3], ignore=[255]), LabelMap([0x804000], num_values=1 << 24)
+    assert labels.knows(np.array([-1, 0, 3, 255, 1 << 20])).tolist() == [False, False, True, True, False]
+    assert labels.listed(np.arange(12)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."
+    assert colors.listed(np.array([0x804000, 7])) == "(128, 64, 0), (0, 0, 7)"
+
+
+def test_bytes_are_read_as_wider_values_are() -> None:
+    label_map = LabelMap([7, 0, 200], ignore=[255], remap={9: 7})
+    values = np.array([[7, 0, 200], [255, 9, 7]])
+    narrow, wide = label_map(values.astype(np.uint8), Path()), label_map(values.astype(np.uint16), Path())
+    np.testing.assert_array_equal(narrow, wide)
+    np.testing.assert_array_equal(narrow, [[0, 1, 2], [IGNORE_INDEX, 0, 0]])
+    for dtype in (np.uint8, np.uint16):
+        with pytest.raises(DataError, match=r"ignored: 3, 4\.$"):
+            label_map(np.array([[3, 7, 4]], dtype=dtype), Path())
