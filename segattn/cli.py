@@ -42,8 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         if os.environ.get("SEGATTN_DEBUG"):
             raise
-        print(f"segattn {command}: {error}", file=sys.stderr)  # noqa: T201  # the command's own voice
+        print(f"segattn {command}: {_reason(error)}", file=sys.stderr)  # noqa: T201  # the command's own voice
         return 1
+
+
+def _reason(error: BaseException) -> BaseException:
+    """What a constructor raised, without what the argument parser wraps around it."""
+    while str(error).startswith("Does not validate against any") and error.__cause__:
+        error = error.__cause__
+    return error
 
 
 def _runner(command: str) -> Callable[[Sequence[str]], int]:
