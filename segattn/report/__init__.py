@@ -1,0 +1,29 @@
+"""From object records to tables, figures and a web page: which head wins on which objects, with intervals. No torch."""
+
+from segattn.report.bootstrap import Comparison, compare
+from segattn.report.objects import PROPERTIES, divided_objects, property_table, worst_objects
+from segattn.report.runs import MixedRunsError, Run, Study, load_runs
+from segattn.report.scores import run_scores
+from segattn.report.tables import class_table, confusion_matrix, confusions, curves, size_gaps, size_table
+from segattn.report.verdict import verdict
+
+__all__ = [
+    "load_runs",
+    "Run",
+    "Study",
+    "MixedRunsError",
+    "run_scores",
+    "size_table",
+    "class_table",
+    "size_gaps",
+    "curves",
+    "property_table",
+    "PROPERTIES",
+    "confusion_matrix",
+    "confusions",
+    "worst_objects",
+    "divided_objects",
+    "compare",
+    "Comparison",
+    "verdict",
+]

@@ -1,0 +1,247 @@
+"""Paired comparison of runs over the same images, with bootstrap intervals.
+
+Images are drawn with replacement, the same ones for every run, and all scores are computed anew from the summed counts
+of the drawn images (Efron and Tibshirani: An Introduction to the Bootstrap, chapter 13, percentile intervals). Counts
+of a drawn data set are a product of two matrices: how often each image was drawn, times the counts of each image.
+
+Where a name has n > 1 runs, its score is their mean, and n - 1 of them are drawn with replacement in every resample,
+independently for every name: that number makes the variance of the mean unbiased (Rao and Wu: Resampling Inference With
+Complex Survey Data, 1988).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+
+from segattn.report.runs import Study
+from segattn.report.scores import Array, Bins, Scores, count_cells, divide, object_cells, score
+
+_VALUES_PER_PIECE = 1 << 22
+"""Counts of one run that are kept at a time."""
+
+_FULL = 0.25
+"""From this share of nonzero counts on, the plain matrix product is faster than the sparse one."""
+
+_ALL = "all"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What differs between the runs of a study, in fractions of 1.
+
+    In all tables ``score`` with its bounds ``low`` and ``high`` is a name's score, and ``difference`` with its bounds
+    what that is above the baseline's. ``result`` is ``win`` or ``loss`` where the bounds of the difference exclude 0,
+    ``tie`` where they do not, and empty where there is nothing to compare.
+
+    Attributes:
+        baseline: the name that the others are compared with.
+        means: by ``name``, ``measure`` (``miou`` or ``mrecall``) and ``size`` (a bucket, or ``all``).
+        curve: likewise by fine bin, with its edges ``low_edge`` and ``high_edge``.
+        classes: by ``name``, ``class_name`` and ``size``, with the IoU as score.
+        level: of the intervals.
+        resamples: how many data sets were drawn.
+        seed: of the drawing.
+    """
+
+    baseline: str
+    means: pd.DataFrame
+    curve: pd.DataFrame
+    classes: pd.DataFrame
+    level: float
+    resamples: int
+    seed: int
+
+
+def compare(
+    study: Study, *, baseline: str | None = None, resamples: int = 2000, seed: int = 0, level: float = 0.95
+) -> Comparison:
+    """Compare all runs with a baseline.
+
+    Args:
+        study: the runs.
+        baseline: name of the runs that the others are compared with; None takes the first.
+        resamples: how many data sets are drawn.
+        seed: of the drawing: equal seeds give equal intervals.
+        level: share of the drawn differences that lies within an interval.
+
+    Raises:
+        ValueError: if the baseline is no run, or a number is out of range.
+    """
+    baseline = study.names[0] if baseline is None else baseline
+    if baseline not in study.names:
+        raise ValueError(f"There is no run {baseline!r} to compare with; there are {', '.join(study.names)}.")
+    if resamples < 1 or not 0 < level < 1:
+        raise ValueError(f"resamples must be positive and level between 0 and 1, got {resamples} and {level}.")
+    sampler = _Sampler(study, np.random.default_rng(seed))
+    exact = sampler.scores(np.ones((1, sampler.num_images)), None)
+    drawn = _joined(list(sampler.draw(resamples)))
+    tail = 100 * (1 - level) / 2
+    intervals = _Intervals(study, sampler.bins, exact=exact, drawn=drawn, baseline=baseline, tails=(tail, 100 - tail))
+    return Comparison(
+        baseline, intervals.means(), intervals.curve(), intervals.classes(), level=level, resamples=resamples, seed=seed
+    )
+
+
+class _Sampler:
+    """Scores of every name on resampled images, the same ones for all."""
+
+    def __init__(self, study: Study, generator: np.random.Generator) -> None:
+        self._generator = generator
+        self._classes = len(study.info.class_names)
+        self._objects = object_cells(study.runs[0])
+        self._cells = {name: [_stored(count_cells(run)) for run in runs] for name, runs in study.groups.items()}
+        self.num_images = len(study.images)
+        self.bins = Bins(study.info, self._objects.sum(axis=1).reshape(self._classes, -1))
+
+    def draw(self, resamples: int) -> Iterator[dict[str, Scores]]:
+        """Scores of every name in pieces of some resamples, which are the last axis."""
+        counts_of_one = 3 * self._objects.shape[0]
+        step = max(1, min(resamples, _VALUES_PER_PIECE // max(counts_of_one, self.num_images)))
+        for first in range(0, resamples, step):
+            count = min(step, resamples - first)
+            yield self.scores(self._weights(count, self.num_images, self.num_images), self._seed_weights(count))
+
+    def scores(self, weights: Array, seed_weights: Mapping[str, Array] | None) -> dict[str, Scores]:
+        """Scores of every name.
+
+        Args:
+            weights: how often every image counts, [resamples, images].
+            seed_weights: how much every run of a name counts, [resamples, runs]; None takes all alike.
+        """
+        drawn = np.ascontiguousarray(weights.T)
+        objects = (self._objects @ drawn).reshape(self._classes, -1, len(weights))
+        scores = {}
+        for name, cells in self._cells.items():
+            counts = ((each @ drawn).reshape(self._classes, -1, 3, len(weights)) for each in cells)
+            share = np.ones((len(weights), len(cells))) if seed_weights is None else seed_weights[name]
+            scores[name] = _mean([score(each, objects, self.bins) for each in counts], share)
+        return scores
+
+    def _weights(self, resamples: int, draws: int, items: int) -> Array:
+        """How often each item was drawn, [resamples, items]."""
+        picked = self._generator.integers(items, size=(resamples, draws))
+        picked += np.arange(resamples)[:, None] * items
+        return np.bincount(picked.ravel(), minlength=resamples * items).reshape(resamples, items).astype(np.float64)
+
+    def _seed_weights(self, resamples: int) -> dict[str, Array]:
+        return {
+            name: self._weights(resamples, max(1, len(cells) - 1), len(cells)) for name, cells in self._cells.items()
+        }
+
+
+class _Intervals:
+    """Tables of scores and differences with their bounds."""
+
+    def __init__(
+        self,
+        study: Study,
+        bins: Bins,
+        *,
+        exact: Mapping[str, Scores],
+        drawn: Mapping[str, Scores],
+        baseline: str,
+        tails: tuple[float, float],
+    ) -> None:
+        self._study, self._bins = study, bins
+        self._exact, self._drawn, self._baseline, self._tails = exact, drawn, baseline, tails
+
+    def means(self) -> pd.DataFrame:
+        """Over classes: of the whole data set, and of every bucket."""
+        buckets, parts = self._study.info.bucket_names, []
+        behind = {"classes": self._bins.bucket_supported.sum(0), "objects": self._bins.bucket_objects.sum(0)}
+        for name in self._study.names:
+            for measure, whole in (("miou", "miou"), ("mrecall", "mean_accuracy")):
+                total = {"classes": [(self._bins.objects.sum(1) > 0).sum()], "objects": [self._bins.objects.sum()]}
+                parts.append(self._table(name, whole, {"measure": measure, "size": [_ALL], **total}))
+                parts.append(self._table(name, f"bucket_{measure}", {"measure": measure, "size": buckets, **behind}))
+        return pd.concat(parts, ignore_index=True)
+
+    def curve(self) -> pd.DataFrame:
+        """Over classes, of every fine bin."""
+        edges = [0, *self._bins.edges, np.inf]
+        sizes = {"low_edge": edges[:-1], "high_edge": edges[1:]}
+        behind = {"classes": self._bins.supported.sum(0), "objects": self._bins.objects.sum(0)}
+        parts = [
+            self._table(name, f"curve_{measure}", {"measure": measure, **sizes, **behind})
+            for name in self._study.names
+            for measure in ("miou", "mrecall")
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def classes(self) -> pd.DataFrame:
+        """Of every class, in the whole data set and in every bucket."""
+        names, buckets = self._study.info.class_names, self._study.info.bucket_names
+        parts = []
+        for name in self._study.names:
+            whole = {"class_name": names, "size": _ALL, "objects": self._bins.objects.sum(1)}
+            split = {
+                "class_name": np.repeat(names, len(buckets)),
+                "size": np.tile(buckets, len(names)),
+                "objects": self._bins.bucket_objects.ravel(),
+            }
+            parts += [self._table(name, "iou", whole), self._table(name, "bucket_iou", split)]
+        return pd.concat(parts, ignore_index=True)
+
+    def _table(self, name: str, key: str, columns: Mapping[str, object]) -> pd.DataFrame:
+        exact, drawn = (_flat(getattr(scores[name], key)) for scores in (self._exact, self._drawn))
+        base, base_drawn = (_flat(getattr(scores[self._baseline], key)) for scores in (self._exact, self._drawn))
+        low, high = self._bounds(drawn)
+        difference = (exact - base)[:, 0]
+        difference_low, difference_high = self._bounds(drawn - base_drawn)
+        result = np.select([difference_low > 0, difference_high < 0], ["win", "loss"], "tie")
+        undefined = np.isnan(difference) if name != self._baseline else True
+        table = {"name": name, **columns, "score": exact[:, 0], "low": low, "high": high, "difference": difference}
+        bounds = {"difference_low": difference_low, "difference_high": difference_high}
+        return pd.DataFrame({**table, **bounds, "result": np.where(undefined, "", result)})
+
+    def _bounds(self, drawn: Array) -> Array:
+        """Percentiles over the resamples, nan where more than half of them have no score."""
+        known = ~np.isnan(drawn)
+        bounds = np.full((2, len(drawn)), np.nan)
+        for number in np.flatnonzero(known.sum(1) * 2 > drawn.shape[1]):
+            bounds[:, number] = np.percentile(drawn[number][known[number]], self._tails)
+        return bounds
+
+
+def _stored(cells: scipy.sparse.csr_array) -> scipy.sparse.csr_array | Array:
+    """As a plain array where so few values are 0 that the plain product is faster."""
+    return cells.toarray() if cells.nnz > _FULL * np.prod(cells.shape) else cells
+
+
+def _flat(values: Array) -> Array:
+    return values.reshape(-1, values.shape[-1])
+
+
+def _mean(scores: Sequence[Scores], share: Array) -> Scores:
+    """The mean over runs, weighted for every resample; runs without a score are left out.
+
+    Args:
+        scores: one per run, with the resamples on the last axis.
+        share: weights [resamples, runs].
+    """
+    if len(scores) == 1:
+        return scores[0]
+    mean = {}
+    for field in fields(Scores):
+        values = np.stack([getattr(each, field.name) for each in scores], axis=-1)
+        weights = np.where(np.isnan(values), 0, share)
+        total = weights.sum(-1)
+        summed = (weights * np.nan_to_num(values)).sum(-1)
+        mean[field.name] = divide(summed, total)
+    return Scores(**mean)
+
+
+def _joined(pieces: Sequence[Mapping[str, Scores]]) -> dict[str, Scores]:
+    """One set of scores per name, with all resamples on the last axis."""
+    return {
+        name: Scores(
+            **{
+                field.name: np.concatenate([getattr(piece[name], field.name) for piece in pieces], axis=-1)
+                for field in fields(Scores)
+            }
+        )
+        for name in pieces[0]
+    }

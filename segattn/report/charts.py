@@ -1,0 +1,244 @@
+"""Figures of a study, for notebooks, and as SVG that takes the text color of the page that it stands in."""
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+from segattn.report.bootstrap import Comparison
+from segattn.report.runs import Study
+from segattn.report.tables import confusion_matrix, curves
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#882255")
+"""Okabe and Ito's colors, which the color-blind can tell apart, and two more; read well on white and on black."""
+
+MARKERS = "os^Dv<>P"
+MOST_CLASSES = 40
+"""Classes in the figures by class; with more, those that differ most, and a confusion matrix without names."""
+
+_INK = "#010203"  # stands for the page's text color until it is known
+_LONGEST_NAME = 24
+_WIDTH = 4.9  # inches: as wide as a phone, so that text is as large there as elsewhere
+
+
+class ReportFigure(Figure):
+    """A figure that notebooks show without further setting up, on white."""
+
+    def _repr_svg_(self) -> str:
+        text = io.StringIO()
+        self.savefig(text, format="svg", facecolor="white")
+        return text.getvalue()
+
+
+def curve_figure(study: Study, comparison: Comparison, measure: str = "miou") -> Figure:
+    """Mean over classes against object size, with intervals.
+
+    Args:
+        study: the runs.
+        comparison: of these runs.
+        measure: ``miou`` or ``mrecall``.
+    """
+    figure, axes = _axes(3.4 + 0.09 * len(study.names))
+    for number, name in enumerate(study.names):
+        table = comparison.curve
+        table = table[(table["name"] == name) & (table["measure"] == measure) & table["score"].notna()]
+        x = _places(table)
+        values = (100 * table[["score", "low", "high"]]).to_numpy().T
+        axes.fill_between(x, values[1], values[2], color=_color(number), alpha=0.18, linewidth=0)
+        axes.plot(x, values[0], color=_color(number), marker=_marker(number), markersize=4, label=name)
+    _size_axis(axes, study)
+    axes.set_ylabel("mean IoU over classes, %" if measure == "miou" else "mean recall over classes, %")
+    _legend(figure, axes)
+    return figure
+
+
+def pooled_figure(study: Study, measure: str = "iou") -> Figure:
+    """Against object size: counts of all classes summed first (solid), and the mean over objects (dashed).
+
+    Args:
+        study: the runs.
+        measure: ``iou`` or ``recall``.
+    """
+    figure, axes = _axes(3.4 + 0.09 * len(study.names))
+    table = curves(study)
+    for number, name in enumerate(study.names):
+        part = table[(table["name"] == name) & (table["objects"] > 0)]
+        style: dict[str, Any] = {"color": _color(number), "marker": _marker(number), "markersize": 4}
+        axes.plot(_places(part), 100 * part[f"pooled_{measure}"], label=name, **style)
+        style |= {"linestyle": "--", "markerfacecolor": "none"}
+        axes.plot(_places(part), 100 * part[f"object_{measure}"], **style)
+    _size_axis(axes, study)
+    axes.set_ylabel("IoU, %" if measure == "iou" else "recall, %")
+    kinds: tuple[tuple[Literal["-", "--"], str], ...] = (("-", "all pixels of a size"), ("--", "mean over objects"))
+    _legend(figure, axes, [Line2D([], [], color="#888888", linestyle=line, label=what) for line, what in kinds])
+    return figure
+
+
+def difference_figure(study: Study, comparison: Comparison) -> Figure:
+    """Differences of mIoU from the baseline, over all and by bucket, with intervals."""
+    table = comparison.means
+    table = table[(table["measure"] == "miou") & (table["name"] != comparison.baseline) & table["difference"].notna()]
+    names = [name for name in study.names if name != comparison.baseline]
+    sizes = ["all", *study.info.bucket_names]
+    figure, axes = _axes(max(1.8, 1.1 + 0.09 * len(names) + 0.2 * len(sizes) * (len(names) + 0.8)))
+    for number, name in enumerate(names):
+        part = table[table["name"] == name].set_index("size").reindex(sizes).reset_index()
+        y = np.arange(len(sizes)) * (len(names) + 0.8) + number
+        _intervals(
+            axes, part, y, color=_color(study.names.index(name)), marker=_marker(study.names.index(name)), label=name
+        )
+    middle = np.arange(len(sizes)) * (len(names) + 0.8) + (len(names) - 1) / 2
+    axes.set_yticks(middle, sizes)
+    axes.margins(y=0.12)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"mIoU minus that of {_short(comparison.baseline)}, points")
+    _legend(figure, axes)
+    return figure
+
+
+def class_figure(study: Study, comparison: Comparison, name: str, size: str = "all") -> Figure:
+    """Differences of the classes' IoU from the baseline, largest first, with intervals.
+
+    Args:
+        study: the runs.
+        comparison: of these runs.
+        name: of the runs that are compared with the baseline.
+        size: a bucket, or ``all``.
+    """
+    table = comparison.classes
+    table = table[(table["name"] == name) & (table["size"] == size) & table["difference"].notna()]
+    kept = table.reindex(table["difference"].abs().nlargest(MOST_CLASSES).index).sort_values(
+        "difference", ascending=False
+    )
+    figure, axes = _axes(max(1.4, 0.8 + 0.19 * len(kept)))
+    position = study.names.index(name)
+    _intervals(axes, kept, np.arange(len(kept)), color=_color(position), marker=_marker(position), label=name)
+    axes.set_yticks(range(len(kept)), [_short(name) for name in kept["class_name"]])
+    axes.set_ylim(max(1, len(kept)) - 0.5, -0.5)
+    axes.set_xlabel(f"IoU minus that of {_short(comparison.baseline)}, points")
+    return figure
+
+
+def confusion_figure(study: Study, name: str, size: str | None = None) -> Figure:
+    """Share of every class's pixels (rows) by predicted class (columns).
+
+    Args:
+        study: the runs.
+        name: of the runs.
+        size: only pixels of objects in this bucket; None takes all.
+    """
+    matrix = confusion_matrix(study, name, size).to_numpy().astype(float)
+    share = np.divide(
+        matrix, matrix.sum(1, keepdims=True), out=np.full_like(matrix, np.nan), where=matrix.sum(1, keepdims=True) > 0
+    )
+    classes = len(matrix)
+    figure, axes = _axes(4.6)
+    axes.imshow(100 * share, cmap="viridis", vmin=0, vmax=100, interpolation="nearest", aspect="equal")
+    axes.grid(visible=False)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("annotated")
+    if classes <= MOST_CLASSES:
+        small = 8 if classes <= 20 else 6
+        names = [_short(name) for name in study.info.class_names]
+        axes.set_xticks(range(classes), names, rotation=90, fontsize=small)
+        axes.set_yticks(range(classes), names, fontsize=small)
+    if classes <= 12:
+        for (row, column), value in np.ndenumerate(100 * share):
+            if value >= 0.5:
+                color = "black" if value > 60 else "white"
+                axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=color)
+    return figure
+
+
+def to_svg(figure: Figure, title: str) -> str:
+    """The figure as an SVG element with the page's own text color and font.
+
+    Args:
+        figure: made by a function of this module.
+        title: what it shows, for those who cannot see it.
+    """
+    text = io.StringIO()
+    for label in figure.findobj(Text):
+        label.set_parse_math(False)  # names may hold dollar signs
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "text.parse_math": False}):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'font: ([^;"]*?)(\d+(?:\.\d+)?px) [^;"]*', r"font-size: \2", svg)
+    head, rest = svg.split(">", 1)
+    head = re.sub(r' (?:width|height)="[^"]*"', "", head).replace("<svg", '<svg role="img"', 1)
+    return f'{head} aria-label="{_escaped(title)}">{rest}'
+
+
+def _axes(height: float) -> tuple[Figure, Axes]:
+    figure = ReportFigure(figsize=(_WIDTH, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(color="#888888", alpha=0.3, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_INK, labelsize=9)
+    for part in (axes.xaxis.label, axes.yaxis.label, axes.title):
+        part.set_color(_INK)
+        part.set_fontsize(10)
+    for spine in axes.spines.values():
+        spine.set_edgecolor("#888888")
+    return figure, axes
+
+
+def _size_axis(axes: Axes, study: Study) -> None:
+    """Sizes as the side of a square of the same area, and lines where the buckets meet."""
+    info = study.info
+    axes.set_xscale("log", base=2)
+    axes.set_ylim(0, 103)
+    for edge in info.edges:
+        axes.axvline(np.sqrt(edge), color="#888888", linestyle=":", linewidth=1)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}" if value >= 1 else f"{value:.2g}")
+    axes.set_xlabel("size as the side of a square, " + ("relative to the image" if info.relative else "px"))
+
+
+def _places(table: pd.DataFrame) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """The middle of every bin on a logarithmic axis of sides; the two open bins reach half and twice as far."""
+    low, high = table["low_edge"].to_numpy(float), table["high_edge"].to_numpy(float)
+    low, high = np.where(low == 0, high / 4, low), np.where(np.isinf(high), low * 4, high)
+    return np.asarray((low * high) ** 0.25)
+
+
+def _intervals(axes: Axes, table: pd.DataFrame, y: Sequence[int] | Any, *, color: str, marker: str, label: str) -> None:
+    values = (100 * table[["difference", "difference_low", "difference_high"]]).to_numpy().T
+    reach = np.clip(np.stack([values[0] - values[1], values[2] - values[0]]), 0, None)
+    axes.axvline(0, color="#888888", linewidth=1)
+    axes.errorbar(values[0], y, xerr=reach, fmt=marker, color=color, markersize=5, elinewidth=1.6, label=label)
+
+
+def _legend(figure: Figure, axes: Axes, extra: Sequence[Line2D] = ()) -> None:
+    """What the colors mean, above the axes."""
+    handles, labels = axes.get_legend_handles_labels()
+    handles, labels = [*handles, *extra], [*map(_short, labels), *(str(line.get_label()) for line in extra)]
+    if handles:
+        options: dict[str, Any] = {"frameon": False, "fontsize": 8, "columnspacing": 1.2}
+        figure.legend(handles, labels, loc="outside upper left", ncols=2, labelcolor=_INK, **options)
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the figure."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 2]}…{name[-_LONGEST_NAME // 2 + 1 :]}"
+
+
+def _color(number: int) -> str:
+    return COLORS[number % len(COLORS)]
+
+
+def _marker(number: int) -> str:
+    return MARKERS[number % len(MARKERS)]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,115 @@
+"""Single objects: which properties go with being found, and which objects are lost."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from segattn.report.runs import Run, Study
+from segattn.report.scores import row_buckets
+
+WIDTHS = (0, 2, 4, 8, 16, 32, 64, np.inf)
+ELONGATIONS = (0, 1.5, 2, 4, 8, 16, np.inf)
+
+
+def _by_property(run: Run, which: str) -> pd.DataFrame:
+    objects = run.objects
+    names = pd.Index(run.info.bucket_names)
+    codes = row_buckets(run)[(run.rows["kind"] == "object").to_numpy()]
+    buckets = pd.Categorical.from_codes(codes, names, ordered=True)
+    keyed = objects[["size_px", "tp", "recall", "iou"]].assign(size=buckets, value=PROPERTIES[which][1](objects))
+    grouped = keyed.groupby(["size", "value"], observed=True)
+    sums = grouped[["tp", "size_px"]].sum()
+    return pd.DataFrame(
+        {
+            "objects": grouped.size(),
+            "pooled_recall": sums["tp"] / sums["size_px"],
+            "object_recall": grouped["recall"].mean(),
+            "object_iou": grouped["iou"].mean(),
+        }
+    ).reset_index()
+
+
+def _ranges(values: "pd.Series[float]", edges: Sequence[float | int]) -> "pd.Series[str]":
+    labels = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+    labels[-1] = f"{edges[-2]:g} on"
+    labels[0] = f"below {edges[1]:g}"
+    return pd.cut(values, list(edges), right=False, labels=labels)
+
+
+def _either(chosen: "pd.Series[bool]", yes: str, no: str) -> "pd.Series[str]":
+    return pd.Series(pd.Categorical(np.where(chosen, yes, no), [yes, no], ordered=True), index=chosen.index)
+
+
+PROPERTIES: Mapping[str, tuple[str, Callable[[pd.DataFrame], "pd.Series[str]"]]] = {
+    "thinness": ("greatest width, px", lambda rows: _ranges(rows["max_width_px"], WIDTHS)),
+    "elongation": ("area / greatest width²", lambda rows: _ranges(rows["elongation"], ELONGATIONS)),
+    "border": ("position", lambda rows: _either(rows["touches_border"], "touches the border", "inside")),
+    "ignore": ("position", lambda rows: _either(rows["touches_ignore"], "touches ignored pixels", "does not")),
+    "merged": ("prediction", lambda rows: _either(rows["merged"], "merged with another object", "apart")),
+}
+"""What objects are grouped by: what the groups are called, and the group of each object."""
+
+
+def property_table(study: Study, which: str) -> pd.DataFrame:
+    """How well objects are found that share a property, within each bucket: size explains most of it otherwise.
+
+    Args:
+        study: the runs.
+        which: a key of :data:`PROPERTIES`.
+
+    Returns:
+        By ``name``, ``size`` and ``value``: ``objects``, their ``pooled_recall``, and the means over objects
+        ``object_recall`` and ``object_iou``. All are means over the runs of a name.
+
+    Raises:
+        ValueError: if there is no such property.
+    """
+    if which not in PROPERTIES:
+        raise ValueError(f"which must be one of {', '.join(PROPERTIES)}, got {which!r}.")
+    parts = [_by_property(run, which).assign(name=name) for name, runs in study.groups.items() for run in runs]
+    keys = ["name", "size", "value"]
+    table = pd.concat(parts, ignore_index=True)
+    table["name"] = pd.Categorical(table["name"], study.names)
+    mean = table.groupby(keys, observed=True, sort=True).mean().reset_index()
+    return mean.astype({"name": str, "size": str, "value": str})
+
+
+def worst_objects(study: Study, size: str, count: int = 12, *, per_class: int = 3) -> pd.DataFrame:
+    """The objects of a bucket that all runs get worst; of equally bad ones the largest.
+
+    Args:
+        study: the runs.
+        size: the bucket.
+        count: how many at most.
+        per_class: how many of one class at most.
+
+    Returns:
+        Their rows' names, places and sizes, and the IoU of every name, in columns ``iou NAME``.
+    """
+    table = _object_ious(study, size)
+    table = table.sort_values(["iou", "size_px"], ascending=[True, False], kind="stable")
+    return table.groupby("class_id", sort=False).head(per_class).head(count).reset_index(drop=True)
+
+
+def divided_objects(study: Study, size: str, count: int = 6, *, per_class: int = 2) -> pd.DataFrame:
+    """The objects of a bucket on which names differ most; columns as those of :func:`worst_objects`."""
+    table = _object_ious(study, size)
+    ious = table[[f"iou {name}" for name in study.names]]
+    table = table.assign(spread=(ious.max(axis=1) - ious.min(axis=1)) * np.sqrt(table["size_px"]))
+    table = table[table["spread"] > 0].sort_values("spread", ascending=False, kind="stable").drop(columns="spread")
+    return table.groupby("class_id", sort=False).head(per_class).head(count).reset_index(drop=True)
+
+
+def _object_ious(study: Study, size: str) -> pd.DataFrame:
+    columns = ["image", "class_id", "class_name", "size_px", "y0", "x0", "y1", "x1"]
+    first = study.runs[0]
+    chosen = row_buckets(first)[(first.rows["kind"] == "object").to_numpy()] == study.info.bucket_names.index(size)
+    table: pd.DataFrame = (
+        first.objects.loc[chosen, columns].astype({"image": str, "class_name": str}).reset_index(drop=True)
+    )
+    for name, runs in study.groups.items():
+        table[f"iou {name}"] = np.mean([run.objects["iou"].to_numpy()[chosen] for run in runs], axis=0)
+    table["iou"] = table[[f"iou {name}" for name in study.names]].mean(axis=1)
+    return table

@@ -1,0 +1,202 @@
+"""Runs whose object records can be laid side by side: the same images, objects, classes and edges."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from segattn.records import COLUMNS, RecordInfo, read_confusions, read_record
+
+SPLITS = ("val", "test")
+_LISTS = ("confused_class", "confused_px")
+_CATEGORIES = ("image", "class_name", "kind")
+_OBJECT_KEY = ("image", "class_id", "size_px", "y0", "x0", "y1", "x1")
+
+
+class MixedRunsError(ValueError):
+    """Runs that cannot be compared, with what differs between them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One evaluated checkpoint.
+
+    Attributes:
+        name: shared by the runs of several seeds.
+        label: tells the runs of one name apart.
+        path: of the record.
+        rows: those of the record, sorted by image, without the lists of confusions.
+        confusions: as :func:`segattn.records.read_confusions` returns them, with positions in ``rows``.
+        info: what the record says of itself.
+    """
+
+    name: str
+    label: str
+    path: Path
+    rows: pd.DataFrame
+    confusions: pd.DataFrame
+    info: RecordInfo
+
+    @property
+    def objects(self) -> pd.DataFrame:
+        """The rows of objects; equal in number and order for all runs of a study."""
+        return self.rows[self.rows["kind"] == "object"]
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Runs over the same images.
+
+    Attributes:
+        groups: the runs by name, several seeds under one name, in the order in which they were given.
+    """
+
+    groups: Mapping[str, Sequence[Run]]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs."""
+        return [run for runs in self.groups.values() for run in runs]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the groups."""
+        return list(self.groups)
+
+    @property
+    def info(self) -> RecordInfo:
+        """What holds for all runs: classes, edges, buckets, unit."""
+        return self.runs[0].info
+
+    @property
+    def images(self) -> list[str]:
+        """Names of the images, sorted."""
+        return list(self.runs[0].rows["image"].cat.categories)
+
+
+def load_runs(paths: Sequence[str | Path], split: str = "val") -> Study:
+    """Read the records of runs and make sure that they can be compared.
+
+    Args:
+        paths: folders of runs (``runs/NAME/version_0``), of all versions of a run (``runs/NAME``), or record files.
+        split: ``val`` or ``test``: which record to take from a folder.
+
+    Raises:
+        FileNotFoundError: if there is no record.
+        ValueError: if a file is no record, a record is given twice, or the runs differ in what must be equal.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
+    files = [file for path in paths for file in find_records(Path(path), split)]
+    if not files:
+        raise ValueError("No run was given.")
+    repeated = sorted({str(file) for file in files if files.count(file) > 1})
+    if repeated:
+        raise ValueError(f"{', '.join(repeated)} was given twice.")
+    runs = _labelled([_read(file) for file in files])
+    for run in runs[1:]:
+        check_comparable(runs[0], run)
+    return Study(_grouped(runs))
+
+
+def find_records(path: Path, split: str) -> list[Path]:
+    """The record at a path, or those of all versions of a run.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    name = f"objects_{split}.parquet"
+    if path.is_file():
+        return [path]
+    if (path / name).is_file():
+        return [path / name]
+    versions = list(path.glob(f"version_*/{name}"))
+    if not versions:
+        raise FileNotFoundError(
+            f"There is no object record {path / name}: segattn {'test' if split == 'test' else 'validate'} writes it."
+        )
+    return sorted(versions, key=lambda file: (len(file.parent.name), file.parent.name))
+
+
+def check_comparable(run: Run, other: Run) -> None:
+    """Refuse two runs that differ in what a comparison takes for equal.
+
+    Raises:
+        MixedRunsError: what differs.
+    """
+    for key, what in (
+        ("class_names", "classes"),
+        ("edges", "edges between the sizes"),
+        ("bucket_names", "names of the sizes"),
+        ("relative", "kind of edges (relative)"),
+        ("unit", "unit of an object"),
+        ("min_objects", "number of objects that a class needs (min_objects)"),
+    ):
+        one, two = getattr(run.info, key), getattr(other.info, key)
+        if one != two:
+            raise MixedRunsError(f"{_cannot(run, other)} the {what} differ: {_difference(one, two)}.")
+    missing = run.rows["image"].cat.categories.difference(other.rows["image"].cat.categories)
+    surplus = other.rows["image"].cat.categories.difference(run.rows["image"].cat.categories)
+    if len(missing) or len(surplus):
+        parts = [(missing, other, run), (surplus, run, other)]
+        said = [
+            f"{len(images)} images of {has.path}, such as {images[0]}, are not in {lacks.path}"
+            for images, lacks, has in parts
+            if len(images)
+        ]
+        raise MixedRunsError(f"{_cannot(run, other)} the images differ: {'; '.join(said)}.")
+    one, two = (r.objects[list(_OBJECT_KEY)].reset_index(drop=True) for r in (run, other))
+    if len(one) != len(two) or not (one == two).all(axis=None):
+        counts = pd.concat([r.objects["image"].value_counts(sort=False) for r in (run, other)], axis=1)
+        unequal = counts.index[counts.iloc[:, 0] != counts.iloc[:, 1]]
+        image = unequal[0] if len(unequal) else one["image"].to_numpy()[(one != two).any(axis=1).to_numpy().argmax()]
+        raise MixedRunsError(f"{_cannot(run, other)} the ground truth differs: other objects in the image {image}.")
+
+
+def _cannot(run: Run, other: Run) -> str:
+    return f"{run.path} and {other.path} cannot be compared:"
+
+
+def _difference(one: object, two: object) -> str:
+    """Both values, or of two long tuples the first entry that differs."""
+    if isinstance(one, tuple) and isinstance(two, tuple) and len(one) == len(two) > 3:
+        number = next(n for n, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
+        return f"number {number} is {one[number]!r} and {two[number]!r}"
+    if isinstance(one, tuple) and isinstance(two, tuple) and max(len(one), len(two)) > 3:
+        return f"{len(one)} and {len(two)} of them"
+    return f"{one} and {two}"
+
+
+def _read(path: Path) -> Run:
+    rows, info = read_record(path, columns=[name for name in COLUMNS if name not in _LISTS])
+    rows = rows.astype(dict.fromkeys(_CATEGORIES, "category"))
+    order = np.argsort(rows["image"].cat.codes.to_numpy(), kind="stable")
+    confusions = read_confusions(path)
+    position = np.empty(len(rows), dtype=np.int64)
+    position[order] = np.arange(len(rows))
+    confusions["row"] = position[confusions["row"].to_numpy()]
+    name = info.extra.get("run", path.parent.name)
+    version = info.extra.get("run_version")
+    return Run(
+        name, f"{name}/{version}" if version else name, path, rows.iloc[order].reset_index(drop=True), confusions, info
+    )
+
+
+def _grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """By name; runs that all share one name are compared with each other."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.name, []).append(run)
+    if len(groups) > 1 or len(runs) == 1:
+        return groups
+    return {run.label: [run] for run in runs}
+
+
+def _labelled(runs: Sequence[Run]) -> list[Run]:
+    """With their folders in the labels, where those alone tell them apart."""
+    labels = [run.label for run in runs]
+    return [
+        replace(run, label=f"{run.label} in {run.path.parent}") if labels.count(run.label) > 1 else run for run in runs
+    ]

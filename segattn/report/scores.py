@@ -1,0 +1,181 @@
+"""Scores from counts, as ``segattn.metrics`` defines them, for any number of resampled data sets at once.
+
+Counts are arrays [classes, fine bins, 3 (tp, fp, fn), resamples], objects [classes, fine bins, resamples].
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+from jaxtyping import Bool, Float
+
+from segattn.bins import bucket_cuts, fine_edges, pixel_edges
+from segattn.records import RecordInfo
+from segattn.report.runs import Run
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Fractions of 1; nan where there is nothing to score.
+
+    Attributes:
+        miou: mean over the classes that are present or predicted.
+        mean_accuracy: mean recall of the classes that are present.
+        pixel_accuracy: share of pixels.
+        iou: per class.
+        bucket_iou: per class and bucket.
+        bucket_recall: likewise.
+        bucket_miou: mean of ``bucket_iou`` over the classes with enough objects there.
+        bucket_mrecall: likewise of ``bucket_recall``.
+        curve_miou: likewise per fine bin.
+        curve_mrecall: likewise.
+    """
+
+    miou: Float[np.ndarray, "..."]
+    mean_accuracy: Float[np.ndarray, "..."]
+    pixel_accuracy: Float[np.ndarray, "..."]
+    iou: Float[np.ndarray, "classes ..."]
+    bucket_iou: Float[np.ndarray, "classes buckets ..."]
+    bucket_recall: Float[np.ndarray, "classes buckets ..."]
+    bucket_miou: Float[np.ndarray, "buckets ..."]
+    bucket_mrecall: Float[np.ndarray, "buckets ..."]
+    curve_miou: Float[np.ndarray, "bins ..."]
+    curve_mrecall: Float[np.ndarray, "bins ..."]
+
+
+class Bins:
+    """Fine bins and buckets of a record, and the classes that enter the means of each.
+
+    Args:
+        info: whose edges and ``min_objects`` are used.
+        objects: ground-truth objects [classes, bins] of all images.
+    """
+
+    def __init__(self, info: RecordInfo, objects: Array) -> None:
+        self.edges = fine_edges(info.edges, relative=info.relative)
+        self._cuts = bucket_cuts(info.edges, relative=info.relative)
+        self.objects = objects
+        self.bucket_objects = self.to_buckets(objects)
+        self.supported: Bool[np.ndarray, "classes bins"] = objects >= info.min_objects
+        self.bucket_supported: Bool[np.ndarray, "classes buckets"] = self.bucket_objects >= info.min_objects
+
+    def to_buckets(self, counts: Array) -> Array:
+        """Sums of the fine bins, on the second axis."""
+        return np.add.reduceat(counts, self._cuts[:-1], axis=1)
+
+
+def row_bins(run: Run) -> npt.NDArray[np.int64]:
+    """The fine bin of every row of a run."""
+    rows, relative = run.rows, run.info.relative
+    edges, size = fine_edges(run.info.edges, relative=relative), rows["size_px"].to_numpy()
+    if not relative:
+        return np.searchsorted(pixel_edges(edges, 1, 1, relative=False), size, side="right")
+    sides = rows[["height", "width"]].to_numpy()
+    shapes, shape = np.unique(sides, axis=0, return_inverse=True)
+    bins = np.zeros(len(rows), dtype=np.int64)
+    for number, (height, width) in enumerate(shapes):
+        chosen = shape.ravel() == number
+        bins[chosen] = np.searchsorted(
+            pixel_edges(edges, int(height), int(width), relative=True), size[chosen], "right"
+        )
+    return bins
+
+
+def row_buckets(run: Run) -> npt.NDArray[np.int64]:
+    """The bucket of every row of a run."""
+    cuts = bucket_cuts(run.info.edges, relative=run.info.relative)
+    return np.searchsorted(cuts, row_bins(run), side="right") - 1
+
+
+def count_cells(run: Run) -> scipy.sparse.csr_array:
+    """The counts of every image, sparse: most images hold few classes in few sizes.
+
+    Returns:
+        [classes * fine bins * 3, images], whole numbers as float64, in which their sums are exact.
+    """
+    rows, bins = run.rows, len(fine_edges(run.info.edges, relative=run.info.relative)) + 1
+    cell = rows["class_id"].to_numpy().astype(np.int64) * bins + row_bins(run)
+    image = rows["image"].cat.codes.to_numpy()
+    parts = [
+        (rows[name].to_numpy().astype(np.float64), (cell * 3 + number, image))
+        for number, name in enumerate(("tp", "fp", "fn"))
+    ]
+    values = np.concatenate([values for values, _ in parts])
+    places = np.concatenate([np.stack(place) for _, place in parts], axis=1)
+    shape = (len(run.info.class_names) * bins * 3, len(rows["image"].cat.categories))
+    return _summed(values, places, shape)
+
+
+def object_cells(run: Run) -> scipy.sparse.csr_array:
+    """The number of ground-truth objects of every image: [classes * fine bins, images], sparse, float64."""
+    bins = len(fine_edges(run.info.edges, relative=run.info.relative)) + 1
+    chosen = (run.rows["kind"] == "object").to_numpy()
+    cell = (run.rows["class_id"].to_numpy().astype(np.int64) * bins + row_bins(run))[chosen]
+    image = run.rows["image"].cat.codes.to_numpy()[chosen]
+    shape = (len(run.info.class_names) * bins, len(run.rows["image"].cat.categories))
+    return _summed(np.ones(len(cell)), np.stack([cell, image]), shape)
+
+
+def score(counts: Array, objects: Array, bins: Bins) -> Scores:
+    """All scores.
+
+    Args:
+        counts: [classes, fine bins, 3, resamples].
+        objects: ground-truth objects [classes, fine bins, resamples] of the same images.
+        bins: which classes enter the means; those without an object in the (resampled) images leave them.
+    """
+    total = counts.sum(axis=1)
+    tp, fp, fn = total[:, 0], total[:, 1], total[:, 2]
+    iou, recall = divide(tp, tp + fp + fn), divide(tp, tp + fn)
+    buckets, bucket_objects = bins.to_buckets(counts), bins.to_buckets(objects)
+    bucket_iou, bucket_recall = _iou_and_recall(buckets)
+    in_bucket = bins.bucket_supported[..., None] & (bucket_objects > 0)
+    curve_iou, curve_recall = _iou_and_recall(counts)
+    in_bin = bins.supported[..., None] & (objects > 0)
+    return Scores(
+        miou=_mean(iou, ~np.isnan(iou)),
+        mean_accuracy=_mean(recall, ~np.isnan(recall)),
+        pixel_accuracy=divide(tp.sum(0), (tp + fn).sum(0)),
+        iou=iou,
+        bucket_iou=bucket_iou,
+        bucket_recall=bucket_recall,
+        bucket_miou=_mean(bucket_iou, in_bucket),
+        bucket_mrecall=_mean(bucket_recall, in_bucket),
+        curve_miou=_mean(curve_iou, in_bin),
+        curve_mrecall=_mean(curve_recall, in_bin),
+    )
+
+
+def run_scores(run: Run) -> tuple[Scores, Bins]:
+    """The scores of a run, equal to those that were logged when the record was written."""
+    classes = len(run.info.class_names)
+    objects = object_cells(run).sum(axis=1).reshape(classes, -1)
+    bins = Bins(run.info, objects)
+    counts = count_cells(run).sum(axis=1).reshape(classes, -1, 3)
+    scores = score(counts[..., None], objects[..., None], bins)
+    return Scores(**{field.name: getattr(scores, field.name)[..., 0] for field in fields(Scores)}), bins
+
+
+def _iou_and_recall(counts: Array) -> tuple[Array, Array]:
+    tp, fp, fn = counts[:, :, 0], counts[:, :, 1], counts[:, :, 2]
+    return divide(tp, tp + fp + fn), divide(tp, tp + fn)
+
+
+def divide(part: Array, whole: Array) -> Array:
+    """Their quotient, nan for 0 / 0."""
+    quotient = np.full(whole.shape, np.nan)
+    np.divide(part, whole, out=quotient, where=whole > 0)
+    return quotient
+
+
+def _mean(values: Array, chosen: Array) -> Array:
+    """The mean of the chosen values on the first axis; nan where there is none."""
+    return divide(np.where(chosen, values, 0).sum(axis=0), chosen.sum(axis=0))
+
+
+def _summed(values: Array, places: Array, shape: tuple[int, int]) -> scipy.sparse.csr_array:
+    return scipy.sparse.coo_array((values, (places[0], places[1])), shape=shape).tocsr()

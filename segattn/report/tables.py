@@ -1,0 +1,170 @@
+"""Tables of a study: scores by size and class, curves, gaps and confusions."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from segattn.bins import fine_edges
+from segattn.report.runs import Run, Study
+from segattn.report.scores import Array, divide, row_bins, row_buckets, run_scores
+
+
+def size_table(study: Study) -> pd.DataFrame:
+    """Scores by ``name`` and ``size`` (``all`` and the buckets), in fractions of 1.
+
+    ``miou`` and ``recall`` are means over the runs of a name, ``miou_std`` and ``recall_std`` their standard deviations
+    between them (nan for one run); ``classes`` and ``objects`` are what is behind the numbers.
+    """
+    parts = []
+    for name, runs in study.groups.items():
+        scored = [run_scores(run) for run in runs]
+        bins = scored[0][1]
+        miou = np.array([[scores.miou, *scores.bucket_miou] for scores, _ in scored])
+        recall = np.array([[scores.mean_accuracy, *scores.bucket_mrecall] for scores, _ in scored])
+        present = (bins.objects.sum(1) > 0).sum()
+        part = {
+            "name": name,
+            "runs": len(runs),
+            "size": ["all", *study.info.bucket_names],
+            **_mean_and_std("miou", miou),
+            **_mean_and_std("recall", recall),
+            "classes": [present, *bins.bucket_supported.sum(0)],
+            "objects": [int(bins.objects.sum()), *bins.bucket_objects.sum(0).astype(int)],
+        }
+        parts.append(pd.DataFrame(part))
+    return pd.concat(parts, ignore_index=True)
+
+
+def class_table(study: Study) -> pd.DataFrame:
+    """IoU and recall by ``name``, ``class_name`` and ``size`` (``all`` and the buckets), means over runs of a name."""
+    sizes, names = ["all", *study.info.bucket_names], study.info.class_names
+    parts = []
+    for name, runs in study.groups.items():
+        scored = [run_scores(run)[0] for run in runs]
+        bins = run_scores(runs[0])[1]
+        iou = _mean([np.column_stack([scores.iou, scores.bucket_iou]) for scores in scored])
+        recall = _mean([np.column_stack([_recall(run), s.bucket_recall]) for run, s in zip(runs, scored, strict=True)])
+        objects = np.column_stack([bins.objects.sum(1), bins.bucket_objects]).astype(int)
+        part = {
+            "name": name,
+            "class_name": np.repeat(names, len(sizes)),
+            "size": np.tile(sizes, len(names)),
+            "iou": iou.ravel(),
+            "recall": recall.ravel(),
+            "objects": objects.ravel(),
+        }
+        parts.append(pd.DataFrame(part))
+    return pd.concat(parts, ignore_index=True)
+
+
+def size_gaps(study: Study) -> pd.DataFrame:
+    """By ``name`` and ``class_name``: recall in the smallest and the largest bucket, and what lies between (``gap``).
+
+    Recall, because it needs no rule for the size of a false positive. Classes that lack either are left out.
+    """
+    smallest, largest = study.info.bucket_names[0], study.info.bucket_names[-1]
+    table = class_table(study)
+    wide = table.pivot(index=["name", "class_name"], columns="size", values="recall")[[smallest, largest]]
+    wide = wide.dropna().assign(gap=wide[largest] - wide[smallest]).reset_index()
+    return wide.rename_axis(columns=None).sort_values(["name", "gap"], ascending=[True, False], ignore_index=True)
+
+
+def curves(study: Study) -> pd.DataFrame:
+    """Scores against size, by ``name`` and fine bin (``low_edge`` to ``high_edge``).
+
+    ``miou`` averages the classes' IoUs; ``pooled_iou`` and ``pooled_recall`` sum the counts of all classes first;
+    ``object_iou`` and ``object_recall`` average over objects, each of which weighs the same.
+    """
+    edges = [0, *fine_edges(study.info.edges, relative=study.info.relative), np.inf]
+    parts = []
+    for name, runs in study.groups.items():
+        values = [_curve(run, len(edges) - 1) for run in runs]
+        mean = {key: _mean([value[key] for value in values]) for key in values[0]}
+        parts.append(pd.DataFrame({"name": name, "low_edge": edges[:-1], "high_edge": edges[1:], **mean}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def confusion_matrix(study: Study, name: str, size: str | None = None) -> pd.DataFrame:
+    """Pixels of every class (rows) by predicted class (columns), summed over the runs of a name.
+
+    Args:
+        study: the runs.
+        name: of the runs.
+        size: only pixels of objects in this bucket; None takes all.
+    """
+    classes = list(study.info.class_names)
+    matrix = np.zeros((len(classes), len(classes)))
+    for run in study.groups[name]:
+        chosen = (run.rows["kind"] == "object").to_numpy()
+        if size is not None:
+            chosen = chosen & (row_buckets(run) == study.info.bucket_names.index(size))
+        own = run.rows["class_id"].to_numpy()
+        np.add.at(matrix, (own[chosen], own[chosen]), run.rows["tp"].to_numpy()[chosen])
+        lines = run.confusions[chosen[run.confusions["row"].to_numpy()]]
+        np.add.at(matrix, (own[lines["row"]], lines["other"].to_numpy()), lines["px"].to_numpy())
+    return pd.DataFrame(matrix.astype(np.int64), index=classes, columns=classes)
+
+
+def confusions(study: Study, size: str | None = None, *, top: int = 3) -> pd.DataFrame:
+    """What the objects of a class are taken for, by ``name`` and ``class_name``.
+
+    Args:
+        study: the runs.
+        size: only objects in this bucket; None takes all.
+        top: how many predicted classes are listed for each class, the most frequent ones.
+
+    Returns:
+        ``other``, and the ``share`` of the class's pixels that is predicted as that.
+    """
+    parts = []
+    for name in study.names:
+        matrix = confusion_matrix(study, name, size).to_numpy().astype(float)
+        share = np.divide(matrix, matrix.sum(1, keepdims=True), out=np.zeros_like(matrix), where=matrix.sum(1) > 0)
+        np.fill_diagonal(share, 0)
+        most = np.argsort(-share, axis=1, kind="stable")[:, :top]
+        names = np.array(study.info.class_names)
+        part = {"name": name, "class_name": np.repeat(names, most.shape[1]), "other": names[most].ravel()}
+        parts.append(pd.DataFrame({**part, "share": np.take_along_axis(share, most, axis=1).ravel()}))
+    table = pd.concat(parts, ignore_index=True)
+    return table[table["share"] > 0].reset_index(drop=True)
+
+
+def _curve(run: Run, bins: int) -> dict[str, Array]:
+    scores, _ = run_scores(run)
+    of_row, rows = row_bins(run), run.rows
+    tp, fp, fn = (np.bincount(of_row, weights=rows[key], minlength=bins) for key in ("tp", "fp", "fn"))
+    chosen = (rows["kind"] == "object").to_numpy()
+    objects = np.bincount(of_row[chosen], minlength=bins)
+    means = {
+        key: np.bincount(of_row[chosen], weights=rows[key].to_numpy()[chosen], minlength=bins)
+        for key in ("iou", "recall")
+    }
+    with np.errstate(invalid="ignore"):
+        return {
+            "miou": scores.curve_miou,
+            "pooled_iou": tp / (tp + fp + fn),
+            "object_iou": means["iou"] / objects,
+            "mrecall": scores.curve_mrecall,
+            "pooled_recall": tp / (tp + fn),
+            "object_recall": means["recall"] / objects,
+            "objects": objects,
+        }
+
+
+def _recall(run: Run) -> Array:
+    sums = run.rows.groupby("class_id")[["tp", "fn"]].sum().reindex(range(len(run.info.class_names)), fill_value=0)
+    tp, fn = sums["tp"].to_numpy(float), sums["fn"].to_numpy(float)
+    return divide(tp, tp + fn)
+
+
+def _mean(values: Sequence[Array]) -> Array:
+    """The mean over runs, of those that have a value."""
+    stacked = np.stack(values).astype(float)
+    known = (~np.isnan(stacked)).sum(0)
+    return divide(np.nan_to_num(stacked).sum(0), known)
+
+
+def _mean_and_std(key: str, values: Array) -> dict[str, Array]:
+    spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
+    return {key: values.mean(axis=0), f"{key}_std": spread}

@@ -1,0 +1,39 @@
+"""Scores of a list of record rows by plain loops, written from docs/object_size.md alone."""
+
+import math
+
+
+def mean(values):
+    values = [value for value in values if not math.isnan(value)]
+    return sum(values) / len(values) if values else math.nan
+
+
+def ratio(part, whole):
+    return part / whole if whole else math.nan
+
+
+def scores(rows, classes, buckets, supported):
+    """Of rows (dicts with a ``bucket``): mIoU, and every bucket's means over the supported classes with objects."""
+
+    def counts(chosen):
+        return [sum(row[key] for row in chosen) for key in ("tp", "fp", "fn")]
+
+    def iou(chosen):
+        return ratio(counts(chosen)[0], sum(counts(chosen)))
+
+    def recall(chosen):
+        tp, _, fn = counts(chosen)
+        return ratio(tp, tp + fn)
+
+    result = {"miou": mean([iou([r for r in rows if r["class_id"] == c]) for c in range(classes)])}
+    result["mean_accuracy"] = mean([recall([r for r in rows if r["class_id"] == c]) for c in range(classes)])
+    for bucket in range(buckets):
+        cells = [[r for r in rows if r["class_id"] == c and r["bucket"] == bucket] for c in range(classes)]
+        present = [
+            cell
+            for c, cell in enumerate(cells)
+            if (c, bucket) in supported and any(r["kind"] == "object" for r in cell)
+        ]
+        result[f"miou_{bucket}"] = mean([iou(cell) for cell in present])
+        result[f"mrecall_{bucket}"] = mean([recall(cell) for cell in present])
+    return result

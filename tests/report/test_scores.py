@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import torch
+
+from segattn.metrics import ConfusionMetric, ObjectSizeIoU
+from segattn.report import load_runs, run_scores
+from segattn.report.scores import Bins, count_cells, object_cells, row_bins, row_buckets, score
+from tests.oracles import report as oracle
+from tests.report.records import EDGES, NAMES, predicted, scenes, write_record
+
+
+@pytest.mark.parametrize(("edges", "relative", "min_objects"), [(EDGES, False, 1), ((0.01, 0.07), True, 4)])
+def test_a_record_gives_the_scores_of_the_metrics(tmp_path, edges, relative, min_objects):
+    options = {"edges": edges, "relative": relative, "min_objects": min_objects}
+    run = load_runs([write_record(tmp_path / "objects.parquet", **options)]).runs[0]
+    scores, bins = run_scores(run)
+    metric, confusion = ObjectSizeIoU(7, names=NAMES, **options), ConfusionMetric(7)
+    rng = np.random.default_rng(0)
+    for _, mask in scenes():
+        target = torch.from_numpy(mask.astype(np.int64))[None]
+        prediction = torch.from_numpy(predicted(mask, rng, lost=0.3, noise=3).astype(np.int64))[None]
+        metric.update(prediction, target)
+        confusion.update(prediction, target)
+    sizes, whole = metric.compute(), confusion.compute()
+    assert (scores.miou, scores.pixel_accuracy) == (whole["miou"].item(), whole["pixel_accuracy"].item())
+    assert scores.mean_accuracy == whole["mean_accuracy"].item()
+    for b, name in enumerate(NAMES):
+        assert scores.bucket_miou[b] == pytest.approx(sizes[f"miou_{name}"].item(), rel=1e-15, nan_ok=True)
+        assert scores.bucket_mrecall[b] == pytest.approx(sizes[f"mrecall_{name}"].item(), rel=1e-15, nan_ok=True)
+        assert bins.bucket_supported[:, b].sum() == sizes[f"classes_{name}"]
+    np.testing.assert_array_equal(scores.bucket_iou, sizes["iou"])
+    np.testing.assert_array_equal(bins.bucket_objects, sizes["objects"])
+    np.testing.assert_allclose(scores.curve_miou, sizes["curve_miou"], rtol=1e-15)
+    counts = count_cells(run).sum(axis=1).reshape(7, -1, 3)
+    np.testing.assert_array_equal(counts, metric.counts[..., :3])
+
+
+def test_resampled_scores_are_those_of_the_repeated_rows(study):
+    run, rng = study.runs[0], np.random.default_rng(0)
+    cells, objects = count_cells(run), object_cells(run)
+    bins = Bins(run.info, objects.sum(axis=1).reshape(7, -1))
+    supported = {tuple(cell) for cell in np.argwhere(bins.bucket_supported)}
+    rows = run.rows.assign(bucket=row_buckets(run)).to_dict("records")
+    weights = rng.multinomial(8, [1 / 8] * 8, size=5).astype(float)
+    found = score((cells @ weights.T).reshape(7, -1, 3, 5), (objects @ weights.T).reshape(7, -1, 5), bins)
+    for number, weight in enumerate(weights):
+        drawn = [row for row in rows for _ in range(int(weight[int(row["image"][:3])]))]
+        wanted = oracle.scores(drawn, 7, 3, supported)
+        assert found.miou[number] == pytest.approx(wanted["miou"])
+        assert found.mean_accuracy[number] == pytest.approx(wanted["mean_accuracy"])
+        for b in range(3):
+            assert found.bucket_miou[b, number] == pytest.approx(wanted[f"miou_{b}"], nan_ok=True)
+            assert found.bucket_mrecall[b, number] == pytest.approx(wanted[f"mrecall_{b}"], nan_ok=True)
+
+
+def test_a_size_equal_to_an_edge_lies_above_it(tmp_path):
+    run = load_runs([write_record(tmp_path / "a.parquet", images=1)]).runs[0]
+    run.rows.loc[0, "size_px"], run.rows.loc[1, "size_px"] = 399, 400
+    assert row_buckets(run)[:2].tolist() == [0, 1]
+    assert row_bins(run)[:2].tolist() == [2, 3]  # 64, 256, 400, ...

@@ -1,0 +1,104 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from segattn.report import (
+    PROPERTIES,
+    class_table,
+    confusion_matrix,
+    confusions,
+    curves,
+    divided_objects,
+    property_table,
+    run_scores,
+    size_gaps,
+    size_table,
+    worst_objects,
+)
+from tests.report.records import EDGES, NAMES
+
+
+def test_sizes_average_the_seeds(study):
+    table = size_table(study).set_index(["name", "size"])
+    scores = [run_scores(run)[0] for run in study.groups["fcn"]]
+    assert table.loc[("fcn", "small"), "miou"] == pytest.approx(np.mean([s.bucket_miou[0] for s in scores]))
+    assert table.loc[("fcn", "all"), "miou_std"] == pytest.approx(np.std([s.miou for s in scores], ddof=1))
+    assert table.loc["fla", "miou_std"].isna().all()
+    assert table.loc[("fla", "all"), "objects"] == len(study.runs[0].objects)
+    assert table.loc["fla", "objects"].iloc[1:].sum() == table.loc[("fla", "all"), "objects"]
+
+
+def test_classes_have_their_ious_and_recalls(study):
+    table = class_table(study).set_index(["name", "class_name", "size"])
+    rows = study.groups["fla"][0].rows
+    ring = rows[rows["class_name"] == "ring"]
+    assert table.loc[("fla", "ring", "all"), "iou"] == ring["tp"].sum() / ring[["tp", "fp", "fn"]].to_numpy().sum()
+    small = ring[ring["size_px"] < EDGES[0]]
+    recall = small["tp"].sum() / (small["tp"] + small["fn"]).sum()
+    assert table.loc[("fla", "ring", "small"), "recall"] == recall
+    assert table.loc[("fla", "ring", "small"), "objects"] == (small["kind"] == "object").sum()
+    gaps = size_gaps(study).set_index(["name", "class_name"])
+    large = table.loc[("fla", "background", "large"), "recall"]
+    assert gaps.loc[("fla", "background"), "gap"] == large - table.loc[("fla", "background", "small"), "recall"]
+
+
+def test_curves_pool_pixels_or_average_objects(study):
+    table = curves(study).query("name == 'fla'")
+    rows = study.groups["fla"][0].rows
+    inside = rows[(rows["size_px"] >= 64) & (rows["size_px"] < 256)]
+    objects = inside[inside["kind"] == "object"]
+    row = table[table["low_edge"] == 64].iloc[0]
+    assert row["pooled_iou"] == inside["tp"].sum() / inside[["tp", "fp", "fn"]].to_numpy().sum()
+    assert row["pooled_recall"] == inside["tp"].sum() / (inside["tp"] + inside["fn"]).sum()
+    assert row["object_iou"] == pytest.approx(objects["iou"].mean())
+    assert row["object_recall"] == pytest.approx(objects["recall"].mean())
+    assert table["objects"].sum() == (rows["kind"] == "object").sum()
+
+
+@pytest.mark.parametrize("which", PROPERTIES)
+def test_properties_divide_the_objects_of_every_size(study, which):
+    table = property_table(study, which)
+    counts = table.groupby(["name", "size"], sort=False)["objects"].sum()
+    for name in study.names:
+        expected = size_table(study).query("name == @name").set_index("size")["objects"]
+        assert counts[name].to_dict() == {size: expected[size] for size in NAMES}
+
+
+def test_a_property_by_hand(study):
+    rows = study.groups["fla"][0].objects
+    thin = rows[(rows["size_px"] < EDGES[0]) & (rows["max_width_px"] >= 4) & (rows["max_width_px"] < 8)]
+    row = property_table(study, "thinness").query("name == 'fla' and size == 'small' and value == '4 to 8'").iloc[0]
+    assert row["objects"] == len(thin)
+    assert row["object_recall"] == pytest.approx(thin["recall"].mean())
+    assert row["pooled_recall"] == pytest.approx(thin["tp"].sum() / thin["size_px"].sum())
+    with pytest.raises(ValueError, match=r"which must be one of thinness, .*, got 'color'"):
+        property_table(study, "color")
+
+
+def test_the_confusion_matrix_holds_every_pixel(study):
+    run = study.groups["fla"][0]
+    matrix = confusion_matrix(study, "fla")
+    by_class = run.rows.groupby("class_id")[["tp", "fp", "fn"]].sum()
+    assert (np.diag(matrix) == by_class["tp"]).all()
+    assert (matrix.sum(axis=1).to_numpy() == by_class["tp"] + by_class["fn"]).all()
+    assert (matrix.sum(axis=0).to_numpy() == by_class["tp"] + by_class["fp"]).all()
+    parts = [confusion_matrix(study, "fla", size) for size in NAMES]
+    assert (sum(parts) == matrix).all(axis=None)
+    row = confusions(study, "small").query("name == 'fla'").iloc[0]
+    small = parts[0].loc[row["class_name"]]
+    assert row["share"] == small[row["other"]] / small.sum()
+    assert row["share"] == small.drop(row["class_name"]).max() / small.sum()
+
+
+def test_the_worst_objects_are_lost_by_all(study):
+    table = worst_objects(study, "small", 5, per_class=2)
+    assert len(table) == 5
+    assert table["class_id"].value_counts().max() <= 2
+    assert table["iou"].is_monotonic_increasing
+    first = table.iloc[0]
+    for name, runs in study.groups.items():
+        rows = pd.concat([run.objects for run in runs])
+        same = rows[(rows["image"] == first["image"]) & (rows["y0"] == first["y0"]) & (rows["x0"] == first["x0"])]
+        assert same[same["size_px"] == first["size_px"]]["iou"].mean() == first[f"iou {name}"]
+    divided = divided_objects(study, "small", 3)
+    assert (divided["iou fcn"] != divided["iou fla"]).all()
