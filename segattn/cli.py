@@ -15,6 +15,7 @@ COMMANDS = {
     "validate": "score a checkpoint on the validation images: segattn validate --config X.yaml --ckpt_path FILE",
     "test": "score a checkpoint on the test images",
     "predict": "turn folders of images into masks: segattn predict --checkpoint FILE --images DIR --output DIR",
+    "compare": "say which run is better on which object sizes: segattn compare RUN RUN --output DIR",
     "import": "convert a checkpoint: segattn import --from openmmlab|danet|flanet FILE --output OUT.safetensors",
     "explain": "show what a model looked at: segattn explain --checkpoint FILE --image FILE --point X,Y --output DIR",
     "benchmark": "measure a block, a head or a config: segattn benchmark --block SCSA --size 96x96",
@@ -63,6 +64,10 @@ def _runner(command: str) -> Callable[[Sequence[str]], int]:
         from segattn.predict.command import main as run
 
         return run
+    if command == "compare":
+        from segattn.compare.command import main as compare
+
+        return compare
     if command == "import":
         from segattn.checkpoints.import_command import main as import_
 

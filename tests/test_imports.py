@@ -20,7 +20,7 @@ LAYERS = [
     {"model"},
     {"checkpoints", "task"},
     {"runtime"},
-    {"callbacks", "check", "recording", "predict", "explain", "export"},
+    {"callbacks", "check", "compare", "recording", "predict", "explain", "export"},
     {"training"},
     {"benchmark"},
     {"cli"},
