@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install test lint format demo clean
+.PHONY: install test lint format demo audit clean
 
 install: .venv/installed
 
@@ -28,6 +28,10 @@ format: install
 
 demo: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
+
+# Asks public databases for known weaknesses of the installed packages; it needs a network, so CI leaves it out.
+audit: install
+	$(BIN)/uv tool run pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 clean:
 	rm -rf .venv demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
 """What a run shows and keeps beside its scores: the table at the end, overlays of images, an orderly stop."""
 
 import signal
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -125,7 +126,9 @@ class OverlayImages(Callback):
 
 
 class OrderlyStop(Callback):
-    """On Ctrl-C, finish the step and write ``last.ckpt``, from which ``--ckpt_path last`` goes on; twice stops at once.
+    """On Ctrl-C or SIGTERM, finish the step and write ``last.ckpt``, from which ``--ckpt_path last`` goes on.
+
+    A validation that is under way is finished first. Ctrl-C twice stops at once.
 
     Args:
         folder: where the checkpoints of the run are.
@@ -134,17 +137,26 @@ class OrderlyStop(Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._stop = False
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take over Ctrl-C while training."""
-        if stage == "fit":
-            self._previous = signal.signal(signal.SIGINT, self._on_interrupt)
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over the signals while training, after Lightning has."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._on_signal)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give Ctrl-C back."""
-        if stage == "fit" and self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give them back, before Lightning does the same."""
+        self._give_back()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Likewise."""
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Stop here if asked to."""
@@ -154,11 +166,12 @@ class OrderlyStop(Callback):
             Console().print(f"stopped; go on with --ckpt_path last ({_relative(path)})", soft_wrap=True)
             raise KeyboardInterrupt
 
-    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._stop:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._stop and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._stop = True
-        Console().print("\nstopping after this training step; press Ctrl-C again to stop at once")
+        if not self._stop:
+            self._stop = True
+            Console().print("\nstopping after this training step; press Ctrl-C again to stop at once")
 
 
 def _percent(value: Tensor) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from segattn import __version__
+from segattn.checkpoints import CONTENT, Part, describe_model, initialize
 from segattn.data import SegmentationDataModule
 from segattn.encoders import EncoderSpec
 from segattn.evaluation import Evaluation, FurtherScores, ObjectSizes
@@ -42,6 +42,11 @@ class SegmentationTask(LightningModule):
         attention_levels: the levels that it refines, one block each; -1 is the last one.
         residual_attention: block inside every residual block of a ResNet-family encoder; null for none.
         residual_position: ``last`` (before the shortcut is added) or ``middle`` (before the last convolution).
+        align_corners: whether resizing logits to the image's size maps corner pixels to corner pixels.
+        pad_to_stride: whether images are padded to whole multiples of the output stride.
+        init_from: checkpoint of this project, or of one that ``segattn import`` reads, or encoder weights, to start
+            from; the encoder's own ``weights`` are then not loaded. Null for none.
+        init_part: what is taken from it: ``all`` that fits, or the ``encoder``, which must fit completely.
         object_sizes: how validation and test split the scores by object size; null does not split them.
         further_scores: what ``validate`` and ``test`` compute beside them; null for nothing.
         loss: of the logits against the mask; the same for auxiliary logits.
@@ -68,6 +73,10 @@ class SegmentationTask(LightningModule):
         attention_levels: Sequence[int] = (-1,),
         residual_attention: AttentionFactory | None = None,
         residual_position: Position = "last",
+        align_corners: bool = False,
+        pad_to_stride: bool = True,
+        init_from: str | None = None,
+        init_part: Part = "all",
         object_sizes: ObjectSizes | None = ObjectSizes(),
         further_scores: FurtherScores | None = FurtherScores(),
         loss: nn.Module | None = None,
@@ -84,15 +93,20 @@ class SegmentationTask(LightningModule):
             raise ValueError(f"head_lr_factor must be positive, got {head_lr_factor}.")
         self.classes = classes
         self.size_rule = size_rule
+        if init_from is None and init_part != "all":
+            raise ValueError(f"init_part {init_part} has no effect without init_from.")
         self.model = SegmentationModel(
             len(classes),
-            encoder,
+            replace(encoder, weights=None) if init_from else encoder,
             head,
             attention=attention,
             attention_levels=attention_levels,
             residual_attention=residual_attention,
             residual_position=residual_position,
+            align_corners=align_corners,
+            pad_to_stride=pad_to_stride,
         )
+        self.initialized = initialize(self.model, init_from, classes=classes, part=init_part) if init_from else []
         self.loss = CrossEntropy() if loss is None else loss
         self.auxiliary_weights = _auxiliary_weights(auxiliary_weights, self.model.head.auxiliary_names)
         self.optimizer = optimizer
@@ -166,12 +180,7 @@ class SegmentationTask(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what prediction needs, as plain data: classes, size rule and the model without its weights."""
-        checkpoint["segattn"] = {
-            "version": __version__,
-            "classes": self.classes.to_json(),
-            "size_rule": asdict(self.size_rule),
-            "model": self.model.blueprint,
-        }
+        checkpoint[CONTENT] = describe_model(self.model, self.classes, self.size_rule)
 
     def _predict(self, batch: Batch) -> Tensor:
         height, width = batch["mask"].shape[-2:]

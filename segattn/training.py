@@ -6,21 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from torch import nn
 
 import segattn.attention
 import segattn.losses
 from segattn.callbacks import OrderlyStop, OverlayImages, ScoreTable
 from segattn.check import refuse_nonsense
+from segattn.checkpoints import checkpoint_file
+from segattn.checkpoints.whole import WholeCheckpointIO
 from segattn.configs import FLAGS, expand_configs
 from segattn.data import SegmentationDataModule
 from segattn.data.errors import DataError, DataNotFoundError
+from segattn.failures import in_one_sentence
 from segattn.model import SegmentationModel
+from segattn.provenance import config_differences, record_start
 from segattn.recording import RecordObjects
 from segattn.sample import ClassTable
 from segattn.task import SegmentationTask
@@ -38,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     quiet_lightning()
     try:
-        SegattnCLI(expand_configs(arguments), run_name=_run_name(arguments))
+        SegattnCLI(expand_configs(arguments), run_name=_run_name(arguments), command=arguments)
     except ValueError as error:  # the argument parser wraps what is raised while it links data and model
         if isinstance(error.__cause__, DataError | DataNotFoundError):
             raise error.__cause__ from None
@@ -52,10 +57,13 @@ class SegattnCLI(LightningCLI):
     Args:
         args: the command line, with configs given as paths.
         run_name: the folder of the run below ``--output``, unless ``--name`` says another.
+        command: the command line as it was given, for the record.
     """
 
-    def __init__(self, args: ArgsType, run_name: str) -> None:
+    def __init__(self, args: ArgsType, run_name: str, command: Sequence[str]) -> None:
         self.run_name = run_name
+        self.command = list(command)
+        self.differences: list[str] = []
         super().__init__(
             SegmentationTask,
             SegmentationDataModule,
@@ -97,14 +105,38 @@ class SegattnCLI(LightningCLI):
         if config.get("ckpt_path") in ("last", "best"):
             config.ckpt_path = _find_checkpoint(self.folder, root, config.ckpt_path)
         if config.get("ckpt_path"):
-            config.model.encoder.weights = None
+            config.ckpt_path = str(checkpoint_file(Path(config.ckpt_path)))
+            self.differences = self._differences(config) if self.subcommand == "fit" else []
+            config.model.encoder.weights = config.model.init_from = None
+            config.model.init_part = "all"
         if (self.folder / "config.yaml").is_file():
             self.save_config_callback = None  # a resumed run keeps the config that it began with
 
+    def _differences(self, config: Any) -> list[str]:
+        """How the config differs from that of the run whose checkpoint goes on."""
+        saved = Path(config.ckpt_path).parents[1] / "config.yaml"
+        if not saved.is_file():
+            return []
+        now = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
+        before = yaml.safe_load(saved.read_text(encoding="utf-8"))
+        places = ("ckpt_path", "base", "name", "output")  # where a run is, not what it is
+        before, now = ({key: value for key, value in side.items() if key not in places} for side in (before, now))
+        return config_differences(before, now)
+
+    @rank_zero_only
+    def _record_start(self) -> None:
+        if self.trainer.logger is not None:  # else the run keeps nothing
+            record_start(self.folder, self.command, seed=self.config.fit.get("seed_everything"))
+
     def before_fit(self) -> None:
-        """Say which weights were loaded and which are new."""
+        """Keep where the run comes from; say which weights were loaded, which are new, and what is not as it was."""
+        self._record_start()
+        if self.differences:
+            rank_zero_info("the config is not that of the run:\n  " + "\n  ".join(self.differences))
         if self.config.fit.get("ckpt_path"):
             rank_zero_info(f"all weights: {self.config.fit.ckpt_path}")
+        elif self.model.initialized:
+            rank_zero_info("\n".join(self.model.initialized))
         else:
             weights = self.config.fit.model.encoder.weights or "random"
             rank_zero_info(f"encoder weights: {weights}; newly initialized: {newly_initialized(self.model.model)}")
@@ -117,6 +149,8 @@ class SegattnCLI(LightningCLI):
             save_dir = self.folder.parent.parent
             _keep_old_metrics(self.folder)
             kwargs["logger"] = [CSVLogger(save_dir, **place), TensorBoardLogger(save_dir, **place)]
+        given = trainer.plugins if isinstance(trainer.plugins, list) else [trainer.plugins] if trainer.plugins else []
+        kwargs["plugins"] = [*given, WholeCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
@@ -151,13 +185,20 @@ class SegattnCLI(LightningCLI):
         checkpoint = Path(self.config_init[self.subcommand].get("ckpt_path") or "").name
         return {"run": folder.parent.name, "run_version": folder.name, "data": data, "checkpoint": checkpoint}
 
+    def fit(self, model: LightningModule, **kwargs: Any) -> None:
+        """Train."""
+        with in_one_sentence(self.trainer):
+            self.trainer.fit(model, **kwargs)
+
     def validate(self, model: LightningModule, **kwargs: Any) -> None:
         """Score the validation images; the table is printed by :class:`segattn.callbacks.ScoreTable`."""
-        self.trainer.validate(model, **kwargs | {"verbose": False})
+        with in_one_sentence(self.trainer):
+            self.trainer.validate(model, **kwargs | {"verbose": False})
 
     def test(self, model: LightningModule, **kwargs: Any) -> None:
         """Score the test images; the table is printed by :class:`segattn.callbacks.ScoreTable`."""
-        self.trainer.test(model, **kwargs | {"verbose": False})
+        with in_one_sentence(self.trainer):
+            self.trainer.test(model, **kwargs | {"verbose": False})
 
 
 def newly_initialized(model: SegmentationModel) -> str:

@@ -9,10 +9,12 @@ import yaml
 from torch import nn
 
 from segattn import cli
-from segattn.checkpoints import CheckpointError, import_checkpoint, load_model
+from segattn.checkpoints import CheckpointError, import_checkpoint, initialize, load_model
 from segattn.checkpoints.foreign import class_table
 from segattn.checkpoints.openmmlab import recipe_of
 from segattn.encoders import EncoderSpec
+from segattn.heads import FCNHead
+from segattn.model import SegmentationModel
 from segattn.sample import SizeRule
 from tests.oracles import foreign
 
@@ -110,6 +112,9 @@ def test_a_training_checkpoint_tells_its_recipe_and_none_of_its_objects_is_made(
     printed = capsys.readouterr().out
     assert "Taken: 376 of 376 weights." in printed
     assert f"{output}: tu-resnet50c, DANetHead, 19 classes" in printed
+    fresh = SegmentationModel(19, SPEC, FCNHead)
+    lines = initialize(fresh, tmp_path / "iter_80000.pth", classes=load_model(output).classes, part="encoder")
+    assert lines[1] == "  encoder: 330 of 330 weights taken"
     trained = load_model(output)
     assert trained.classes.names == tuple(names)
     assert trained.classes.palette[3].tolist() == [3, 0, 255]

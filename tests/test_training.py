@@ -1,6 +1,5 @@
 """The command as a user runs it: refusals, runs, resuming after every kind of end, several processes."""
 
-import csv
 import re
 import signal
 import subprocess
@@ -9,66 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from segattn import cli
 from segattn.checkpoints import load_model
 from segattn.records import read_record
 from segattn.task import SegmentationTask
 from segattn.training import main
-from tests.data import layouts
-
-STEPS_PER_EPOCH = 4
+from tests.tiny_run import assert_same_end, final_state, logged, run_folder, write_config
 
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-    """A config that trains a tiny model on eight tiny images, in a folder of its own."""
+    """A config that trains a tiny model, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    content = {
-        "data": {
-            "class_path": "CamVidDataModule",
-            "init_args": {
-                "root": str(layouts.camvid(tmp_path / "data", {"train": 8, "val": 5}, size=(40, 56))),
-                **{"crop_size": [32, 32], "batch_size": 2, "num_workers": 0},
-            },
-        },
-        "model": {
-            "encoder": {"name": "tu-test_resnet", "weights": None, "output_stride": 8},
-            "head": {"class_path": "FCNHead", "init_args": {"channels": 8, "stage3_channels": 8}},
-            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}},
-        },
-        "trainer": {
-            **{"max_epochs": 3, "accelerator": "cpu", "log_every_n_steps": 1, "num_sanity_val_steps": 0},
-            **{"enable_progress_bar": False, "enable_model_summary": False},
-        },
-    }
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-def run_folder(output, version=0):
-    return Path(output) / "tiny" / f"version_{version}"
-
-
-def final_state(output):
-    """Weights and best score of the last checkpoint."""
-    checkpoint = torch.load(run_folder(output) / "checkpoints" / "last.ckpt", weights_only=True)
-    (best,) = [state for key, state in checkpoint["callbacks"].items() if "'monitor': 'val/miou'" in key]
-    return checkpoint["state_dict"], float(best["best_model_score"]), checkpoint["global_step"]
-
-
-def assert_same_end(one, other):
-    (weights, score, steps), (other_weights, other_score, other_steps) = final_state(one), final_state(other)
-    assert (score, steps) == (other_score, other_steps)
-    assert all(torch.equal(value, other_weights[key]) for key, value in weights.items())
-
-
-def logged(output, key, version=0):
-    """Values of a key in the order of logging."""
-    with (run_folder(output, version) / "metrics.csv").open() as file:
-        return [float(row[key]) for row in csv.DictReader(file) if row.get(key)]
+    return write_config(tmp_path)
 
 
 def test_two_runs_of_one_seed_agree_and_have_folders_of_their_own(config):
@@ -90,20 +43,25 @@ def test_the_schedule_is_stepped_every_iteration(config):
     assert rates == pytest.approx([0.01 * (1 - step / 12) for step in range(12)])
 
 
-@pytest.mark.parametrize("stop_at", [5, 8])  # in mid-epoch, and after the last step of the second epoch
-def test_ctrl_c_leaves_a_checkpoint_that_goes_on(config, monkeypatch, capsys, stop_at):
+@pytest.mark.parametrize(
+    ("number", "stop_at"),  # in mid-epoch, and after the last step of the second epoch
+    [(signal.SIGINT, 5), (signal.SIGINT, 8), (signal.SIGTERM, 6)],
+)
+def test_a_signal_leaves_a_checkpoint_that_goes_on(config, monkeypatch, capsys, number, stop_at):
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     assert main(["fit", "--config", "tiny.yaml", "--output", "whole"]) == 0
     train = SegmentationTask.training_step
 
     def interrupted(task, batch, batch_idx):
         if task.global_step == stop_at - 1:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return train(task, batch, batch_idx)
 
     monkeypatch.setattr(SegmentationTask, "training_step", interrupted)
     with pytest.raises(SystemExit):
         main(["fit", "--config", "tiny.yaml", "--output", "stopped"])
     assert "--ckpt_path last" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) == handlers[1]
     monkeypatch.setattr(SegmentationTask, "training_step", train)
     begun = (run_folder("stopped") / "config.yaml").read_text()
     assert main(["fit", "--config", "tiny.yaml", "--output", "stopped", "--ckpt_path", "last"]) == 0
@@ -111,31 +69,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_goes_on(config, monkeypatch, capsys, st
     assert_same_end("whole", "stopped")
     assert logged("whole", "train/loss")[stop_at:] == logged("stopped", "train/loss")
     assert (run_folder("stopped") / "metrics_until_1.csv").is_file()
-
-
-def test_a_killed_run_ends_as_one_that_ran_through(config):
-    assert main(["fit", "--config", "tiny.yaml", "--output", "whole"]) == 0
-    killed = [sys.executable, "-c", KILLED_IN_MID_EPOCH, "fit", "--config", "tiny.yaml", "--output", "killed"]
-    assert subprocess.run(killed, capture_output=True, check=False).returncode == -signal.SIGKILL
-    assert len(list((run_folder("killed") / "checkpoints").iterdir())) == 2
-    assert main(["fit", "--config", "tiny.yaml", "--output", "killed", "--ckpt_path", "last"]) == 0
-    assert_same_end("whole", "killed")
-
-
-KILLED_IN_MID_EPOCH = """
-import os, signal, sys
-import torch
-torch.set_num_threads(1)
-from segattn.task import SegmentationTask
-train = SegmentationTask.training_step
-def killed(task, batch, batch_idx):
-    if task.global_step == 6:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return train(task, batch, batch_idx)
-SegmentationTask.training_step = killed
-from segattn.cli import main
-sys.exit(main())
-"""
+    signal.signal(signal.SIGINT, handlers[0])  # Lightning ignores it after an interruption
 
 
 def test_two_processes_train_and_their_validation_counts_every_image_once(config):

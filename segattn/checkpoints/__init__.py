@@ -2,15 +2,18 @@
 
 from segattn.checkpoints.files import CONTENT, CheckpointError
 from segattn.checkpoints.foreign import import_checkpoint
+from segattn.checkpoints.initialize import Part, initialize
 from segattn.checkpoints.trained import TrainedModel, checkpoint_file, describe_model, load_model, save_model
 
 __all__ = [
     "CONTENT",
     "CheckpointError",
+    "Part",
     "TrainedModel",
     "checkpoint_file",
     "describe_model",
     "import_checkpoint",
+    "initialize",
     "load_model",
     "save_model",
 ]

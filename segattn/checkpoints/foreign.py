@@ -17,7 +17,7 @@ from segattn.sample import ClassTable, SizeRule
 
 Origin = Literal["openmmlab", "danet", "flanet"]
 
-_INERT = ("mmengine", "mmcv", "mmseg", "numpy", "builtins.getattr")
+INERT = ("mmengine", "mmcv", "mmseg", "numpy", "builtins.getattr")
 """What training checkpoints hold beside the weights (logs and their methods); it is not wanted and not made."""
 
 _UNTOLD = {
@@ -69,7 +69,7 @@ def import_checkpoint(
     if multi_dilation and origin != "danet":
         raise ValueError(f"multi_dilation is an option of danet, not of {origin}; leave it out.")
     path = Path(path)
-    checkpoint = read_checkpoint(path, inert=_INERT)
+    checkpoint = read_checkpoint(path, inert=INERT)
     weights = weights_of(checkpoint, path)
     found = origin_of(list(weights))
     if found != origin:
@@ -118,18 +118,16 @@ def _fill(model: SegmentationModel, weights: Mapping[str, Tensor], repository: R
     own = model.state_dict()
     placed: dict[str, Tensor] = {}
     left_out, unknown = [], []
-    for name, value in weights.items():
+    for name, value in repository.adapted(weights).items():
         place = repository.own_name(name)
         if re.match(repository.left_out, name):
             left_out.append(name)
         elif place not in own:
             unknown.append(name)
-        elif own[place].numel() != value.numel() or own[place].squeeze().shape != value.squeeze().shape:
+        elif own[place].shape != value.shape:
             raise ValueError(f"{name} has shape {tuple(value.shape)} where {tuple(own[place].shape)} is needed")
         else:
-            placed[place] = value.reshape(own[place].shape)  # OpenMMLab's gammas have no dimension
-            if name == repository.other_order:
-                placed[place] = value.roll(own[place].shape[1] - model.encoder.info.channels[-1], dims=1)
+            placed[place] = value
     missing = [key for key in own if key not in placed and not key.endswith("num_batches_tracked")]
     if unknown or missing:
         parts = [f"it has no weights for {', '.join(missing)}"] if missing else []

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from torch import Tensor
+
 from segattn.encoders import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 from segattn.heads import DANetHead, FLAHead, Head
 
@@ -63,6 +65,16 @@ class Repository:
             if name.startswith(theirs):
                 return ours + name.removeprefix(theirs)
         return None
+
+    def adapted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights, still by their names, in the shapes and the order that ours have."""
+        adapted = {
+            name: value.reshape(1) if value.ndim == 0 and "gamma" in name else value for name, value in weights.items()
+        }
+        if self.other_order in adapted:
+            attended = weights[self.widths["channels"]].shape[0]
+            adapted[self.other_order] = adapted[self.other_order].roll(attended, dims=1)
+        return adapted
 
     def head(self, shapes: Shapes) -> Callable[..., Head]:
         """Our head for weights of these shapes."""

@@ -1,0 +1,59 @@
+"""What goes wrong while training or evaluating, in one sentence: where it happened, and what to try."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lightning.pytorch import Trainer
+
+from segattn.data.errors import DataError
+
+_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory", re.IGNORECASE)
+_WORKER_DIED = re.compile(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (.*)")
+_IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker process \d+\.")
+
+
+class InterruptedRunError(RuntimeError):
+    """A run ended by something that is no mistake in the code; the message says what to try."""
+
+
+@contextmanager
+def in_one_sentence(trainer: Trainer) -> Iterator[None]:
+    """Turn what users can mend into one sentence; everything else passes as it is.
+
+    Args:
+        trainer: that runs meanwhile.
+
+    Raises:
+        InterruptedRunError: in place of running out of memory, a loading process that died, and an unusable file.
+    """
+    try:
+        yield
+    except Exception as error:
+        sentence = explain_failure(error, trainer)
+        if sentence is None:
+            raise
+        raise InterruptedRunError(sentence) from error
+
+
+def explain_failure(error: Exception, trainer: Trainer) -> str | None:
+    """The sentence for an exception; None for those that need none."""
+    text = str(error)
+    command = trainer.state.fn.value if trainer.state.fn else "set-up"
+    where = f"in {command} at step {trainer.global_step} (epoch {trainer.current_epoch})"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or _OUT_OF_MEMORY.search(text):
+        return (
+            f"Out of memory {where}: take a smaller data.batch_size or data.crop_size, --trainer.precision bf16-mixed, "
+            f"or, for whole images, data.size_rule with a window."
+        )
+    if died := _WORKER_DIED.search(text):
+        return (
+            f"A loading process died {where} ({died[1].splitlines()[0].rstrip(' .')}): often memory runs out, so take "
+            f"fewer data.num_workers; with 0 of them the reason shows."
+        )
+    if _IN_WORKER.match(text):  # the message is the traceback of the worker, whose last line says what it was
+        text = text.rstrip().splitlines()[-1].partition(": ")[2] or text.splitlines()[0]
+    elif not isinstance(error, DataError):
+        return None
+    return f"{text.rstrip(' .')} ({where}; mend it and go on with --ckpt_path last)."

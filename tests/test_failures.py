@@ -1,0 +1,228 @@
+"""What breaks a run leaves the previous checkpoint whole, and is said in one sentence."""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from segattn import cli
+from segattn.checkpoints import load_model
+from segattn.data.camvid import CamVid
+from segattn.model import SegmentationModel
+from segattn.provenance import config_differences, git_state
+from segattn.task import SegmentationTask
+from segattn.training import main
+from tests.tiny_run import assert_same_end, run_folder, write_config
+
+FIT = ["fit", "--config", "tiny.yaml"]
+RESUME = [*FIT, "--ckpt_path", "last"]
+
+
+@pytest.fixture(autouse=True)
+def _config(tmp_path, monkeypatch):
+    """A config that trains a tiny model, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path)
+
+
+def at_step(monkeypatch, step, do):
+    """Do something when a training step begins."""
+    train = SegmentationTask.training_step
+
+    def broken(task, batch, batch_idx):
+        if task.global_step == step:
+            do()
+        return train(task, batch, batch_idx)
+
+    monkeypatch.setattr(SegmentationTask, "training_step", broken)
+
+
+def sentence_of(capfd, arguments):
+    """What a command that fails says."""
+    assert cli.main(arguments) == 1
+    error = capfd.readouterr().err
+    assert "Traceback" not in error
+    (line,) = [line for line in error.splitlines() if line.startswith("segattn ")]
+    return line
+
+
+KILLED_AGAIN_AND_AGAIN = """
+import os, random, signal, sys
+import torch
+torch.set_num_threads(1)
+from segattn.checkpoints import load_model
+from segattn.training import main
+from pathlib import Path
+dice, kills = random.Random(3), 0
+fit = ["fit", "--config", "tiny.yaml", "--output", "killed"]
+for seconds in [0.1, 0.4] + [dice.uniform(0.3, 2.5) for _ in range(8)]:
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which kills, after so much time of the processor
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        last = Path("killed/tiny/version_0/checkpoints/last.ckpt").is_file()
+        main(fit + ["--ckpt_path", "last"] * last + ["--name", "tiny"])
+        os._exit(0)
+    kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    for path in Path("killed").rglob("*.ckpt"):
+        load_model(path)
+    if not list(Path("killed").rglob("last.ckpt")):  # nothing to go on from yet
+        for path in Path("killed").glob("tiny/*"):
+            path.rename(f"begun_{kills}")
+print("kills", kills)
+"""
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_ran_through(tmp_path):
+    assert main([*FIT, "--output", "whole"]) == 0
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_AGAIN_AND_AGAIN], capture_output=True, text=True, check=True, timeout=250
+    )
+    assert int(re.search(r"kills (\d+)", killed.stdout)[1]) >= 3
+    assert main([*RESUME, "--output", "killed"]) == 0
+    assert_same_end("whole", "killed")
+
+
+def test_sigterm_during_validation_lets_it_finish(monkeypatch):
+    assert main([*FIT, "--output", "whole"]) == 0
+    validate, calls = SegmentationTask.validation_step, []
+
+    def terminated(task, batch, batch_idx):
+        calls.append(batch_idx)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return validate(task, batch, batch_idx)
+
+    interrupt = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(SegmentationTask, "validation_step", terminated)
+    with pytest.raises(SystemExit):
+        main([*FIT, "--output", "stopped"])
+    signal.signal(signal.SIGINT, interrupt)  # Lightning ignores it after an interruption
+    assert len(calls) == 5
+    monkeypatch.setattr(SegmentationTask, "validation_step", validate)
+    assert main([*RESUME, "--output", "stopped"]) == 0
+    assert_same_end("whole", "stopped")
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint_whole(monkeypatch, capfd):
+    assert main([*FIT, "--output", "whole"]) == 0
+    save, saved = torch.save, []
+
+    def limited(content, file):
+        saved.append(file)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if len(saved) == 4:  # best and last are written in the first epoch, so this is the last one of the second
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        try:
+            save(content, file)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    monkeypatch.setattr("segattn.checkpoints.whole.torch.save", limited)
+    sentence = sentence_of(capfd, [*FIT, "--output", "full"])
+    assert re.search(r"last\.ckpt cannot be written \(File too large\): the previous one is untouched", sentence)
+    folder = run_folder("full") / "checkpoints"
+    assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 4
+    monkeypatch.setattr("segattn.checkpoints.whole.torch.save", save)
+    assert main([*RESUME, "--output", "full"]) == 0
+    assert_same_end("whole", "full")
+
+
+OUT_OF_MEMORY = {
+    "python": MemoryError(),
+    "cpu": RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: Error code 12"
+    ),
+    "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nMore."),
+}
+
+
+@pytest.mark.parametrize("kind", OUT_OF_MEMORY)
+def test_out_of_memory_says_where_and_what_to_try(monkeypatch, capfd, kind):
+    def greedy(model, image):
+        raise OUT_OF_MEMORY[kind]
+
+    monkeypatch.setattr(SegmentationModel, "forward", greedy)
+    sentence = sentence_of(capfd, FIT)
+    assert re.search(r"Out of memory in fit at step 0 \(epoch 0\): take a smaller data\.batch_size", sentence)
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_an_image_that_turns_unreadable_is_named(monkeypatch, capfd, workers):
+    victim = sorted(Path("data").rglob("val/*.png"))[3]
+    at_step(monkeypatch, 2, lambda: victim.write_bytes(victim.read_bytes()[:50]))
+    sentence = sentence_of(capfd, [*FIT, "--data.num_workers", workers])
+    assert victim.name in sentence
+    assert re.search(r"\(in fit at step 4 \(epoch 0\); mend it and go on with --ckpt_path last\)\.$", sentence)
+
+
+def test_a_worker_that_dies_ends_the_run(monkeypatch, capfd):
+    own, read = os.getpid(), CamVid.read_mask
+
+    def dying(dataset, path):
+        if os.getpid() != own:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read(dataset, path)
+
+    monkeypatch.setattr(CamVid, "read_mask", dying)
+    sentence = sentence_of(capfd, [*FIT, "--data.num_workers", "1", "--check", "false"])
+    assert re.search(r"A loading process died in fit at step 0 .*take fewer data\.num_workers", sentence)
+
+
+def test_a_run_keeps_where_it_comes_from_and_says_what_is_not_as_it_was(caplog):
+    assert main([*FIT, "--trainer.max_epochs", "1", "--seed_everything", "3"]) == 0
+    with caplog.at_level("INFO"):
+        assert (
+            main([*RESUME, "--trainer.max_epochs", "2", "--model.schedule.power", "0.5", "--seed_everything", "3"]) == 0
+        )
+    said = [record.getMessage() for record in caplog.records if "config is not that of the run" in record.getMessage()]
+    assert sorted(said[0].splitlines()[1:]) == ["  model.schedule.power: 0.9 -> 0.5", "  trainer.max_epochs: 1 -> 2"]
+    first, second = json.loads((run_folder("runs") / "environment.json").read_text())
+    assert first["seed"] == 3
+    assert first["command"][:4] == ["segattn", *FIT]
+    assert first["packages"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert first["git"] is None  # the run is outside of any repository
+    assert "--ckpt_path" in second["command"]
+    assert (run_folder("runs") / "config.yaml").is_file()
+
+
+def test_configs_are_compared_key_by_key():
+    before = {"a": {"b": 1, "c": [1, 2]}, "d": None, "e": {}}
+    assert config_differences(before, before) == []
+    now = {"a": {"b": 2, "c": [1, 2]}, "d": {"x": "y"}, "e": {}}
+    assert config_differences(before, now) == ["a.b: 1 -> 2", "d: null -> nothing", 'd.x: nothing -> "y"']
+
+
+def test_the_git_state_names_what_differs(tmp_path):
+    def git(*arguments):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+
+    assert git_state(tmp_path) is None
+    git("init")
+    git("add", "tiny.yaml")
+    git("commit", "-m", "x")
+    assert git_state(tmp_path)["changed"] == []
+    (tmp_path / "tiny.yaml").write_text("x")
+    assert git_state(tmp_path)["changed"] == ["tiny.yaml"]
+    assert len(git_state(tmp_path)["commit"]) == 40
+
+
+def test_a_saved_model_is_validated_as_its_checkpoint(capsys):
+    assert main([*FIT, "--trainer.max_epochs", "1"]) == 0
+    load_model(run_folder("runs")).save_pretrained("hub")
+    scores = []
+    for checkpoint in (str(run_folder("runs")), "hub"):
+        capsys.readouterr()
+        assert main(["validate", "--config", "tiny.yaml", "--ckpt_path", checkpoint]) == 0
+        printed = capsys.readouterr().out
+        scores.append([line for line in printed.splitlines() if "miou" in line])
+    assert scores[0] == scores[1]
