@@ -29,7 +29,7 @@ def file_findings(result: SplitResult) -> Iterator[Finding]:
         for kind in seen.problems:
             concerned[kind].append(seen)
     texts = {
-        "unreadable-image": "{count} cannot be read as an image; the first: {first}",
+        "unreadable-image": "{count} cannot be read; the first: {first}",
         "unreadable-label": "{count} cannot be read as labels; the first: {first}",
         "color-label": "{count} with colors where one channel of label values is needed.",
         "size-mismatch": "{count} of another size than the image; the first: {first}.",
@@ -115,11 +115,11 @@ def duplicate_findings(results: Mapping[str, SplitResult]) -> Iterator[Finding]:
             known = {seen.digest: seen for seen in results[earlier].inspections if seen.digest}
             twins = [(seen, known[seen.digest]) for seen in results[split].inspections if seen.digest in known]
             images = results[split].image_paths(seen for seen, _ in twins)
-            others = results[earlier].image_paths(seen for _, seen in twins)
-            copies = [image for image, other in zip(images, others, strict=True) if image != other]
+            originals = results[earlier].image_paths(seen for _, seen in twins)
+            copies = {image: original for image, original in zip(images, originals, strict=True) if image != original}
             if copies:
-                first = next(other for image, other in zip(images, others, strict=True) if image != other)
-                what = f"{len(copies)} images are copies of images of {earlier}; the first is that of {first}."
+                count, first = f"{len(copies)} image{'s' if len(copies) > 1 else ''}", next(iter(copies.values()))
+                what = f"{count} with the pixels of images of {earlier}; the first has those of {first}."
                 yield Finding("duplicates", split, what, tuple(copies))
 
 
