@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -47,11 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _reason(error: BaseException) -> BaseException:
-    """What a constructor raised, without what the argument parser wraps around it."""
+def _reason(error: BaseException) -> str:
+    """What is wrong, without what the argument parser wraps around it, and without where torch's own code was."""
     while str(error).startswith("Does not validate against any") and error.__cause__:
         error = error.__cause__
-    return error
+    return re.split(r"\s+Exception raised from ", str(error))[0]
 
 
 def _runner(command: str) -> Callable[[Sequence[str]], int]:
