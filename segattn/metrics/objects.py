@@ -74,11 +74,14 @@ def target_objects(
 def shifted_classes(name: str, labels: Array, valid: Array, num_classes: int) -> Array:
     """Class + 1 where the pixel counts and 0 elsewhere, because the component library takes 0 for background."""
     unsigned = labels.view(labels.dtype.str.replace("i", "u"))  # what is below 0 becomes too large
-    wrong = unsigned >= num_classes
+    narrow = np.uint8 if num_classes <= np.iinfo(np.uint8).max else np.uint16
+    fits = unsigned.max(initial=0) <= np.iinfo(narrow).max
+    small = labels.astype(narrow) if fits else unsigned  # an eighth of the memory to go through
+    wrong = small >= num_classes
     wrong &= valid
     if wrong.any():
         check_class_range(name, int(labels[wrong].min()), int(labels[wrong].max()), num_classes)
-    shifted: Array = labels.astype(np.uint8 if num_classes <= np.iinfo(np.uint8).max else np.uint16)
+    shifted: Array = small.astype(narrow, copy=False)
     shifted += 1
     shifted *= valid
     return shifted
