@@ -76,7 +76,7 @@ def shifted_classes(name: str, labels: Array, valid: Array, num_classes: int) ->
     unsigned = labels.view(labels.dtype.str.replace("i", "u"))  # what is below 0 becomes too large
     narrow = np.uint8 if num_classes <= np.iinfo(np.uint8).max else np.uint16
     fits = unsigned.max(initial=0) <= np.iinfo(narrow).max
-    small = labels.astype(narrow) if fits else unsigned  # an eighth of the memory to go through
+    small: Array = labels.astype(narrow) if fits else unsigned  # an eighth of the memory to go through
     wrong = small >= num_classes
     wrong &= valid
     if wrong.any():
