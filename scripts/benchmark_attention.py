@@ -5,9 +5,10 @@ python scripts/benchmark_attention.py --markdown cost.md --figure cost.svg
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 import torch
@@ -28,9 +29,18 @@ from segattn.benchmark.measure import (
     usage,
 )
 
-FUSED: dict[str, type[nn.Module]] = {
+
+def without_convolution(channels: int, *, implementation: Literal["fused", "plain"] = "fused") -> nn.Module:
+    """The fully attentional block without the 3x3 convolution at its end, which takes most of its multiply-adds."""
+    block = attention.FullyAttentional(channels, implementation=implementation)
+    block.register_module("conv", nn.Identity())
+    return block
+
+
+FUSED: dict[str, Callable[..., nn.Module]] = {
     "PositionAttention": attention.PositionAttention,
     "FullyAttentional": attention.FullyAttentional,
+    "the same without its convolution": without_convolution,
 }
 CUDA_SIZES = {"512x512": (64, 64), "769x769": (97, 97), "512x1024": (64, 128), "1024x2048": (128, 256)}
 """Size of an input image and of its features at output stride 8."""
@@ -172,8 +182,9 @@ def in_a_resnet50() -> str:
 
 def figure(path: Path, sides: Sequence[int], *, device: torch.device, channels: int = 512) -> None:
     """Draw memory and time of a training step against the side of the map."""
-    plots, axes = plt.subplots(2, len(FUSED), figsize=(9, 6.5), sharex=True, layout="constrained")
-    for column, (name, block) in enumerate(FUSED.items()):
+    drawn = {name: FUSED[name] for name in ("PositionAttention", "FullyAttentional")}
+    plots, axes = plt.subplots(2, len(drawn), figsize=(9, 6.5), sharex=True, layout="constrained")
+    for column, (name, block) in enumerate(drawn.items()):
         for implementation, style in (("plain", "o--"), ("fused", "o-")):
             factory = partial(block, channels, implementation=implementation)
             steps = [usage(factory, (1, channels, side, side), device=device, repeats=2)[1] for side in sides]

@@ -40,7 +40,8 @@ def main() -> None:
     quiet = ["--trainer.logger", "false", "--trainer.enable_progress_bar", "false"]
     once = ["--trainer.max_steps", str(own.steps + WARM_UP), "--trainer.barebones", "false"]
     quiet_lightning()
-    cli = Benchmark(expand_configs(["fit", *others, *quiet, *once, "--trainer.enable_model_summary", "false"]), "run")
+    arguments = ["fit", *others, *quiet, *once, "--trainer.enable_model_summary", "false"]
+    cli = Benchmark(expand_configs(arguments), "run", arguments)
     task, data, device = cli.model, cli.datamodule, cli.trainer.strategy.root_device
     data.find_objects = task.evaluation.find_objects
     data.setup("fit")

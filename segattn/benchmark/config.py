@@ -24,7 +24,7 @@ def config_model(arguments: tuple[str, ...]) -> "ConfigModel":
     """
     quiet_lightning()
     quiet = ["--model.encoder.weights", "null", "--trainer.logger", "false", "--trainer.accelerator", "cpu"]
-    return ConfigModel(_Parts(expand_configs(["fit", *arguments, *quiet]), "benchmark").model)
+    return ConfigModel(_Parts(expand_configs(["fit", *arguments, *quiet]), "benchmark", arguments).model)
 
 
 class ConfigModel(nn.Module):
