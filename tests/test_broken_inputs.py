@@ -64,7 +64,7 @@ class Arena:
         if code == 1:
             assert len(lines) == 1, shown
             assert all(line.startswith((f"segattn {arguments[0]}: ", "failed: ")) for line in lines), shown
-            assert len(error) < 2500, shown
+            assert len(error) < 1500, shown
         if code == 2:
             assert "usage:" in error, shown
             assert "error: " in error, shown
@@ -263,6 +263,7 @@ def test_checkpoints(arena, checkpoint):
     assert arena.refused >= LEAST["checkpoints"]
     for path in random.sample(broken, 5):
         arena.run("explain", "--checkpoint", path, "--image", image, "--point", "3,4", *common)
+        arena.run("import", "--from", "danet", path, "--output", arena.root / "out" / "imported.ckpt")
 
 
 def test_command_lines(arena, checkpoint):
@@ -297,6 +298,9 @@ def test_command_lines(arena, checkpoint):
         ["fit", "--trainer.max_epochs=many"],
         ["validate", "--ckpt_path"],
         ["check", "--al"],
+        ["import", "--from", "nowhere", "a.pth", "--output", out],
+        ["import", "--from", "danet", "a.pth", "--output", out],
+        ["benchmark", "--block", "Nothing"],
     ):
         arena.run(*words)
     assert arena.refused >= LEAST["command lines"]
