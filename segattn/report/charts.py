@@ -15,6 +15,7 @@ from matplotlib.text import Text
 
 from segattn.report.bootstrap import Comparison
 from segattn.report.runs import Study
+from segattn.report.scores import divide
 from segattn.report.tables import confusion_matrix, curves
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#882255")
@@ -135,10 +136,8 @@ def confusion_figure(study: Study, name: str, size: str | None = None) -> Figure
         name: of the runs.
         size: only pixels of objects in this bucket; None takes all.
     """
-    matrix = confusion_matrix(study, name, size).to_numpy().astype(float)
-    share = np.divide(
-        matrix, matrix.sum(1, keepdims=True), out=np.full_like(matrix, np.nan), where=matrix.sum(1, keepdims=True) > 0
-    )
+    matrix = confusion_matrix(study, name, size).to_numpy()
+    share = divide(matrix, np.broadcast_to(matrix.sum(1, keepdims=True), matrix.shape))
     classes = len(matrix)
     figure, axes = _axes(4.6)
     axes.imshow(100 * share, cmap="viridis", vmin=0, vmax=100, interpolation="nearest", aspect="equal")

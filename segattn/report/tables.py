@@ -119,8 +119,8 @@ def confusions(study: Study, size: str | None = None, *, top: int = 3) -> pd.Dat
     """
     parts = []
     for name in study.names:
-        matrix = confusion_matrix(study, name, size).to_numpy().astype(float)
-        share = np.divide(matrix, matrix.sum(1, keepdims=True), out=np.zeros_like(matrix), where=matrix.sum(1) > 0)
+        matrix = confusion_matrix(study, name, size).to_numpy()
+        share = np.nan_to_num(divide(matrix, np.broadcast_to(matrix.sum(1, keepdims=True), matrix.shape)))
         np.fill_diagonal(share, 0)
         most = np.argsort(-share, axis=1, kind="stable")[:, :top]
         names = np.array(study.info.class_names)

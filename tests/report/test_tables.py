@@ -9,13 +9,15 @@ from segattn.report import (
     confusions,
     curves,
     divided_objects,
+    load_runs,
     property_table,
     run_scores,
     size_gaps,
     size_table,
     worst_objects,
 )
-from tests.report.records import EDGES, NAMES
+from segattn.report.charts import confusion_figure
+from tests.report.records import EDGES, NAMES, write_record
 
 
 def test_sizes_average_the_seeds(study):
@@ -88,6 +90,15 @@ def test_the_confusion_matrix_holds_every_pixel(study):
     small = parts[0].loc[row["class_name"]]
     assert row["share"] == small[row["other"]] / small.sum()
     assert row["share"] == small.drop(row["class_name"]).max() / small.sum()
+
+
+def test_classes_without_objects_are_confused_with_nothing(tmp_path):
+    study = load_runs([write_record(tmp_path / "one.parquet", images=1)])
+    matrix = confusion_matrix(study, "fcn", "large")
+    absent = matrix.index[matrix.sum(axis=1) == 0]
+    assert len(absent)
+    assert not confusions(study, "large")["class_name"].isin(absent).any()
+    assert confusion_figure(study, "fcn", "large").axes
 
 
 def test_the_worst_objects_are_lost_by_all(study):

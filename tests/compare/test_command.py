@@ -1,0 +1,107 @@
+import base64
+import io
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from segattn import cli
+from segattn.report import load_runs, run_scores
+from segattn.training import main as train
+from tests.report.records import named, write_record
+
+CONFIG = {
+    "data": {
+        "class_path": "ShapesDataModule",
+        "init_args": {
+            **{"root": "shapes", "image_size": 64, "num_train": 4, "num_val": 3, "crop_size": [32, 32]},
+            **{"batch_size": 2, "num_workers": 0},
+        },
+    },
+    "model": {
+        "encoder": {"name": "tu-test_resnet", "weights": None, "output_stride": 8},
+        "head": {"class_path": "FCNHead", "init_args": {"channels": 8, "stage3_channels": 8}},
+    },
+    "trainer": {
+        **{"max_steps": 2, "accelerator": "cpu", "num_sanity_val_steps": 0},
+        **{"enable_progress_bar": False, "enable_model_summary": False},
+    },
+}
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """A run that was trained and validated, and a copy of it, which only its folder tells apart."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(CONFIG))
+    assert train(["fit", "--config", "one.yaml"]) == 0
+    assert train(["validate", "--config", "one.yaml", "--ckpt_path", "best"]) == 0
+    shutil.copytree("runs/one/version_0", "runs/one/version_7")
+    return tmp_path / "runs" / "one"
+
+
+def assert_scores_are_logged(runs):
+    """The record gives every score that was logged when it was written, to the last digit of a float32."""
+    run = load_runs([runs / "version_0"]).runs[0]
+    scores, bins = run_scores(run)
+    found = {key: getattr(scores, key) for key in ("miou", "mean_accuracy", "pixel_accuracy")}
+    found |= {f"iou/{name}": value for name, value in zip(run.info.class_names, scores.iou, strict=True)}
+    for b, name in enumerate(run.info.bucket_names):
+        found |= {f"miou_{name}": scores.bucket_miou[b], f"mrecall_{name}": scores.bucket_mrecall[b]}
+        found |= {
+            f"classes_{name}": bins.bucket_supported[:, b].sum(),
+            f"objects_{name}": bins.bucket_objects[:, b].sum(),
+        }
+    logged = pd.read_csv(runs / "version_1" / "metrics.csv").iloc[-1]
+    found = {f"val/{key}": np.float32(value) for key, value in found.items() if f"val/{key}" in logged}
+    assert len(found) >= 16
+    assert found == {key: np.float32(logged[key]) for key in found}
+
+
+def test_trained_runs_are_compared_in_words_and_pictures(runs, capsys):
+    assert_scores_are_logged(runs)
+    arguments = ["compare", str(runs / "version_0"), str(runs / "version_7"), "--output", "out", "--resamples", "20"]
+    assert cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "page: out/index.html, with scores.csv, curve.csv, classes.csv beside it" in printed
+    assert "nothing is supported at 95 %" in printed
+    assert "note:" not in printed
+    html = (runs.parents[1] / "out" / "index.html").read_text(encoding="utf-8")
+    assert "tu-test_resnet" in html  # the config
+    assert "<dt>torch</dt>" in html
+    labels = re.findall(r"<figcaption>(image|truth|one/version_0 in [^<:]*)</figcaption>", html)
+    assert labels[:4] == ["image", "truth", *(f"one/version_0 in {runs / name}" for name in ("version_0", "version_7"))]
+    pictures = re.findall(r'src="data:image/png;base64,([^"]*)"', html)
+    assert len(pictures) == len(labels) >= 4
+    first = np.array(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))
+    assert first.shape == (128, 128, 3)
+    scores = pd.read_csv(runs.parents[1] / "out" / "scores.csv")
+    assert set(scores["name"]) == set(labels[2:4])
+
+    shutil.rmtree(runs / "version_7" / "checkpoints")
+    assert cli.main(arguments) == 0
+    assert f"{runs / 'version_7'} are not shown: there is no checkpoint" in capsys.readouterr().out
+    shutil.rmtree("shapes")
+    assert cli.main(arguments) == 0
+    assert "/version_0 cannot be read: there is no folder" in capsys.readouterr().out
+
+
+def test_records_alone_suffice(tmp_path, capsys):
+    paths = [str(write_record(tmp_path / name / "objects_val.parquet", images=3, **named(name))) for name in "ab"]
+    assert cli.main(["compare", *paths, "--output", str(tmp_path / "out"), "--resamples", "20"]) == 0
+    assert "There are no pictures, because the data of a/version_0 cannot be read" in capsys.readouterr().out
+    options = ["--resamples", "20", "--no-pictures", "--baseline", "b", "--level", "0.5"]
+    assert cli.main(["compare", *paths, "--output", str(tmp_path / "out"), *options]) == 0
+    assert "a against b" in capsys.readouterr().out
+
+
+def test_what_cannot_be_compared_ends_in_one_sentence(tmp_path, capsys):
+    one = write_record(tmp_path / "one.parquet", images=2)
+    two = write_record(tmp_path / "two.parquet", images=2, edges=(9, 99))
+    assert cli.main(["compare", str(one), str(two), "--output", str(tmp_path / "out")]) == 1
+    assert "the edges between the sizes differ: (400, 2000) and (9, 99)" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
