@@ -20,7 +20,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: in one sentence, if the file cannot be written.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f"partial-{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

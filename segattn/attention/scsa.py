@@ -15,8 +15,7 @@ Differences from the paper: none known in the default form. Differences from the
 pooling works (there it names a function that does not exist): every window's positions become channels, a 1x1
 convolution brings them back to C; pixels beyond the last whole window are left out, as average and max pooling do. A
 map smaller than the window is pooled whole (averaging and maximum) or padded with zeros (recombination) instead of
-failing; an exported graph keeps the case of its example, so export with at least two windows each way. A global
-window pools as `pooling` says (there always the average). A misspelt gate or pooling, and channels
+failing. A global window pools as `pooling` says (there always the average). A misspelt gate or pooling, and channels
 that cannot be split evenly, are refused.
 """
 
@@ -124,15 +123,19 @@ class PCSA(nn.Module):
     def _pool(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c _h _w"]:
         if self.window is None:
             return x.mean(dim=(2, 3), keepdim=True) if self.pooling == "average" else x.amax(dim=(2, 3), keepdim=True)
-        height, width = x.shape[2:]
-        if self.pooling == "recombination":
-            x = F.pad(x, (0, max(0, self.window - width), 0, max(0, self.window - height)))
-            windows_h, windows_w = (side // self.window for side in x.shape[2:])
-            whole = x[:, :, : windows_h * self.window, : windows_w * self.window]
-            recombined: Tensor = self.recombine(F.pixel_unshuffle(whole, self.window))
-            return recombined
-        window = (min(self.window, height), min(self.window, width))
-        return F.avg_pool2d(x, window) if self.pooling == "average" else F.max_pool2d(x, window)
+        # `torch.sym_max` keeps both cases in an exported graph, where Python's `max` would decide for good.
+        missing_h, missing_w = (torch.sym_max(0, self.window - side) for side in x.shape[2:])
+        missing = (0, missing_w, 0, missing_h)
+        if self.pooling == "max":
+            return F.max_pool2d(F.pad(x, missing, value=-torch.inf), self.window)
+        padded = F.pad(x, missing)
+        if self.pooling == "average":
+            inside = F.pad(torch.ones_like(x[:1, :1]), missing)
+            return F.avg_pool2d(padded, self.window) / F.avg_pool2d(inside, self.window)
+        windows_h, windows_w = (side // self.window for side in padded.shape[2:])
+        whole = padded[:, :, : windows_h * self.window, : windows_w * self.window]
+        recombined: Tensor = self.recombine(F.pixel_unshuffle(whole, self.window))
+        return recombined
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The features times one weight per channel (equation 10)."""
