@@ -2,11 +2,12 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -18,7 +19,7 @@ import segattn.attention
 import segattn.losses
 from segattn.callbacks import OrderlyStop, OverlayImages, ScoreTable
 from segattn.check import refuse_nonsense
-from segattn.checkpoints import checkpoint_file
+from segattn.checkpoints import checkpoint_file, load_model
 from segattn.checkpoints.whole import WholeCheckpointIO
 from segattn.configs import FLAGS, expand_configs
 from segattn.data import SegmentationDataModule
@@ -64,6 +65,7 @@ class SegattnCLI(LightningCLI):
         self.run_name = run_name
         self.command = list(command)
         self.differences: list[str] = []
+        self.classes: ClassTable | None = None
         super().__init__(
             SegmentationTask,
             SegmentationDataModule,
@@ -109,8 +111,30 @@ class SegattnCLI(LightningCLI):
             self.differences = self._differences(config) if self.subcommand == "fit" else []
             config.model.encoder.weights = config.model.init_from = None
             config.model.init_part = "all"
+            if self.subcommand != "fit":
+                self._adopt_model(config)
         if (self.folder / "config.yaml").is_file():
             self.save_config_callback = None  # a resumed run keeps the config that it began with
+
+    def _adopt_model(self, config: Any) -> None:
+        """Evaluate the model that the checkpoint describes, whatever the config says of it."""
+        trained = load_model(config.ckpt_path)
+        self.classes = trained.classes
+        config.model.auxiliary_weights = 0.0  # the config's may be for another head, and evaluation has no loss
+        for name, value in trained.model.blueprint.items():
+            if name == "encoder":
+                config.model.encoder = Namespace(**value)  # type: ignore[no-untyped-call]  # jsonargparse's
+            elif name != "num_classes":
+                config.model[name] = _namespace(value)
+
+    def _require_same_classes(self) -> None:
+        if self.classes is not None and self.classes.names != self.model.classes.names:
+            own, other = (", ".join(table.names) for table in (self.classes, self.model.classes))
+            raise ValueError(
+                f"The checkpoint is for the classes {own}, and the data has {other}: they must be the same."
+            )
+
+    before_validate = before_test = _require_same_classes
 
     def _differences(self, config: Any) -> list[str]:
         """How the config differs from that of the run whose checkpoint goes on."""
@@ -199,6 +223,15 @@ class SegattnCLI(LightningCLI):
         """Score the test images; the table is printed by :class:`segattn.callbacks.ScoreTable`."""
         with in_one_sentence(self.trainer):
             self.trainer.test(model, **kwargs | {"verbose": False})
+
+
+def _namespace(value: Any) -> Any:
+    """A factory as plain data in the form of a parsed config."""
+    if not isinstance(value, Mapping) or "class_path" not in value:
+        return value
+    parsed = {name: _namespace(argument) for name, argument in value["init_args"].items()}
+    init_args = Namespace(**parsed)  # type: ignore[no-untyped-call]  # jsonargparse's
+    return Namespace(class_path=value["class_path"], init_args=init_args)  # type: ignore[no-untyped-call]
 
 
 def newly_initialized(model: SegmentationModel) -> str:

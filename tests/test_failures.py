@@ -7,16 +7,18 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from segattn import cli
-from segattn.checkpoints import load_model
+from segattn.checkpoints import load_model, save_model
 from segattn.data.camvid import CamVid
 from segattn.model import SegmentationModel
 from segattn.provenance import config_differences, git_state
+from segattn.sample import ClassTable
 from segattn.task import SegmentationTask
 from segattn.training import main
 from tests.tiny_run import assert_same_end, run_folder, write_config
@@ -57,12 +59,12 @@ KILLED_AGAIN_AND_AGAIN = """
 import os, random, signal, sys
 import torch
 torch.set_num_threads(1)
-from segattn.checkpoints import load_model
+from segattn.checkpoints import load_model, save_model
 from segattn.training import main
 from pathlib import Path
 dice, kills = random.Random(3), 0
 fit = ["fit", "--config", "tiny.yaml", "--output", "killed"]
-for seconds in [0.1, 0.4] + [dice.uniform(0.3, 2.5) for _ in range(8)]:
+for seconds in [0.1, 0.4] + [dice.uniform(0.3, 2.5) for _ in range(6)]:
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which kills, after so much time of the processor
@@ -216,13 +218,18 @@ def test_the_git_state_names_what_differs(tmp_path):
     assert len(git_state(tmp_path)["commit"]) == 40
 
 
-def test_a_saved_model_is_validated_as_its_checkpoint(capsys):
-    assert main([*FIT, "--trainer.max_epochs", "1"]) == 0
-    load_model(run_folder("runs")).save_pretrained("hub")
+def test_a_saved_model_is_validated_as_its_checkpoint_whatever_the_config_says_of_the_model(capfd):
+    assert main([*FIT, "--trainer.max_epochs", "1", "--model.attention", "ECA"]) == 0
+    trained = load_model(run_folder("runs"))
+    trained.save_pretrained("hub")
     scores = []
     for checkpoint in (str(run_folder("runs")), "hub"):
-        capsys.readouterr()
-        assert main(["validate", "--config", "tiny.yaml", "--ckpt_path", checkpoint]) == 0
-        printed = capsys.readouterr().out
-        scores.append([line for line in printed.splitlines() if "miou" in line])
+        capfd.readouterr()
+        other = ["--model.head", "DANetHead", "--model.auxiliary_weights", "{position: 1, channel: 1, stage3: 0.4}"]
+        assert main(["validate", "--config", "tiny.yaml", "--ckpt_path", checkpoint, *other]) == 0
+        scores.append([line for line in capfd.readouterr().out.splitlines() if "miou" in line])
     assert scores[0] == scores[1]
+    trained.classes = ClassTable(tuple(replace(info, name=f"new {info.name}") for info in trained.classes.classes))
+    save_model(trained, "other.safetensors")
+    sentence = sentence_of(capfd, ["validate", "--config", "tiny.yaml", "--ckpt_path", "other.safetensors"])
+    assert "The checkpoint is for the classes new sky, new building" in sentence
