@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "say which run is better on which object sizes: segattn compare RUN RUN --output DIR",
     "import": "convert a checkpoint: segattn import --from openmmlab|danet|flanet FILE --output OUT.safetensors",
     "explain": "show what a model looked at: segattn explain --checkpoint FILE --image FILE --point X,Y --output DIR",
+    "export": "write a model for other runtimes: segattn export --checkpoint FILE --format onnx|torch --output FILE",
     "benchmark": "measure a block, a head or a config: segattn benchmark --block SCSA --size 96x96",
 }
 
@@ -77,6 +78,10 @@ def _runner(command: str) -> Callable[[Sequence[str]], int]:
         from segattn.explain.command import main as explain
 
         return explain
+    if command == "export":
+        from segattn.export.command import main as export
+
+        return export
     if command == "benchmark":
         from segattn.benchmark.command import main as benchmark
 

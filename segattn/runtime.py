@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from segattn.checkpoints import CheckpointError, load_model
+from segattn.checkpoints import CheckpointError, TrainedModel, load_model
 from segattn.sample import ClassTable, SizeRule
 
 Precision = Literal["32", "bf16"]
@@ -85,9 +86,18 @@ def choose_devices(names: str | list[str] | None) -> list[torch.device]:
     return devices
 
 
-def description_of(classes: ClassTable, size_rule: SizeRule, version: str) -> dict[str, Any]:
-    """What an exported file must tell beside its weights, as plain data; the inverse of :func:`described`."""
-    return {"version": version, "classes": json.loads(classes.to_json()), "size_rule": vars(size_rule)}
+def description_of(trained: TrainedModel) -> dict[str, Any]:
+    """What an exported file must tell beside its weights, as plain data; :func:`described` reads it.
+
+    The normalization is told for information: it is part of the exported model, whose input is RGB in 0..1.
+    """
+    spec = trained.model.encoder.spec
+    return {
+        "version": trained.version,
+        "classes": json.loads(trained.classes.to_json()),
+        "size_rule": vars(trained.size_rule),
+        "normalization": {"mean": spec.mean, "std": spec.std, "inside": True},
+    }
 
 
 def described(path: Path, description: str | None) -> tuple[ClassTable, SizeRule, str]:
@@ -127,25 +137,35 @@ def _from_onnx(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Ten
     providers = {"cuda": ["CUDAExecutionProvider"], "cpu": []}.get(device.type)
     if providers is None or not set(providers) <= set(onnxruntime.get_available_providers()):
         raise ValueError(f"This onnxruntime has no provider for the device {device}; take cpu.")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised as well
+    options.intra_op_num_threads = torch.get_num_threads()
     try:
-        session = onnxruntime.InferenceSession(path, providers=[*providers, "CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=[*providers, "CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base but this one
         raise CheckpointError(f"{path} is damaged or no ONNX file: {' '.join(str(error).split())}.") from error
 
     def logits(images: Tensor) -> Tensor:
-        (output,) = session.run(None, {session.get_inputs()[0].name: images.cpu().numpy()})
+        try:
+            (output,) = session.run(None, {session.get_inputs()[0].name: images.cpu().numpy()})
+        except Exception as error:  # as above
+            raise RuntimeError(" ".join(str(error).split())) from error
         return torch.from_numpy(output).to(device)
 
     return logits, session.get_modelmeta().custom_metadata_map.get(DESCRIPTION)
 
 
 def _from_torch_export(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str | None]:
+    from torch.export.passes import move_to_device_pass
+
     extra = {DESCRIPTION: ""}
     try:
         program = torch.export.load(path, extra_files=extra)
     except Exception as error:  # the archive's reader raises many kinds
         raise CheckpointError(f"{path} is damaged or no torch export: {' '.join(str(error).split())}.") from error
-    module = program.module().to(device)
+    # The guards repeat what the tracer assumed of the sizes of its example; the exported graph was compared at others.
+    unguarded = {"check_guards": False} if "check_guards" in signature(program.module).parameters else {}  # torch 2.9
+    module = move_to_device_pass(program, device).module(**unguarded)
 
     def logits(images: Tensor) -> Tensor:
         output: Tensor = module(images)

@@ -20,7 +20,7 @@ that cannot be split evenly, are refused.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
@@ -125,7 +125,7 @@ class PCSA(nn.Module):
             return x.mean(dim=(2, 3), keepdim=True) if self.pooling == "average" else x.amax(dim=(2, 3), keepdim=True)
         # `torch.sym_max` keeps both cases in an exported graph, where Python's `max` would decide for good.
         missing_h, missing_w = (torch.sym_max(0, self.window - side) for side in x.shape[2:])
-        missing = (0, missing_w, 0, missing_h)
+        missing: list[Any] = [0, missing_w, 0, missing_h]
         if self.pooling == "max":
             return F.max_pool2d(F.pad(x, missing, value=-torch.inf), self.window)
         padded = F.pad(x, missing)

@@ -1,0 +1,120 @@
+"""A model as a graph for every batch, height and width."""
+
+import copy
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from timm.layers import AvgPool2dSame, Conv2dSame
+from timm.layers.pool2d_same import MaxPool2dSame
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram, export
+from torch.fx.experimental import _config as shape_config
+from torch.nn.functional import linear
+
+from segattn.model import SegmentationModel
+
+EXAMPLE = (2, 3, 481, 545)
+"""Shape of the input that the graph is traced with: no side of any feature is special (1, a multiple of a stride)."""
+
+SAME_PADDING = (Conv2dSame, MaxPool2dSame, AvgPool2dSame)
+
+
+def to_program(model: SegmentationModel) -> ExportedProgram:
+    """Trace a model.
+
+    Args:
+        model: in evaluation mode; it is left as it is.
+
+    Returns:
+        Images (batch, 3, height, width) in 0..1 -> logits (batch, classes, height, width); all sizes are dynamic.
+
+    Raises:
+        ValueError: if a part of the model cannot be traced for all sizes.
+    """
+    graph = _Logits(_exportable(copy.deepcopy(model).cpu())).eval()
+    sizes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    # Without the setting torch assumes that no feature is one pixel high or wide, and small images are refused.
+    with torch.no_grad(), shape_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+        try:
+            return export(graph, (torch.rand(EXAMPLE),), dynamic_shapes=(sizes,))
+        except Exception as error:  # the tracer's exceptions share no base but this one
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ValueError(f"This model cannot be exported for all sizes: {reason}.") from error
+
+
+class _Logits(nn.Module):
+    def __init__(self, model: SegmentationModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes h w"]:
+        logits: Tensor = self.model(image).logits
+        return logits
+
+
+class _CellMeans(nn.Module):
+    """Adaptive average pooling as two matrix products: ONNX has it for fixed sizes only.
+
+    Args:
+        size: rows and columns of the result.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c rows columns"]:
+        """The mean of every cell; neighboring cells overlap where the sides do not divide evenly."""
+        rows, columns = (_cells(side, count, x) for side, count in zip(x.shape[2:], self.size, strict=True))
+        return linear(linear(x, columns).mT, rows).mT
+
+
+def _cells(side: int, count: int, like: Tensor) -> Float[Tensor, "count side"]:
+    """The weight of every position in every cell, from floor(i side / count) to ceil((i + 1) side / count)."""
+    index = rearrange(torch.arange(count, device=like.device), "count -> count 1")
+    position = torch.arange(side, device=like.device)
+    first, last = index * side // count, ((index + 1) * side + count - 1) // count
+    inside = ((position >= first) & (position < last)).to(like.dtype)
+    return inside / inside.sum(dim=1, keepdim=True)
+
+
+def _exportable(model: SegmentationModel) -> SegmentationModel:
+    """Replace modules whose work depends on the size in a way that graphs cannot say, or only slowly."""
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, SAME_PADDING):
+                setattr(parent, name, _with_fixed_padding(child))
+            elif isinstance(child, nn.AdaptiveAvgPool2d):
+                size: Any = child.output_size
+                rows, columns = (size, size) if isinstance(size, int) else size
+                if rows is not None and columns is not None and (rows, columns) != (1, 1):
+                    setattr(parent, name, _CellMeans((rows, columns)))
+    return model
+
+
+def _with_fixed_padding(layer: Conv2dSame | MaxPool2dSame | AvgPool2dSame) -> nn.Module:
+    """TensorFlow's padding depends on the side modulo the stride, which is 0 here: the model pads its images."""
+    kernel, stride, dilation = layer.kernel_size, layer.stride, getattr(layer, "dilation", (1, 1))
+    reach = [(length - 1) * step + 1 for length, step in zip(kernel, dilation, strict=True)]
+    vertical, horizontal = (max(length - step, 0) for length, step in zip(reach, stride, strict=True))
+    plain: nn.Module
+    if isinstance(layer, Conv2dSame):
+        plain = nn.Conv2d(
+            layer.in_channels,
+            layer.out_channels,
+            kernel,
+            stride=stride,
+            dilation=dilation,
+            groups=layer.groups,
+            bias=layer.bias is not None,
+        )
+        plain.weight, plain.bias = layer.weight, layer.bias
+    elif isinstance(layer, MaxPool2dSame):
+        plain = nn.MaxPool2d(kernel, stride, dilation=dilation)
+    else:
+        plain = nn.AvgPool2d(kernel, stride, count_include_pad=layer.count_include_pad)
+    value = -torch.inf if isinstance(layer, MaxPool2dSame) else 0.0
+    sides = (horizontal // 2, horizontal - horizontal // 2, vertical // 2, vertical - vertical // 2)
+    return nn.Sequential(nn.ConstantPad2d(sides, value), plain)
