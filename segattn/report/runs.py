@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ class Run:
     confusions: pd.DataFrame
     info: RecordInfo
 
-    @property
+    @cached_property
     def objects(self) -> pd.DataFrame:
         """The rows of objects; equal in number and order for all runs of a study."""
         return self.rows[self.rows["kind"] == "object"]
