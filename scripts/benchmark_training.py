@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import move_data_to_device
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +28,7 @@ WARM_UP = 3
 class Benchmark(SegattnCLI):
     """The parts of a run, built as ``segattn fit`` builds them, but not run."""
 
-    def fit(self, model: SegmentationTask, **_: Any) -> None:
+    def fit(self, model: LightningModule, **_: Any) -> None:
         """Leave the parts as they are."""
 
 

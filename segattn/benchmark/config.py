@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from segattn.configs import expand_configs
@@ -57,7 +58,7 @@ class ConfigModel(nn.Module):
 class _Parts(SegattnCLI):
     """The parts of a run, built as ``segattn fit`` builds them, but not run and without data."""
 
-    def fit(self, model: SegmentationTask, **_: Any) -> None:
+    def fit(self, model: LightningModule, **_: Any) -> None:
         """Leave the parts as they are."""
 
     def before_fit(self) -> None:
