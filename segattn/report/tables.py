@@ -41,8 +41,7 @@ def class_table(study: Study) -> pd.DataFrame:
     sizes, names = ["all", *study.info.bucket_names], study.info.class_names
     parts = []
     for name, runs in study.groups.items():
-        scored = [run_scores(run)[0] for run in runs]
-        bins = run_scores(runs[0])[1]
+        scored, (bins, *_) = zip(*(run_scores(run) for run in runs), strict=True)
         iou = _mean([np.column_stack([scores.iou, scores.bucket_iou]) for scores in scored])
         recall = _mean([np.column_stack([_recall(run), s.bucket_recall]) for run, s in zip(runs, scored, strict=True)])
         objects = np.column_stack([bins.objects.sum(1), bins.bucket_objects]).astype(int)
