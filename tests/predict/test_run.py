@@ -416,11 +416,17 @@ def slowly(monkeypatch):
     monkeypatch.setattr(run_module, "_write", lambda *arguments: (time.sleep(0.1), write(*arguments))[1])
 
 
+def predict_heeding_ctrl_c(checkpoint, images, out, settings):
+    """Python leaves SIGINT alone where its parent ignored it, as shells have it for what runs in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    predict_folder(checkpoint, images, out, settings=settings)
+
+
 def interrupted(checkpoint, images, out, done, signal_number):
     """Run in another process and send it a signal as soon as a number of masks is there."""
     context = multiprocessing.get_context("fork")
     settings = Settings(progress=False, resume=True)
-    process = context.Process(target=predict_folder, args=(checkpoint, images, out), kwargs={"settings": settings})
+    process = context.Process(target=predict_heeding_ctrl_c, args=(checkpoint, images, out, settings))
     process.start()
     while process.is_alive() and len(list(out.rglob("*.png"))) < done:
         time.sleep(0.001)
