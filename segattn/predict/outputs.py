@@ -20,6 +20,10 @@ OVERLAYS, PANELS, CONFIDENCE, PROBABILITIES = "overlays", "panels", "confidence"
 DEFAULT_OPACITY = 0.5
 
 
+COUNTED_AT_ONCE = 2**22
+"""Pixels; numpy counts in copies of eight bytes for each."""
+
+
 class Writer:
     """Writes the files of one image after the other; safe to use from several threads.
 
@@ -92,7 +96,9 @@ class Writer:
 
     def shares(self, labels: UInt8[np.ndarray, "h w"]) -> dict[str, float]:
         """Share of the pixels by class, of the classes that occur."""
-        counts = np.bincount(labels.ravel(), minlength=len(self.classes))
+        counts = np.zeros(len(self.classes), dtype=np.int64)
+        for rows in np.array_split(labels, -(-labels.size // COUNTED_AT_ONCE)):
+            counts += np.bincount(rows.ravel(), minlength=len(counts))
         return {
             name: round(int(count) / labels.size, 6)
             for name, count in zip(self.classes.names, counts, strict=True)
