@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from segattn import __version__
 
@@ -21,6 +22,12 @@ COMMANDS = {
     "explain": "show what a model looked at: segattn explain --checkpoint FILE --image FILE --point X,Y --output DIR",
     "export": "write a model for other runtimes: segattn export --checkpoint FILE --format onnx|torch --output FILE",
     "benchmark": "measure a block, a head or a config: segattn benchmark --block SCSA --size 96x96",
+}
+
+MODULES = {
+    **dict.fromkeys(("fit", "validate", "test"), "segattn.training"),
+    **{name: f"segattn.{name}.command" for name in ("check", "predict", "compare", "explain", "export", "benchmark")},
+    "import": "segattn.checkpoints.import_command",
 }
 
 
@@ -58,34 +65,5 @@ def _reason(error: BaseException) -> str:
 
 def _runner(command: str) -> Callable[[Sequence[str]], int]:
     """The function behind a command, imported only now."""
-    if command == "check":
-        from segattn.check.command import main as check
-
-        return check
-    if command == "predict":
-        from segattn.predict.command import main as run
-
-        return run
-    if command == "compare":
-        from segattn.compare.command import main as compare
-
-        return compare
-    if command == "import":
-        from segattn.checkpoints.import_command import main as import_
-
-        return import_
-    if command == "explain":
-        from segattn.explain.command import main as explain
-
-        return explain
-    if command == "export":
-        from segattn.export.command import main as export
-
-        return export
-    if command == "benchmark":
-        from segattn.benchmark.command import main as benchmark
-
-        return benchmark
-    from segattn.training import main as train
-
-    return train
+    run: Callable[[Sequence[str]], int] = import_module(MODULES[command]).main
+    return run

@@ -43,7 +43,7 @@ class TrainingSampler(DistributedSampler[int]):
         self.used = used
 
     def __iter__(self) -> Iterator[int]:
-        size = len(self.dataset)  # type: ignore[arg-type]
+        size = len(self.dataset)  # type: ignore[arg-type]  # torch's Dataset declares no length
         order = np.random.default_rng([self.seed, self.epoch]).permutation(size)
         own = order[self.rank : self.total_size : self.num_replicas]
         return iter((self.epoch * size + own[self.used() :]).tolist())
@@ -58,7 +58,7 @@ class EvaluationSampler(DistributedSampler[int]):
 
     def __init__(self, dataset: Dataset[Sample], *, num_replicas: int = 1, rank: int = 0) -> None:
         super().__init__(dataset, num_replicas, rank, shuffle=False)
-        self.total_size = len(dataset)  # type: ignore[arg-type]
+        self.total_size = len(dataset)  # type: ignore[arg-type]  # likewise
         if self.total_size < num_replicas:
             raise ValueError(
                 f"{self.total_size} images cannot be evaluated by {num_replicas} processes; use at most as many "
@@ -77,7 +77,7 @@ class TrainingLoader(DataLoader[Sample]):
     calls ``iter`` before it reads from the checkpoint where the run stopped, and workers would begin at another place.
     """
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator, so that it starts late
         yield from super().__iter__()
 
     def state_dict(self) -> dict[str, Any]:

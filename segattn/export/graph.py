@@ -36,7 +36,7 @@ def to_program(model: SegmentationModel) -> ExportedProgram:
     graph = _Logits(_exportable(copy.deepcopy(model).cpu())).eval()
     sizes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     # Without the setting torch assumes that no feature is one pixel high or wide, and small images are refused.
-    with torch.no_grad(), shape_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+    with torch.no_grad(), shape_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # set at run time
         try:
             return export(graph, (torch.rand(EXAMPLE),), dynamic_shapes=(sizes,))
         except Exception as error:  # the tracer's exceptions share no base but this one

@@ -55,6 +55,6 @@ def write_program(program: ExportedProgram, trained: TrainedModel, path: Path, *
         raise AssertionError("the exporter returns a program where it is given no file")
     for value in (*onnx.model.graph.inputs, *onnx.model.graph.outputs):
         for axis, name in ((0, "batch"), (2, "height"), (3, "width")):
-            value.shape[axis] = name  # type: ignore[index]
+            value.shape[axis] = name  # type: ignore[index]  # a shape may be unknown; ours are not
     onnx.model.metadata_props[DESCRIPTION] = description
     onnx.save(path)

@@ -41,7 +41,7 @@ class Head(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Turn the features of every level (the first is the image) into logits."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how it makes logits.")
 
     def __call__(self, features: Sequence[Tensor]) -> HeadOutput:
         """Typed as ``forward``."""

@@ -114,7 +114,7 @@ def _all_or_count(text: str) -> Literal["all"] | int:
 class _Tuple(argparse.Action):
     """Several values as a tuple."""
 
-    def __call__(self, parser, namespace, values, option_string=None):  # type: ignore[no-untyped-def]
+    def __call__(self, parser, namespace, values, option_string=None):  # type: ignore[no-untyped-def]  # argparse's own form
         """Store them."""
         setattr(namespace, self.dest, tuple(values))
 
@@ -122,7 +122,7 @@ class _Tuple(argparse.Action):
 class _HeightAndWidth(argparse.Action):
     """One or two lengths as (height, width)."""
 
-    def __call__(self, parser, namespace, values, option_string=None):  # type: ignore[no-untyped-def]
+    def __call__(self, parser, namespace, values, option_string=None):  # type: ignore[no-untyped-def]  # argparse's own form
         """Store them."""
         if len(values) > 2:
             parser.error(f"{option_string} takes one or two lengths, got {len(values)}")

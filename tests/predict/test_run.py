@@ -9,6 +9,7 @@ import sys
 import time
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 from segattn.images import open_image
-from segattn.predict import Settings, predict_folder
+from segattn.predict import Settings, outputs, predict_folder
 from segattn.predict import run as run_module
 from segattn.predict.inference import Predictor
 from segattn.sample import ClassInfo, ClassTable, SizeRule
@@ -465,3 +466,12 @@ def test_an_interrupted_run_ends_soon_and_leaves_whole_files(tmp_path, checkpoin
     assert 0 < len(report.kept) < 40
     predict_folder(checkpoint, images, tmp_path / "whole", settings=QUIET)
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_shares_are_counted_over_all_pieces(monkeypatch):
+    monkeypatch.setattr(outputs, "COUNTED_AT_ONCE", 4)
+    labels = np.array([[0, 1, 1], [1, 1, 0], [2, 1, 1], [1, 1, 1]], dtype=np.uint8)
+    names = CLASSES.names
+    writer = SimpleNamespace(classes=CLASSES)
+    assert outputs.Writer.shares(writer, labels) == {names[0]: 0.166667, names[1]: 0.75, names[2]: 0.083333}
+    assert outputs.Writer.shares(writer, labels[:1, :1]) == {names[0]: 1.0}
