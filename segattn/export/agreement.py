@@ -14,8 +14,8 @@ from segattn.images import IMAGE_SUFFIXES, read_image, resize_image
 from segattn.model import predicted_classes
 from segattn.runtime import load_network
 
-SIZES = ((1, 225, 290), (2, 97, 130), (1, 33, 64))
-"""Batch, height and width of random images: odd sides, multiples of a stride, sides smaller than a window."""
+SIZES = ((1, 225, 290), (2, 97, 130), (1, 33, 64), (1, 7, 200), (3, 1, 1))
+"""Batch, height and width of random images: odd sides, multiples of a stride, features of one row or one pixel."""
 
 TOLERANCE = 1e-3
 """Largest difference, relative to the largest logit, that rounding in another order explains."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 from torch.fx.experimental import _config as shape_config
 from torch.nn.functional import linear
+from torch.utils._sympy.value_ranges import ValueRanges
 
 from segattn.model import SegmentationModel
 
@@ -38,10 +39,23 @@ def to_program(model: SegmentationModel) -> ExportedProgram:
     # Without the setting torch assumes that no feature is one pixel high or wide, and small images are refused.
     with torch.no_grad(), shape_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # set at run time
         try:
-            return export(graph, (torch.rand(EXAMPLE),), dynamic_shapes=(sizes,))
+            program = export(graph, (torch.rand(EXAMPLE),), dynamic_shapes=(sizes,))
         except Exception as error:  # the tracer's exceptions share no base but this one
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ValueError(f"This model cannot be exported for all sizes: {reason}.") from error
+    return _for_all_sizes(program)
+
+
+def _for_all_sizes(program: ExportedProgram) -> ExportedProgram:
+    """Drop what the tracer assumed of its example, like "no side of a feature is 1".
+
+    The assumptions come from the choice between equal ways (a view or a copy, a product folded or not), and the
+    operators in the graph hold for all sizes. :mod:`segattn.export.agreement` tries those that were assumed away.
+    """
+    getattr(program, "_guards_code", []).clear()  # kept since torch 2.9
+    for side, allowed in program.range_constraints.items():
+        program.range_constraints[side] = ValueRanges(1, allowed.upper)
+    return program
 
 
 class _Logits(nn.Module):

@@ -1,13 +1,11 @@
-"""Exported files compute what their models compute, whatever the head, the blocks and the size."""
+"""Exported files compute what their models compute, and say what they are."""
 
 import json
-import logging
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from jaxtyping import config
 from timm.layers import AvgPool2dSame, Conv2dSame
 from timm.layers.pool2d_same import MaxPool2dSame
 from torch.nn.functional import adaptive_avg_pool2d
@@ -21,18 +19,6 @@ from segattn.runtime import load_network
 from segattn.sample import SizeRule
 from tests.checkpoints import CLASSES, lively_model, save_checkpoint
 from tests.predict.conftest import mask, save_pictures
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _plain():
-    """Checking a symbolic size would fix it; and torch writes a trace of its own once anything listens to its log."""
-    log = logging.getLogger("torch.__trace")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
-    log.setLevel(level)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (6, 6), (7, 13)])

@@ -1,0 +1,57 @@
+"""Every head exports in both formats, for every batch, height and width."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from segattn import heads
+from segattn.checkpoints import TrainedModel
+from segattn.encoders import EncoderSpec
+from segattn.export import SUFFIXES
+from segattn.export.graph import to_program
+from segattn.export.writing import write_program
+from segattn.heads import ChannelSpatialHead, DANetHead, FCNHead, FLAHead, Head, HeadOutput, SCSADecoder, SMPDecoder
+from segattn.model import SegmentationModel
+from segattn.runtime import load_network
+from segattn.sample import SizeRule
+from tests.checkpoints import CLASSES
+
+SLIM = {"channels": 16, "stage3_channels": None}
+HEADS = {
+    "FCN": partial(FCNHead, **SLIM),
+    "DANet": partial(DANetHead, **SLIM),
+    "FLA": partial(FLAHead, channels=16, auxiliary_channels=None),
+    "SCSA": partial(SCSADecoder, form="upernet", **SLIM),
+    "channel and position": partial(ChannelSpatialHead, kind="dual", **SLIM),
+    "PSPNet": partial(SMPDecoder, decoder="pspnet", channels=16),
+}
+SIZES = [(2, 97, 130), (1, 45, 61), (1, 1, 1), (3, 7, 200), (1, 64, 20)]
+"""Batch, height and width: multiples of the stride and not, smaller than it, and very flat."""
+
+
+def test_all_heads_are_here():
+    assert {head.func for head in HEADS.values()} == {getattr(heads, name) for name in heads.__all__} - {
+        Head,
+        HeadOutput,
+    }
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_gives_the_same_in_both_formats_at_every_size(name, tmp_path):
+    torch.manual_seed(0)
+    spec = EncoderSpec("tu-test_resnet", None, 32)
+    model = SegmentationModel(len(CLASSES), spec, HEADS[name])
+    for parameter in model.parameters():  # no branch is silent
+        if parameter.ndim < 2:
+            nn.init.normal_(parameter, std=0.3)
+    trained, program = TrainedModel(model.eval(), CLASSES, SizeRule(), "0"), to_program(model)
+    images = [torch.rand(batch, 3, height, width) for batch, height, width in SIZES]
+    with torch.no_grad():
+        expected = [model(image).logits for image in images]
+    for format, suffix in SUFFIXES.items():
+        write_program(program, trained, tmp_path / f"m{suffix}", format=format)
+        network = load_network(tmp_path / f"m{suffix}", torch.device("cpu"))
+        for image, logits in zip(images, expected, strict=True):
+            torch.testing.assert_close(network.logits(image), logits, rtol=0, atol=1e-4 * float(logits.abs().max()))
