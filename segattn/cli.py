@@ -2,12 +2,12 @@
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from segattn import __version__
+from segattn.sentences import is_out_of_memory, one_line, without_frames
 
 DESCRIPTION = "Semantic segmentation with attention heads, scored by object size."
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _runner(command)(arguments)
     except KeyboardInterrupt:
         return 130
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if os.environ.get("SEGATTN_DEBUG"):
             raise
         print(f"segattn {command}: {_reason(error)}", file=sys.stderr)  # noqa: T201  # the command's own voice
@@ -60,7 +60,9 @@ def _reason(error: BaseException) -> str:
     """What is wrong, without what the argument parser wraps around it, and without where torch's own code was."""
     while str(error).startswith("Does not validate against any") and error.__cause__:
         error = error.__cause__
-    return re.split(r"\s+Exception raised from ", str(error))[0]
+    if is_out_of_memory(error) and error.__cause__ is None:  # else it was put into a sentence already
+        return f"Out of memory ({one_line(error)}): take smaller images or batches, or sliding windows."
+    return without_frames(error)
 
 
 def _runner(command: str) -> Callable[[Sequence[str]], int]:

@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from lightning.pytorch import Trainer
 
 from segattn.data.errors import DataError
+from segattn.sentences import is_out_of_memory
 
-_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory", re.IGNORECASE)
 _WORKER_DIED = re.compile(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (.*)")
 _IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker process \d+\.")
 
@@ -42,7 +41,7 @@ def explain_failure(error: Exception, trainer: Trainer) -> str | None:
     text = str(error)
     command = trainer.state.fn.value if trainer.state.fn else "set-up"
     where = f"in {command} at step {trainer.global_step} (epoch {trainer.current_epoch})"
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or _OUT_OF_MEMORY.search(text):
+    if is_out_of_memory(error):
         return (
             f"Out of memory {where}: take a smaller data.batch_size or data.crop_size, --trainer.precision bf16-mixed, "
             f"or, for whole images, data.size_rule with a window."

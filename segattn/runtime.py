@@ -1,7 +1,7 @@
 """A trained model ready to predict, from whatever file it is in: a checkpoint, an ONNX file, a torch export."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from segattn.checkpoints import CheckpointError, TrainedModel, load_model
 from segattn.sample import ClassTable, SizeRule
+from segattn.sentences import one_line
 
 Precision = Literal["32", "bf16"]
 
@@ -104,15 +105,16 @@ def described(path: Path, description: str | None) -> tuple[ClassTable, SizeRule
     """Classes, size rule and version from the metadata of an exported file.
 
     Raises:
-        CheckpointError: if the file has none.
+        CheckpointError: if the file has none, or not in this form.
     """
     if not description:
         raise CheckpointError(f"{path} was not written by segattn export: it does not describe its classes.")
-    content: Mapping[str, Any] = json.loads(description)
-    rule: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in content["size_rule"].items()
-    }
-    return ClassTable.from_dicts(content["classes"]), SizeRule(**rule), content["version"]
+    try:
+        content = json.loads(description)
+        return ClassTable.from_dicts(content["classes"]), SizeRule.from_dict(content["size_rule"]), content["version"]
+    except (ValueError, TypeError, KeyError) as error:
+        what = f"has no {one_line(error)}" if isinstance(error, KeyError) else one_line(error)
+        raise CheckpointError(f"The description of the model in {path} cannot be used: {what}.") from error
 
 
 def _from_checkpoint(path: Path, device: torch.device, precision: Precision, compile: bool) -> Network:
@@ -143,13 +145,13 @@ def _from_onnx(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Ten
     try:
         session = onnxruntime.InferenceSession(path, options, providers=[*providers, "CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base but this one
-        raise CheckpointError(f"{path} is damaged or no ONNX file: {' '.join(str(error).split())}.") from error
+        raise CheckpointError(f"{path} is damaged or no ONNX file: {one_line(error)}.") from error
 
     def logits(images: Tensor) -> Tensor:
         try:
             (output,) = session.run(None, {session.get_inputs()[0].name: images.cpu().numpy()})
         except Exception as error:  # as above
-            raise RuntimeError(" ".join(str(error).split())) from error
+            raise RuntimeError(one_line(error)) from error
         return torch.from_numpy(output).to(device)
 
     return logits, session.get_modelmeta().custom_metadata_map.get(DESCRIPTION)
@@ -162,7 +164,7 @@ def _from_torch_export(path: Path, device: torch.device) -> tuple[Callable[[Tens
     try:
         program = torch.export.load(path, extra_files=extra)
     except Exception as error:  # the archive's reader raises many kinds
-        raise CheckpointError(f"{path} is damaged or no torch export: {' '.join(str(error).split())}.") from error
+        raise CheckpointError(f"{path} is damaged or no torch export: {one_line(error)}.") from error
     # The guards repeat what the tracer assumed of the sizes of its example; the exported graph was compared at others.
     unguarded = {"check_guards": False} if "check_guards" in signature(program.module).parameters else {}  # torch 2.9
     module = move_to_device_pass(program, device).module(**unguarded)

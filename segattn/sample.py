@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
@@ -154,6 +154,25 @@ class SizeRule:
             raise ValueError(f"window and stride go together, got window {self.window} and stride {self.stride}.")
         if self.window and self.stride and any(s > w for s, w in zip(self.stride, self.window, strict=True)):
             raise ValueError(f"stride {self.stride} larger than window {self.window} would leave gaps.")
+
+    @classmethod
+    def from_dict(cls, content: Any) -> "SizeRule":
+        """Build a rule from plain data, as checkpoints hold it.
+
+        Raises:
+            ValueError: if it is no mapping of the attributes, or one of them is of another kind.
+        """
+        names = [field.name for field in fields(cls)]
+        if not isinstance(content, Mapping) or not set(content) <= set(names):
+            raise ValueError(f"A size rule is a mapping with the keys {', '.join(names)}, got {content!r}.")
+        for name, value in content.items():
+            is_pair = name in ("window", "stride")
+            lengths = value if is_pair and isinstance(value, list | tuple) and len(value) == 2 else [value]
+            if value is not None and (is_pair != (len(lengths) == 2) or any(type(side) is not int for side in lengths)):
+                kind = "a pair of integers (height, width)" if is_pair else "an integer"
+                raise ValueError(f"{name} of a size rule is {kind} or null, got {value!r}.")
+        rule: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
+        return cls(**rule)
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """The size (height, width) to which an image of the given size is resized before the model."""

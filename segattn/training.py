@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import SUPPRESS, Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
-from torch import nn
 
 import segattn.attention
 import segattn.losses
 from segattn.callbacks import OrderlyStop, OverlayImages, ScoreTable
 from segattn.check import refuse_nonsense
-from segattn.checkpoints import checkpoint_file, load_model
+from segattn.checkpoints import checkpoint_file, load_model, newly_initialized
 from segattn.checkpoints.whole import WholeCheckpointIO
-from segattn.configs import FLAGS, expand_configs
+from segattn.configs import expand_configs
 from segattn.data import SegmentationDataModule
+from segattn.data.datamodule import require_size_rule
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.failures import in_one_sentence
-from segattn.model import SegmentationModel
 from segattn.provenance import config_differences, record_start
 from segattn.recording import RecordObjects
+from segattn.run_folders import find_checkpoint, keep_old_metrics, run_folder, run_name
 from segattn.sample import ClassTable
 from segattn.task import SegmentationTask
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     quiet_lightning()
     try:
-        SegattnCLI(expand_configs(arguments), run_name=_run_name(arguments), command=arguments)
+        SegattnCLI(expand_configs(arguments), run_name=run_name(arguments), command=arguments)
     except ValueError as error:  # the argument parser wraps what is raised while it links data and model
         if isinstance(error.__cause__, DataError | DataNotFoundError):
             raise error.__cause__ from None
@@ -81,7 +81,6 @@ class SegattnCLI(LightningCLI):
         parser.add_argument("--base", type=list[str] | str | None, help="configs that a config file builds on")
         parser.add_argument("--name", type=str, default=self.run_name, help="name of the run")
         parser.add_argument("--output", type=str, default="runs", help="folder of all runs")
-        parser.add_argument("--check", type=bool, default=True, help="fit: look at a sample of the data first")
         parser.set_defaults({"trainer.log_every_n_steps": 10})
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         best = {"monitor": "val/miou", "mode": "max", "filename": "best", "enable_version_counter": False}
@@ -90,22 +89,37 @@ class SegattnCLI(LightningCLI):
         parser.link_arguments("data.size_rule", "model.size_rule", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
 
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        text = "look at a sample of the data first, and refuse what would train nonsense"
+        parser.add_argument("--check", type=bool, default=True, help=text if subcommand == "fit" else SUPPRESS)
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Refuse an option where it has no effect; configs are shared by all subcommands and may hold it."""
+        given = args if isinstance(args, list) else []
+        if given[:1] != ["fit"] and any(argument.partition("=")[0] == "--check" for argument in given):
+            parser.error("--check is an option of fit: validate and test score the data as it is.")
+        super().parse_arguments(parser, args)
+
     def _classes_of(self, data: SegmentationDataModule) -> ClassTable:
         """The classes of data that is there: better to miss it now than after weights were downloaded."""
         data.prepare_data()
-        data.setup(str(self.subcommand))
         if self.subcommand == "fit" and self.config.fit.check:
             refuse_nonsense(data)
+        else:
+            data.setup(str(self.subcommand))
         return data.classes
 
     def before_instantiate_classes(self) -> None:
         """Choose the folder of the run; where a checkpoint gives the weights, ask for no others."""
         config = self.config[self.subcommand]
+        require_size_rule(config.data)
         config.base = None  # merged already, and its paths mean nothing where the run's config is saved
         root = Path(config.output) / config.name
-        self.folder = _run_folder(root, resumed=config.get("ckpt_path") == "last")
+        self.folder = run_folder(root, resumed=config.get("ckpt_path") == "last")
         if config.get("ckpt_path") in ("last", "best"):
-            config.ckpt_path = _find_checkpoint(self.folder, root, config.ckpt_path)
+            config.ckpt_path = find_checkpoint(self.folder, config.ckpt_path)
         if config.get("ckpt_path"):
             config.ckpt_path = str(checkpoint_file(Path(config.ckpt_path)))
             self.differences = self._differences(config) if self.subcommand == "fit" else []
@@ -141,11 +155,8 @@ class SegattnCLI(LightningCLI):
         saved = Path(config.ckpt_path).parents[1] / "config.yaml"
         if not saved.is_file():
             return []
-        now = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
-        before = yaml.safe_load(saved.read_text(encoding="utf-8"))
-        places = ("ckpt_path", "base", "name", "output")  # where a run is, not what it is
-        before, now = ({key: value for key, value in side.items() if key not in places} for side in (before, now))
-        return config_differences(before, now)
+        now = self._parser(self.subcommand).dump(config, skip_none=False)
+        return config_differences(*(yaml.safe_load(text) for text in (saved.read_text(encoding="utf-8"), now)))
 
     @rank_zero_only
     def _record_start(self) -> None:
@@ -171,7 +182,7 @@ class SegattnCLI(LightningCLI):
         if trainer.logger is None or trainer.logger is True:
             place: dict[str, Any] = {"name": self.folder.parent.name, "version": self.folder.name}
             save_dir = self.folder.parent.parent
-            _keep_old_metrics(self.folder)
+            keep_old_metrics(self.folder)
             kwargs["logger"] = [CSVLogger(save_dir, **place), TensorBoardLogger(save_dir, **place)]
         given = trainer.plugins if isinstance(trainer.plugins, list) else [trainer.plugins] if trainer.plugins else []
         kwargs["plugins"] = [*given, WholeCheckpointIO()]
@@ -234,16 +245,6 @@ def _namespace(value: Any) -> Any:
     return Namespace(class_path=value["class_path"], init_args=init_args)  # type: ignore[no-untyped-call]
 
 
-def newly_initialized(model: SegmentationModel) -> str:
-    """The parts of a model that no encoder weights fill, with their numbers of parameters."""
-    parts: dict[str, list[nn.Module]] = {"head": [model.head], "attention": list(model.attention.values())}
-    parts["attention inside residual blocks"] = list(model.residual_attention)
-    counts = {
-        name: sum(p.numel() for module in modules for p in module.parameters()) for name, modules in parts.items()
-    }
-    return ", ".join(f"{name} ({count:,} parameters)" for name, count in counts.items() if parts[name])
-
-
 def quiet_lightning() -> None:
     """Leave out Lightning's advertisement, and what it says of things that no user can mend."""
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # the configs in them were looked up
@@ -253,44 +254,3 @@ def quiet_lightning() -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "litlogger" not in record.getMessage()
     )
-
-
-def _run_name(arguments: Sequence[str]) -> str:
-    """The name of the last config on the command line."""
-    name = "run"
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        flag, equals, value = argument.partition("=")
-        if flag in FLAGS:
-            name = Path(value if equals else following).stem
-    return name
-
-
-def _run_folder(root: Path, *, resumed: bool) -> Path:
-    """``version_N`` below the run's name: the newest one where a run goes on, else the next."""
-    versions = [int(path.name.removeprefix("version_")) for path in root.glob("version_*") if path.name[8:].isdigit()]
-    newest = max(versions, default=-1)
-    return root / f"version_{max(newest, 0) if resumed else newest + 1}"
-
-
-def _find_checkpoint(folder: Path, root: Path, which: str) -> str:
-    """The newest checkpoint ``last`` or ``best`` of a run.
-
-    Raises:
-        FileNotFoundError: if the run wrote none.
-    """
-    if which == "best":  # the new run's folder is empty; take the newest run that has one
-        found = sorted(root.glob("version_*/checkpoints/best.ckpt"), key=lambda path: path.stat().st_mtime)
-        if found:
-            return str(found[-1])
-    path = folder / "checkpoints" / f"{which}.ckpt"
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint {path.absolute()}; give the path of one to --ckpt_path.")
-    return str(path)
-
-
-def _keep_old_metrics(folder: Path) -> None:
-    """Set the metrics of the run's earlier part aside: Lightning's CSV logger would delete them."""
-    metrics = folder / "metrics.csv"
-    if metrics.is_file():
-        number = len(list(folder.glob("metrics_until_*.csv"))) + 1
-        metrics.rename(folder / f"metrics_until_{number}.csv")

@@ -117,6 +117,7 @@ CHANGES = {
     "it holds no description of its model": lambda c: c.pop(CONTENT),
     "holds no weights": lambda c: c.update(state_dict={}),
     "has no 'size_rule'": lambda c: c[CONTENT].pop("size_rule"),
+    "A size rule is a mapping with the keys": lambda c: c[CONTENT].update(size_rule=[512, 2048]),
     "has no segattn.heads.fcn.Nonsense": lambda c: c[CONTENT]["model"]["head"].update(
         class_path="segattn.heads.fcn.Nonsense"
     ),

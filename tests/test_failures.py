@@ -205,6 +205,7 @@ def test_configs_are_compared_key_by_key():
     assert config_differences(before, before) == []
     now = {"a": {"b": 2, "c": [1, 2]}, "d": {"x": "y"}, "e": {}}
     assert config_differences(before, now) == ["a.b: 1 -> 2", "d: null -> nothing", 'd.x: nothing -> "y"']
+    assert config_differences({"name": "a", "output": "b"}, {"name": "c", "ckpt_path": "last"}) == []
 
 
 def test_the_git_state_names_what_differs(tmp_path):

@@ -14,6 +14,7 @@ from segattn.check.run import Report, check_data
 from segattn.check.tables import print_report, print_summary
 from segattn.configs import FLAGS, expand_configs
 from segattn.data import SegmentationDataModule
+from segattn.data.datamodule import require_size_rule
 from segattn.evaluation import ObjectSizes
 from segattn.whole_file import whole_file
 
@@ -27,7 +28,9 @@ def main(arguments: Sequence[str]) -> int:
         OSError: if a result cannot be written.
     """
     parser = _parser()
-    given = parser.instantiate(parser.parse_args(_only_data(expand_configs(arguments[1:]))))
+    config = parser.parse_args(_only_data(expand_configs(arguments[1:])))
+    require_size_rule(config.data)
+    given = parser.instantiate(config)
     data: SegmentationDataModule = given.data
     data.prepare_data()
     report = check_data(

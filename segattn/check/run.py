@@ -17,6 +17,7 @@ from segattn.check.listing import complete_pairs, listing_findings, open_splits,
 from segattn.check.rules import class_findings, crop_findings, duplicate_findings, file_findings, has_wrong_labels
 from segattn.check.split import SplitResult
 from segattn.data import SegmentationDataModule
+from segattn.data.base import incomplete_allowed
 from segattn.data.datamodule import one_thread
 from segattn.data.errors import DataError
 from segattn.data.files import missing_files
@@ -95,12 +96,19 @@ def check_data(
 def refuse_nonsense(data: SegmentationDataModule) -> None:
     """The quick check before a training: warnings are printed, errors refused.
 
+    Args:
+        data: is set up for training, even if label files are missing, so that they are said beside all other errors.
+
     Raises:
         UnsoundDataError: if training would fail or learn nonsense.
     """
+    with incomplete_allowed():
+        data.setup("fit")
     report = check_data(data)
     if report.errors:
-        lines = [f"\n  {finding.split}: {finding.what} {finding.where}" for finding in report.errors]
+        lines = [
+            f"\n  {finding.split}: {finding.what} {finding.where}\n    {finding.remedy}" for finding in report.errors
+        ]
         raise UnsoundDataError(
             f"Training on this data would fail or learn nonsense (`segattn check` says more, --check false trains "
             f"nevertheless):{''.join(lines)}"

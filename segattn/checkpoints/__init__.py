@@ -2,7 +2,7 @@
 
 from segattn.checkpoints.files import CONTENT, CheckpointError
 from segattn.checkpoints.foreign import import_checkpoint
-from segattn.checkpoints.initialize import Part, initialize
+from segattn.checkpoints.initialize import Part, initialize, newly_initialized
 from segattn.checkpoints.trained import TrainedModel, checkpoint_file, describe_model, load_model, save_model
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "import_checkpoint",
     "initialize",
     "load_model",
+    "newly_initialized",
     "save_model",
 ]

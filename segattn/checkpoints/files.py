@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from segattn.sentences import one_line
 from segattn.whole_file import whole_file
 
 CONTENT = "segattn"
@@ -104,11 +105,6 @@ def durable_file(path: Path) -> Iterator[Path]:
         yield draft
         with draft.open("rb") as file:
             os.fsync(file.fileno())
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an exception as a part of a sentence."""
-    return (" ".join(str(error).split()) or type(error).__name__).rstrip(" .")
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

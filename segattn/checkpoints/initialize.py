@@ -73,6 +73,16 @@ def initialize(model: SegmentationModel, path: str | Path, *, classes: ClassTabl
     return [f"initialized from {path}:", *_report(own, taken, reasons), *_unused(set(given) - used, part)]
 
 
+def newly_initialized(model: SegmentationModel) -> str:
+    """The parts of a model that no encoder weights fill, with their numbers of parameters."""
+    parts: dict[str, list[nn.Module]] = {"head": [model.head], "attention": list(model.attention.values())}
+    parts["attention inside residual blocks"] = list(model.residual_attention)
+    counts = {
+        name: sum(p.numel() for module in modules for p in module.parameters()) for name, modules in parts.items()
+    }
+    return ", ".join(f"{name} ({count:,} parameters)" for name, count in counts.items() if parts[name])
+
+
 def _read(path: Path) -> tuple[dict[str, Tensor], ClassTable | None]:
     """Weights by our names, those of the encoder without the prefix of some library encoders; and the classes."""
     checkpoint = read_checkpoint(path, inert=INERT)

@@ -18,13 +18,13 @@ from segattn.checkpoints.files import (
     CONTENT,
     CheckpointError,
     durable_file,
-    one_line,
     origin_of,
     read_checkpoint,
     weights_of,
 )
 from segattn.model import SegmentationModel
 from segattn.sample import ClassTable, SizeRule
+from segattn.sentences import one_line
 
 _MODEL_CARD = """---
 {{ card_data }}
@@ -168,10 +168,7 @@ def _described(content: Any, path: Path) -> TrainedModel:
         raise CheckpointError(f"{path} was written by segattn {version}, and this is {__version__}: update segattn.")
     try:
         classes = ClassTable.from_json(content["classes"])
-        rule: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in content["size_rule"].items()
-        }
-        size_rule = SizeRule(**rule)
+        size_rule = SizeRule.from_dict(content["size_rule"])
         blueprint = dict(content["model"])
         if blueprint["num_classes"] != len(classes):
             raise ValueError(f"its table has {len(classes)} classes, its model {blueprint['num_classes']}")

@@ -190,6 +190,17 @@ class SegmentationDataModule(LightningDataModule, ABC):
         }
 
 
+def require_size_rule(config: Any) -> None:
+    """Refuse the parsed config of a data module whose size rule is a list, which the argument parser lets pass.
+
+    Raises:
+        ValueError: saying what a size rule is.
+    """
+    rule = config.init_args.get("size_rule") if config and "init_args" in config else None
+    if isinstance(rule, list):
+        SizeRule.from_dict(rule)
+
+
 def one_thread(worker: int) -> None:
     """Keep OpenCV from starting a thread for every core in each of the workers."""
     cv2.setNumThreads(0)

@@ -3,6 +3,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -203,6 +204,29 @@ def test_fit_refuses_errors_unless_told_otherwise(config, capfd):
     assert f"train: 1 label file with values that are neither a class nor ignored: 200. {path}" in error
 
 
+def test_fit_says_what_is_missing_beside_all_other_errors(config, capfd):
+    path = spoil(config)
+    lost = config.dataset("train").pairs[1].mask
+    lost.unlink()
+    assert cli.main(["fit", "--config", "own.yaml"]) == 1
+    error = capfd.readouterr().err
+    assert f"1 of 12 images have no label file; the first one lacks {lost}." in error
+    assert "Add the label files, or take the images away." in error
+    assert path in error
+    assert cli.main(["fit", "--config", "own.yaml", "--check", "false"]) == 1
+    assert f"1 label files are missing, the first is {lost}" in capfd.readouterr().err
+
+
+def test_only_fit_takes_the_option_and_configs_are_shared(config, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["validate", "--config", "own.yaml", "--check", "false"])
+    assert "--check is an option of fit" in capsys.readouterr().err
+    own = Path("own.yaml")
+    own.write_text(f"{own.read_text()}check: false\n")
+    assert cli.main(["validate", "--config", "own.yaml", "--data.root", "gone"]) == 1
+    assert "No data found in" in capsys.readouterr().err
+
+
 def test_the_check_can_be_left_out(config, monkeypatch, capsys):
     spoil(config)
     monkeypatch.setattr("segattn.training.refuse_nonsense", lambda data: pytest.fail("checked"))
@@ -229,6 +253,11 @@ def test_validate_checks_nothing(config):
         (["--config", "own.yaml", "--data.nonsense", "3"], 2, "nonsense"),
         (["--config", "own.yaml", "--data.crop_size", "[0,3]"], 1, "crop_size must be at least one pixel"),
         (["--config", "own.yaml", "--data.root", "gone"], 1, "would fail"),
+        (
+            ["--config", "own.yaml", "--data.size_rule", "[1, 2]"],
+            1,
+            "A size rule is a mapping with the keys short_side",
+        ),
         (["--config", "own.yaml", "--model.head", "FLAHead"], 2, "--model.head"),
         ([], 2, "data"),
         (["--data", "FolderDataModule", "--data.root", "."], 1, "classes.yaml"),
