@@ -59,35 +59,31 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class FreeStanding:
-    """Free-standing false positives, one value per row.
+class LeftOver:
+    """What regions would charge objects beyond the objects' own areas: free-standing, one value per row.
 
     Attributes:
-        region: the region that they are, or that they are left over from.
-        label: 0, or the object that the region had already charged its own area.
-        class_id: class of the region.
-        size: area of the region, or the pixels of the region that go to the object.
-        fp: pixels that the row counts.
+        region: the region.
+        label: the object.
+        size: pixels of the region that go to the object.
+        fp: those above the object's area.
     """
 
     region: Array
     label: Array
-    class_id: Array
     size: Array
     fp: Array
 
 
 def share_false_positives(overlap: Overlap, objects: TargetObjects) -> Shares:
     """Give every false positive of a region with true positives to an object."""
-    wrong = overlap.region_size - overlap.region_tp
-    wrong[0] = 0
-    chosen = (wrong > 0) & (overlap.owner > 0)
-    alone = np.flatnonzero(chosen & ~overlap.shared)
-    region, label, pixels = alone, overlap.owner[alone].astype(np.int64), wrong[alone]
+    chosen = (overlap.region_fp > 0) & (overlap.owner > 0)
+    region = np.flatnonzero(chosen & ~overlap.shared)
+    label, pixels = overlap.owner[region].astype(np.int64), overlap.region_fp[region].astype(np.int64)
     chosen &= overlap.shared
     if not chosen.any():
         return Shares(region, label, pixels, None)
-    contested = _contest(overlap, objects, chosen)
+    contested = _contest(overlap, objects, np.flatnonzero(chosen))
     pairs, pair = np.unique(contested.region * len(objects.size) + contested.label, return_inverse=True)
     region = np.append(region, pairs // len(objects.size))
     label = np.append(label, pairs % len(objects.size))
@@ -95,24 +91,17 @@ def share_false_positives(overlap: Overlap, objects: TargetObjects) -> Shares:
     return Shares(region, label, pixels, contested)
 
 
-def charge(overlap: Overlap, shares: Shares, objects: TargetObjects) -> tuple[npt.NDArray[np.int64], FreeStanding]:
-    """Charge every object at most its own area by one region; what is left over stands free.
+def charge(shares: Shares, objects: TargetObjects) -> tuple[npt.NDArray[np.int64], LeftOver]:
+    """Charge every object at most its own area by one region.
 
     Returns:
-        False positives of every object, shape (n + 1,), and the free-standing ones.
+        False positives of every object, shape (n + 1,), and what is left over.
     """
     area = objects.size[shares.label]
     fp = sum_by(shares.label, np.minimum(shares.pixels, area), len(objects.size))
     over = shares.pixels > area
-    free = np.flatnonzero((overlap.owner == 0) & (overlap.region_class > 0))
-    region = np.append(free, shares.region[over])
-    return fp, FreeStanding(
-        region=region,
-        label=np.append(np.zeros_like(free), shares.label[over]),
-        class_id=overlap.region_class[region].astype(np.int64) - 1,
-        size=np.append(overlap.region_size[free], shares.pixels[over]),
-        fp=np.append(overlap.region_size[free], shares.pixels[over] - area[over]),
-    )
+    size = shares.pixels[over]
+    return fp, LeftOver(shares.region[over], shares.label[over], size, size - area[over])
 
 
 def size_counts(prediction: Array, objects: TargetObjects, edges: Array, num_classes: int) -> npt.NDArray[np.int64]:
@@ -131,14 +120,17 @@ def size_counts(prediction: Array, objects: TargetObjects, edges: Array, num_cla
         ValueError: if a pixel that counts holds a class outside 0..num_classes-1, or the shapes differ.
     """
     overlap = find_overlap(prediction, objects, num_classes)
-    fp, free = charge(overlap, share_false_positives(overlap, objects), objects)
+    fp, over = charge(share_false_positives(overlap, objects), objects)
     bins = len(edges) + 1
     cells = num_classes * bins
-    cell = objects.class_id[1:] * bins + _bins(objects.size[1:], edges)
-    free_cell = free.class_id * bins + _bins(free.size, edges)
-    tp = overlap.tp[1:]
-    columns = [sum_by(cell, values, cells) for values in (tp, fp[1:], objects.size[1:] - tp, np.ones_like(tp))]
-    columns[1] += sum_by(free_cell, free.fp, cells)
+    tp, size = overlap.tp[1:], objects.size[1:]
+    cell = objects.class_id[1:] * bins + _bins(size, edges)
+    columns = [sum_by(cell, values, cells) for values in (tp, fp[1:], size - tp, np.ones_like(tp))]
+    columns[1] += sum_by(overlap.class_ids(over.region) * bins + _bins(over.size, edges), over.fp, cells)
+    free = overlap.free_regions()
+    for piece in pieces(len(free)):  # noise has a million
+        size = overlap.region_fp[free[piece]]
+        columns[1] += sum_by(overlap.class_ids(free[piece]) * bins + _bins(size, edges), size, cells)
     return np.stack(columns, axis=-1).reshape(num_classes, bins, 4)
 
 
@@ -150,35 +142,37 @@ def _bins(size: Array, edges: Array) -> Array:
     return bins
 
 
-def _in_chosen(position: Array, overlap: Overlap, chosen: Array) -> Array:
-    """Those of the flat positions that lie in chosen regions; a map of the whole image would cost more."""
-    inside = np.empty(len(position), dtype=bool)
-    for piece in pieces(len(position)):
-        inside[piece] = chosen[overlap.regions.ravel()[position[piece]]]
-    return position[inside]
-
-
 def _contest(overlap: Overlap, objects: TargetObjects, chosen: Array) -> Contested:
     """Find the owners of the false positives of the chosen regions."""
-    height, width = overlap.regions.shape
-    quad = QuadKeys((height, width))
-    group_of = np.cumsum(chosen) - 1
-    hit_classes = overlap.classes * overlap.hit
-    wrong = _in_chosen(np.flatnonzero(overlap.classes != hit_classes), overlap, chosen)
-    keys = np.empty(len(wrong), dtype=np.int64)
-    for piece in pieces(len(wrong)):
-        y = wrong[piece] // width  # numpy's divmod is some ten times slower
-        keys[piece] = quad.encode(group_of[overlap.regions.ravel()[wrong[piece]]], y, wrong[piece] - y * width)
-    del wrong
-    keys.sort()
+    quad = QuadKeys(overlap.regions.shape, len(chosen))
+    group_of = np.full(len(overlap.owner), -1, dtype=np.int32)
+    group_of[chosen] = np.arange(len(chosen))
+    keys = _wrong_keys(overlap, group_of, quad)
 
-    site = _in_chosen(outer_sites(hit_classes, overlap.classes), overlap, chosen)
-    region = overlap.regions.ravel()[site]
-    order = np.argsort(group_of[region], kind="stable")
-    site, region = site[order], region[order]
+    site = outer_sites(overlap.classes * overlap.hit, overlap.classes)
+    group = group_of[overlap.regions.ravel()[site]]
+    order = np.argsort(group, kind="stable")[np.count_nonzero(group < 0) :]
+    site, group = site[order], group[order]
     by_rank = np.lexsort((np.arange(len(objects.size)), -objects.size))
     rank = np.empty_like(by_rank)
     rank[by_rank] = np.arange(len(by_rank))
-    sites = Sites(group_of[region], *np.divmod(site, width), rank[objects.labels.ravel()[site]])
+    sites = Sites(group, *np.divmod(site, overlap.regions.shape[1]), rank[objects.labels.ravel()[site]])
     start, winner = nearest_ranks(keys, sites, quad)
-    return Contested(keys, quad, start, np.flatnonzero(chosen)[quad.group(keys[start])], by_rank[winner])
+    return Contested(keys, quad, start, chosen[quad.group(keys[start])], by_rank[winner])
+
+
+def _wrong_keys(overlap: Overlap, group_of: Array, quad: QuadKeys) -> Array:
+    """Sorted keys of the false positives of all regions whose group is not below 0."""
+    height, width = overlap.regions.shape
+    keys = np.empty(int(overlap.region_fp[group_of >= 0].sum()), dtype=quad.dtype)
+    filled = 0
+    for rows in pieces(height, width):
+        position = np.flatnonzero(~overlap.hit[rows])
+        group = group_of[overlap.regions[rows].ravel()[position]]
+        inside = group >= 0
+        position, group = position[inside], group[inside]
+        y = position // width  # numpy's divmod is some ten times slower
+        keys[filled : filled + len(group)] = quad.encode(group, y + rows.start, position - y * width)
+        filled += len(group)
+    keys.sort()
+    return keys

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 IntArray = npt.NDArray[np.integer[Any]]
 
-CHUNK = 1 << 18
+CHUNK = 1 << 16
 """Pairs of a square and a site looked at together: bounds the memory, changes no result."""
 
 
@@ -64,21 +64,23 @@ class QuadKeys:
 
     Args:
         shape: height and width of the image.
+        groups: number of groups.
     """
 
-    def __init__(self, shape: tuple[int, int]) -> None:
+    def __init__(self, shape: tuple[int, int], groups: int) -> None:
         self.bits = max(1, int(max(shape) - 1).bit_length())
-        numbers = np.arange(1 << self.bits, dtype=np.int64)
+        self.dtype = np.dtype(np.int32 if groups << 2 * self.bits <= np.iinfo(np.int32).max else np.int64)
+        numbers = np.arange(1 << self.bits, dtype=self.dtype)
         self.spread = np.zeros_like(numbers)
         for bit in range(self.bits):
             self.spread |= (numbers >> bit & 1) << 2 * bit
 
-    def encode(self, group: IntArray, y: IntArray, x: IntArray) -> npt.NDArray[np.int64]:
+    def encode(self, group: IntArray, y: IntArray, x: IntArray) -> IntArray:
         """Keys of pixels."""
         keys = self.spread[y]
         keys <<= 1
         keys |= self.spread[x]
-        keys |= group.astype(np.int64) << 2 * self.bits
+        keys |= self.first(group)
         return keys
 
     def group(self, keys: IntArray) -> IntArray:
@@ -87,7 +89,7 @@ class QuadKeys:
 
     def first(self, group: IntArray) -> IntArray:
         """The smallest key of each group."""
-        return group.astype(np.int64) << 2 * self.bits
+        return group.astype(self.dtype) << 2 * self.bits
 
     def decode(self, keys: IntArray) -> tuple[IntArray, IntArray]:
         """Row and column of each key."""
@@ -98,7 +100,7 @@ class QuadKeys:
         return y, x
 
 
-def nearest_ranks(keys: npt.NDArray[np.int64], sites: Sites, quad: QuadKeys) -> tuple[IntArray, IntArray]:
+def nearest_ranks(keys: IntArray, sites: Sites, quad: QuadKeys) -> tuple[IntArray, IntArray]:
     """Find the object that owns the nearest site of every query.
 
     Args:
@@ -141,7 +143,7 @@ def ranges(start: IntArray, count: IntArray) -> npt.NDArray[np.intp]:
     return np.repeat(start - offsets, count) + np.arange(int(count.sum()))
 
 
-def _roots(keys: npt.NDArray[np.int64], sites: Sites, quad: QuadKeys) -> tuple[_Squares, npt.NDArray[np.intp]]:
+def _roots(keys: IntArray, sites: Sites, quad: QuadKeys) -> tuple[_Squares, npt.NDArray[np.intp]]:
     """One square per group: the smallest of the tree that holds all its queries."""
     groups = np.arange(quad.group(keys[:1])[0], quad.group(keys[-1:])[0] + 1)
     start = np.searchsorted(keys, quad.first(groups))
@@ -149,7 +151,7 @@ def _roots(keys: npt.NDArray[np.int64], sites: Sites, quad: QuadKeys) -> tuple[_
     filled = stop > start
     groups, start, stop = groups[filled], start[filled], stop[filled]
     differing = keys[start] ^ keys[stop - 1]
-    level = (np.frexp(differing.astype(np.float64))[1].astype(np.int64) + 1) // 2
+    level = (np.frexp(differing.astype(np.float64))[1].astype(keys.dtype) + 1) // 2
     first = np.searchsorted(sites.group, groups)
     count = np.searchsorted(sites.group, groups, side="right") - first
     key = keys[start] >> 2 * level << 2 * level
@@ -181,12 +183,12 @@ def _prune(
 
 
 def _split(
-    squares: _Squares, candidates: npt.NDArray[np.intp], chosen: IntArray, keys: npt.NDArray[np.int64]
+    squares: _Squares, candidates: npt.NDArray[np.intp], chosen: IntArray, keys: IntArray
 ) -> tuple[_Squares, npt.NDArray[np.intp]]:
     """Quarter the chosen squares, each quarter with its parent's sites; quarters without a query vanish."""
     offsets = np.cumsum(squares.sites) - squares.sites
     level = squares.level[chosen] - 1
-    key = squares.key[chosen, None] + (np.arange(4) << 2 * level[:, None])
+    key = squares.key[chosen, None] + (np.arange(4, dtype=keys.dtype) << 2 * level[:, None])
     start = np.searchsorted(keys, key)
     stop = np.append(start[:, 1:], squares.stop[chosen, None], axis=1)
     parent, quarter = np.nonzero(stop > start)

@@ -17,7 +17,7 @@ from segattn.metrics.counts import check_class_range
 
 Array = npt.NDArray[Any]
 
-PIECE = 1 << 18
+PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,18 @@ def target_objects(
         if instances.shape != target.shape:
             raise ValueError(f"Instances and target must have one shape, got {instances.shape} and {target.shape}.")
         labels = _instance_labels(classes, instances)
-    start, length = runs(labels)
-    label = labels.ravel()[start]
-    count = int(label.max(initial=0)) + 1
+    count = int(labels.max(initial=0)) + 1
     class_id = np.full(count, -1, dtype=np.int64)
-    class_id[label] = classes.ravel()[start].astype(np.int64) - 1
+    size = np.zeros(count, dtype=np.int64)
     named = np.zeros(count, dtype=bool)
-    if instances is not None:
-        named[label] = (instances.ravel()[start] > 0) & (label > 0)
-    return TargetObjects(classes, labels, class_id, sum_by(label, length, count), named)
+    for rows in pieces(*labels.shape):
+        start, length = runs(labels[rows])
+        label = labels[rows].ravel()[start]
+        class_id[label] = classes[rows].ravel()[start].astype(np.int64) - 1
+        np.add.at(size, label, length)
+        if instances is not None:
+            named[label] = (instances[rows].ravel()[start] > 0) & (label > 0)
+    return TargetObjects(classes, labels, class_id, size, named)
 
 
 def shifted_classes(name: str, labels: Array, valid: Array, num_classes: int) -> Array:
@@ -97,10 +100,11 @@ def _instance_labels(classes: Array, instances: Array) -> Array:
     """Number the objects where instance ids are known; pixels without one form components."""
     named = (classes > 0) & (instances > 0)
     unnamed = components(classes * ~named)
-    names = classes.astype(np.int64) * (int(instances.max(initial=0)) + 1) + instances + int(unnamed.max(initial=0))
-    values = np.where(named, names, unnamed)
-    start, length = runs(values)
-    found, first, inverse = np.unique(values.ravel()[start], return_index=True, return_inverse=True)
+    start, length = runs(classes, instances, unnamed)
+    names = classes.ravel()[start].astype(np.int64) * (int(instances.max(initial=0)) + 1)
+    names += instances.ravel()[start] + int(unnamed.max(initial=0))
+    values = np.where(named.ravel()[start], names, unnamed.ravel()[start])
+    found, first, inverse = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first)
     order = order[found[order] > 0]
     number = np.zeros(len(found), dtype=np.uint32)
@@ -108,8 +112,8 @@ def _instance_labels(classes: Array, instances: Array) -> Array:
     return np.repeat(number[inverse], length).reshape(classes.shape)
 
 
-def run_starts(*maps: Array) -> npt.NDArray[np.intp]:
-    """Flat positions of the first pixels of runs: maximal pieces of rows on which every map is constant.
+def runs(*maps: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Flat starting positions and lengths of runs: maximal pieces of rows on which every map is constant.
 
     Real label maps have some twenty pixels to a run, and all that is counted here is counted run by run.
     """
@@ -118,26 +122,22 @@ def run_starts(*maps: Array) -> npt.NDArray[np.intp]:
     np.not_equal(maps[0][:, 1:], maps[0][:, :-1], out=inner)
     for further in maps[1:]:
         inner |= further[:, 1:] != further[:, :-1]
-    return np.flatnonzero(changes)
-
-
-def runs(*maps: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Starts and lengths of runs."""
-    start = run_starts(*maps)
-    return start, run_lengths(start, maps[0].size)
-
-
-def run_lengths(start: Array, end: int) -> npt.NDArray[np.intp]:
-    """Lengths of successive runs, of which the last one ends before position ``end``."""
+    start = np.flatnonzero(changes)
     length = np.empty_like(start)
-    np.subtract(start[1:], start[:-1], out=length[:-1])
-    length[-1:] = end - start[-1:]
-    return length
+    np.subtract(start[1:], start[:-1], out=length[:-1])  # np.diff would copy the starts to append the end
+    length[-1:] = changes.size - start[-1:]
+    return start, length
 
 
-def pieces(count: int) -> Iterator[slice]:
-    """Slices of some 250,000 positions each: what is done piece by piece needs little memory and stays in the cache."""
-    return (slice(first, first + PIECE) for first in range(0, count, PIECE))
+def pieces(count: int, pixels: int = 1) -> Iterator[slice]:
+    """Slices of some 65,000 pixels each: what is done piece by piece needs little memory and stays in the cache.
+
+    Args:
+        count: number of things to slice, such as the rows of a map.
+        pixels: number of pixels of every thing.
+    """
+    step = max(1, PIECE // max(1, pixels))
+    return (slice(first, first + step) for first in range(0, count, step))
 
 
 def sum_by(index: Array, values: Array, count: int) -> npt.NDArray[np.int64]:

@@ -7,9 +7,10 @@ labelling, so what is predicted on them changes nothing.
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from segattn.metrics.counts import check_same_shape
-from segattn.metrics.objects import Array, TargetObjects, components, pieces, run_lengths, run_starts, shifted_classes
+from segattn.metrics.objects import Array, TargetObjects, components, pieces, runs, shifted_classes
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,7 @@ class Overlap:
         classes: unsigned (height, width): predicted class + 1, or 0 where the ground truth is ignored.
         regions: unsigned (height, width): the region of each pixel, from 1, or 0 where ignored.
         region_class: class + 1 of every region, shape (m + 1,); entry 0 stands for the ignored pixels and is 0.
-        region_size: area of every region in pixels, shape (m + 1,).
-        region_tp: true positives in every region, shape (m + 1,).
+        region_fp: false positives in every region, shape (m + 1,); all of its pixels if it has no true positive.
         owner: an object with true positives in the region, shape (m + 1,); 0 if there is none.
         shared: whether the region holds true positives of two or more objects, shape (m + 1,).
         tp: true positives of every object, shape (n + 1,).
@@ -31,12 +31,19 @@ class Overlap:
     classes: Array
     regions: Array
     region_class: Array
-    region_size: Array
-    region_tp: Array
+    region_fp: Array
     owner: Array
     shared: Array
     tp: Array
     hit: Array
+
+    def free_regions(self) -> npt.NDArray[np.intp]:
+        """The regions without a true positive."""
+        return np.flatnonzero((self.owner == 0) & (self.region_fp > 0))
+
+    def class_ids(self, regions: Array) -> npt.NDArray[np.int64]:
+        """Classes of some regions."""
+        return self.region_class[regions].astype(np.int64) - 1
 
 
 def find_overlap(prediction: Array, objects: TargetObjects, num_classes: int) -> Overlap:
@@ -58,32 +65,31 @@ def find_overlap(prediction: Array, objects: TargetObjects, num_classes: int) ->
         classes=classes,
         regions=regions,
         region_class=np.zeros(count, dtype=classes.dtype),
-        region_size=np.zeros(count, dtype=np.int64),
-        region_tp=np.zeros(count, dtype=np.int64),
+        region_fp=np.zeros(count, dtype=np.int32 if regions.size <= np.iinfo(np.int32).max else np.int64),
         owner=np.zeros(count, dtype=objects.labels.dtype),
         shared=np.zeros(count, dtype=bool),
         tp=np.zeros(len(objects.size), dtype=np.int64),
         hit=(classes == objects.classes) & (classes != 0),
     )
-    start = run_starts(objects.labels, regions)
-    for piece in pieces(len(start)):
-        end = int(start[piece.stop]) if piece.stop < len(start) else regions.size
-        _count(overlap, objects, start[piece], end)
+    for rows in pieces(*regions.shape):
+        _count(overlap, objects, rows)
+    overlap.region_fp[0] = 0  # of ignored pixels
     return overlap
 
 
-def _count(overlap: Overlap, objects: TargetObjects, start: Array, end: int) -> None:
-    """Add successive runs, of which the last one ends before position ``end``, to the tables."""
-    length = run_lengths(start, end)
-    region = overlap.regions.ravel()[start]
-    overlap.region_class[region] = overlap.classes.ravel()[start]
-    np.add.at(overlap.region_size, region, length)
+def _count(overlap: Overlap, objects: TargetObjects, rows: slice) -> None:
+    """Add some rows of the maps to the tables."""
+    labels, regions = objects.labels[rows], overlap.regions[rows]
+    start, length = runs(labels, regions)
+    region = regions.ravel()[start].astype(np.intp)
+    overlap.region_class[region] = overlap.classes[rows].ravel()[start]
+    is_hit = overlap.hit[rows].ravel()[start]
+    hit, wrong = np.flatnonzero(is_hit), np.flatnonzero(~is_hit)
+    np.add.at(overlap.region_fp, region[wrong], length[wrong].astype(overlap.region_fp.dtype))
 
-    hit = np.flatnonzero(overlap.hit.ravel()[start])
-    region, label, length = region[hit], objects.labels.ravel()[start[hit]], length[hit]
-    np.add.at(overlap.region_tp, region, length)
-    np.add.at(overlap.tp, label, length)
+    region, label = region[hit], labels.ravel()[start[hit]]
+    np.add.at(overlap.tp, label, length[hit])
     earlier = overlap.owner[region]
     overlap.shared[region[(earlier != 0) & (earlier != label)]] = True
-    overlap.owner[region] = label  # of several objects in this piece one stays, and differs from the others
+    overlap.owner[region] = label  # of several objects in these rows one stays, and differs from the others
     overlap.shared[region[overlap.owner[region] != label]] = True

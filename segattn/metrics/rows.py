@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Integer
 from torch import Tensor
 
-from segattn.metrics.attribution import Contested, FreeStanding, charge, share_false_positives
+from segattn.metrics.attribution import Contested, LeftOver, charge, share_false_positives
 from segattn.metrics.objects import Array, TargetObjects, target_objects
 from segattn.metrics.overlap import Overlap, find_overlap
 from segattn.metrics.shapes import boxes, confusions, shapes, touches_ignored
@@ -53,8 +53,8 @@ def object_rows(  # noqa: PLR0917 - the published signature
         objects = target_objects(_as_array(target), num_classes, ignore_index=ignore_index, instances=owners)
     overlap = find_overlap(_as_array(prediction), objects, num_classes)
     shares = share_false_positives(overlap, objects)
-    fp, free = charge(overlap, shares, objects)
-    parts = (_object_columns(overlap, objects, fp), _false_columns(overlap, objects, free, shares.contested))
+    fp, over = charge(shares, objects)
+    parts = (_object_columns(overlap, objects, fp), _false_columns(overlap, objects, over, shares.contested))
     rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     class_id, (height, width) = rows.pop("class_id"), objects.labels.shape
     return {
@@ -85,16 +85,19 @@ def _object_columns(overlap: Overlap, objects: TargetObjects, fp: Array) -> dict
 
 
 def _false_columns(
-    overlap: Overlap, objects: TargetObjects, free: FreeStanding, contested: Contested | None
+    overlap: Overlap, objects: TargetObjects, over: LeftOver, contested: Contested | None
 ) -> dict[str, Array]:
-    labels = _false_labels(overlap, free, contested)
-    zero = np.zeros_like(free.fp)
+    free = overlap.free_regions()
+    class_id = overlap.class_ids(np.append(free, over.region))
+    labels = _false_labels(overlap, free, over, contested)
+    zero = np.zeros_like(class_id)
+    size, fp = (np.append(overlap.region_fp[free], values) for values in (over.size, over.fp))
     return {
-        "class_id": free.class_id,
+        "class_id": class_id,
         "kind": np.full(len(zero), "false_positive", dtype=object),
-        **_measured(labels, objects, size=free.size, tp=zero, fp=free.fp, fn=zero),
+        **_measured(labels, objects, size=size, tp=zero, fp=fp, fn=zero),
         "merged": zero.astype(bool),
-        **confusions(labels, free.class_id, objects.classes),
+        **confusions(labels, class_id, objects.classes),
     }
 
 
@@ -118,17 +121,18 @@ def _measured(
     }
 
 
-def _false_labels(overlap: Overlap, free: FreeStanding, contested: Contested | None) -> Array:
+def _false_labels(overlap: Overlap, free: Array, over: LeftOver, contested: Contested | None) -> Array:
     """Number the pixels of the free-standing false positives by row, from 1; 0 elsewhere."""
-    row = np.arange(1, len(free.region) + 1, dtype=np.uint32)
-    whole = ~overlap.shared[free.region]
-    row_of = np.zeros(len(overlap.region_class), dtype=np.uint32)
-    row_of[free.region[whole]] = row[whole]
+    row_of = np.zeros(len(overlap.owner), dtype=np.uint32)
+    row_of[free] = np.arange(1, len(free) + 1)
+    over_row = np.arange(len(free) + 1, len(free) + len(over.region) + 1, dtype=np.uint32)
+    shared = overlap.shared[over.region]
+    row_of[over.region[~shared]] = over_row[~shared]
     labels = np.where(overlap.hit, 0, row_of[overlap.regions])
-    if contested is not None and not whole.all():
-        left_over = dict(zip(zip(free.region[~whole], free.label[~whole], strict=True), row[~whole], strict=True))
-        pieces = zip(contested.region, contested.label, strict=True)
-        piece_row = np.array([left_over.get(piece, 0) for piece in pieces], dtype=np.uint32)
+    if contested is not None and shared.any():
+        row_of_pair = dict(zip(zip(over.region, over.label, strict=True), over_row, strict=True))
+        pairs = zip(contested.region, contested.label, strict=True)
+        piece_row = np.array([row_of_pair.get(pair, 0) for pair in pairs], dtype=np.uint32)
         y, x = contested.quad.decode(contested.keys)
         labels[y, x] = np.repeat(piece_row, contested.pixels)
     return labels

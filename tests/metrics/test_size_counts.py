@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -117,6 +119,26 @@ def test_seventy_thousand_components_do_not_overflow():
     prediction[0, 0] = 0
     counts = counted(prediction, target, 2, np.array([4]))
     assert counts[1].tolist() == [[265 * 268 - 1, 0, 1, 265 * 268], [0, 0, 0, 0]]
+
+
+def test_the_widest_keys_find_the_same_owners():
+    target, prediction = np.zeros((2, 1, 70_002), int)
+    target[0, :2] = target[0, -3:] = prediction[0] = 1
+    counts = counted(prediction, target, 2, np.array([34_998, 34_999, 35_000]))  # the pixel halfway goes to the larger
+    assert counts[1].tolist() == [[5, 5, 0, 2], [0, 34_996, 0, 0], [0, 34_996, 0, 0], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("classes", [1, 2, 19])
+def test_a_large_image_needs_little_memory(classes):
+    rng = np.random.default_rng(0)
+    target = np.kron(rng.integers(0, 19, (16, 32)), np.ones((64, 64), int))
+    prediction = rng.integers(0, classes, target.shape)
+    instances = np.kron(rng.integers(0, 9, (16, 32)), np.ones((64, 64), int))
+    tracemalloc.start()
+    counted(prediction, target, 19, instances=instances)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60 << 20
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.int32, np.int64, np.uint16])
