@@ -161,9 +161,10 @@ class OrderlyStop(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Stop here if asked to."""
         if trainer.strategy.reduce_boolean_decision(self._stop, all=False):  # of all processes at the same step
-            path = self.folder / "last.ckpt"
-            trainer.save_checkpoint(path)
-            Console().print(f"stopped; go on with --ckpt_path last ({_relative(path)})", soft_wrap=True)
+            path = trainer.strategy.broadcast(self.folder) / "last.ckpt"  # another process may have counted further
+            trainer.save_checkpoint(path, weights_only=False)
+            if trainer.is_global_zero:
+                Console().print(f"stopped; go on with --ckpt_path last ({_relative(path)})", soft_wrap=True)
             raise KeyboardInterrupt
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

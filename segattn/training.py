@@ -249,6 +249,7 @@ def quiet_lightning() -> None:
     """Leave out Lightning's advertisement, and what it says of things that no user can mend."""
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # the configs in them were looked up
     warnings.filterwarnings("ignore", message=".*LeafSpec")
+    warnings.filterwarnings("ignore", message=".*sync_dist=True")  # scores are of all processes already
     for folder in ("Experiment logs directory", "Checkpoint directory"):  # a resumed run goes on in its folder
         warnings.filterwarnings("ignore", message=f"{folder} .* exists and is not empty")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from segattn import cli
 from segattn.checkpoints import load_model, save_model
@@ -94,6 +96,65 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_ran_through(tmp_p
     assert int(re.search(r"kills (\d+)", killed.stdout)[1]) >= 3
     assert main([*RESUME, "--output", "killed"]) == 0
     assert_same_end("whole", "killed")
+
+
+TWO_PROCESSES = """
+import os, signal, sys, time
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from segattn.checkpoints import load_model
+from segattn.training import main
+os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": sys.argv[1], "NODE_RANK": "0"}
+last = Path("two/tiny/version_0/checkpoints/last.ckpt")
+
+def start(*arguments):
+    processes = []
+    for rank in range(2):
+        processes.append(os.fork())
+        if processes[-1] == 0:
+            os.environ["LOCAL_RANK"] = str(rank)  # as where a cluster starts them
+            two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--output", "two"]
+            try:
+                code = main(["fit", "--config", "tiny.yaml", *two, *arguments])
+            except SystemExit as stop:
+                code = stop.code
+            os._exit(code)
+        while rank == 0 and not arguments and not last.parent.parent.is_dir():
+            time.sleep(0.1)  # so that the second process finds a folder there
+    return processes
+
+def step():
+    load_model(last)
+    return torch.load(last, weights_only=True)["global_step"]
+
+running = start()
+while not last.is_file():
+    time.sleep(0.1)
+for process in running:
+    os.kill(process, signal.SIGTERM)
+codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in running]
+print("stopped", codes, step())
+codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in start("--ckpt_path", "last")]
+print("ended", codes, step())
+"""
+
+
+def test_two_processes_stop_at_one_step_on_sigterm_and_go_on(tmp_path):
+    content = yaml.safe_load(Path("tiny.yaml").read_text())
+    content["trainer"]["max_epochs"] = 8
+    Path("tiny.yaml").write_text(yaml.safe_dump(content))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    script = [sys.executable, "-c", TWO_PROCESSES, port]
+    done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("stopped; go on with --ckpt_path last (two/tiny/version_0/checkpoints/last.ckpt)") == 1
+    step = int(re.search(r"stopped \[1, 1\] (\d+)", done.stdout)[1])
+    assert 2 <= step < 16
+    assert re.search(r"ended \[0, 0\] 16", done.stdout), done.stdout
+    assert [path.name for path in Path("two/tiny").iterdir()] == ["version_0"]
 
 
 def test_sigterm_during_validation_lets_it_finish(monkeypatch):
