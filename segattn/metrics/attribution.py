@@ -149,9 +149,8 @@ def _contest(overlap: Overlap, objects: TargetObjects, chosen: Array) -> Contest
     group_of[chosen] = np.arange(len(chosen))
     keys = _wrong_keys(overlap, group_of, quad)
 
-    site = outer_sites(overlap.classes * overlap.hit, overlap.classes)
-    group = group_of[overlap.regions.ravel()[site]]
-    order = np.argsort(group, kind="stable")[np.count_nonzero(group < 0) :]
+    site, group = _grouped(outer_sites(overlap.classes * overlap.hit, overlap.classes), overlap.regions, group_of)
+    order = np.argsort(group, kind="stable")
     site, group = site[order], group[order]
     by_rank = np.lexsort((np.arange(len(objects.size)), -objects.size))
     rank = np.empty_like(by_rank)
@@ -161,16 +160,20 @@ def _contest(overlap: Overlap, objects: TargetObjects, chosen: Array) -> Contest
     return Contested(keys, quad, start, chosen[quad.group(keys[start])], by_rank[winner])
 
 
+def _grouped(position: Array, regions: Array, group_of: Array) -> tuple[Array, Array]:
+    """Those of the flat positions whose region has a group that is not below 0, and their groups."""
+    group = group_of[regions.ravel()[position]]
+    inside = group >= 0
+    return position[inside], group[inside]
+
+
 def _wrong_keys(overlap: Overlap, group_of: Array, quad: QuadKeys) -> Array:
     """Sorted keys of the false positives of all regions whose group is not below 0."""
     height, width = overlap.regions.shape
     keys = np.empty(int(overlap.region_fp[group_of >= 0].sum()), dtype=quad.dtype)
     filled = 0
     for rows in pieces(height, width):
-        position = np.flatnonzero(~overlap.hit[rows])
-        group = group_of[overlap.regions[rows].ravel()[position]]
-        inside = group >= 0
-        position, group = position[inside], group[inside]
+        position, group = _grouped(np.flatnonzero(~overlap.hit[rows]), overlap.regions[rows], group_of)
         y = position // width  # numpy's divmod is some ten times slower
         keys[filled : filled + len(group)] = quad.encode(group, y + rows.start, position - y * width)
         filled += len(group)
