@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from segattn.checkpoints import CheckpointError, TrainedModel, load_model
+from segattn.checkpoints.torch_export import require_plain_graph
 from segattn.sample import ClassTable, SizeRule
 from segattn.sentences import one_line
 
@@ -160,6 +161,7 @@ def _from_onnx(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Ten
 def _from_torch_export(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str | None]:
     from torch.export.passes import move_to_device_pass
 
+    require_plain_graph(path)
     extra = {DESCRIPTION: ""}
     try:
         program = torch.export.load(path, extra_files=extra)

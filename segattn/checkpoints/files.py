@@ -59,7 +59,9 @@ def read_checkpoint(path: Path, *, inert: Sequence[str] = ()) -> dict[str, Any]:
     if head[8:9] == b"{" or path.suffix == ".safetensors":
         return _read_safetensors(path)
     if head.startswith(_ZIP):
-        _check_zip(path)
+        problem = zip_problem(path)
+        if problem is not None:
+            raise CheckpointError(f"{path} is damaged ({problem}): copy it again.")
     if not head.startswith((_ZIP, _PICKLE)):
         raise CheckpointError(f"{path} is no checkpoint: it is neither safetensors nor a file of torch.save.")
     return _read_torch(path, inert)
@@ -107,6 +109,18 @@ def durable_file(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
 
 
+def zip_problem(path: Path) -> str | None:
+    """What is damaged in an archive, or None. The checksums are compared, which torch itself does not."""
+    if not zipfile.is_zipfile(path):
+        return "its end is missing"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except Exception as error:  # zipfile raises many kinds on damaged archives
+        return one_line(error)
+    return None if bad is None else f"the checksum of {bad} is wrong"
+
+
 def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
@@ -123,19 +137,6 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         except ValueError as error:
             raise CheckpointError(f"{path} is damaged: its description is no JSON ({one_line(error)}).") from error
     return checkpoint
-
-
-def _check_zip(path: Path) -> None:
-    """Compare the checksums of an archive, which torch itself does not."""
-    if not zipfile.is_zipfile(path):
-        raise CheckpointError(f"{path} is damaged (its end is missing): copy it again.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            bad = archive.testzip()
-    except Exception as error:  # zipfile raises many kinds on damaged archives
-        raise CheckpointError(f"{path} is damaged ({one_line(error)}): copy it again.") from error
-    if bad is not None:
-        raise CheckpointError(f"{path} is damaged (the checksum of {bad} is wrong): copy it again.")
 
 
 def _read_torch(path: Path, inert: Sequence[str]) -> dict[str, Any]:
