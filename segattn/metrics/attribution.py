@@ -127,10 +127,9 @@ def size_counts(prediction: Array, objects: TargetObjects, edges: Array, num_cla
     cell = objects.class_id[1:] * bins + _bins(size, edges)
     columns = [sum_by(cell, values, cells) for values in (tp, fp[1:], size - tp, np.ones_like(tp))]
     columns[1] += sum_by(overlap.class_ids(over.region) * bins + _bins(over.size, edges), over.fp, cells)
-    free = overlap.free_regions()
-    for piece in pieces(len(free)):  # noise has a million
-        size = overlap.region_fp[free[piece]]
-        columns[1] += sum_by(overlap.class_ids(free[piece]) * bins + _bins(size, edges), size, cells)
+    for free in overlap.free_regions():
+        size = overlap.region_fp[free]
+        columns[1] += sum_by(overlap.class_ids(free) * bins + _bins(size, edges), size, cells)
     return np.stack(columns, axis=-1).reshape(num_classes, bins, 4)
 
 

@@ -87,7 +87,7 @@ def _object_columns(overlap: Overlap, objects: TargetObjects, fp: Array) -> dict
 def _false_columns(
     overlap: Overlap, objects: TargetObjects, over: LeftOver, contested: Contested | None
 ) -> dict[str, Array]:
-    free = overlap.free_regions()
+    free = np.concatenate(list(overlap.free_regions()))
     class_id = overlap.class_ids(np.append(free, over.region))
     labels = _false_labels(overlap, free, over, contested)
     zero = np.zeros_like(class_id)
