@@ -20,7 +20,7 @@ COMMANDS = {
     "compare": "say which run is better on which object sizes: segattn compare RUN RUN --output DIR",
     "import": "convert a checkpoint: segattn import --from openmmlab|danet|flanet FILE --output OUT.safetensors",
     "explain": "show what a model looked at: segattn explain --checkpoint FILE --image FILE --point X,Y --output DIR",
-    "export": "write a model for other runtimes: segattn export --checkpoint FILE --format onnx|torch --output FILE",
+    "export": "write a model for other runtimes, or slim: segattn export --checkpoint FILE --format onnx --output FILE",
     "benchmark": "measure a block, a head or a config: segattn benchmark --block SCSA --size 96x96",
 }
 

@@ -11,9 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from segattn import cli
-from segattn.checkpoints import CONTENT, CheckpointError, TrainedModel, load_model, save_model
+from segattn.checkpoints import CONTENT, CheckpointError, TrainedModel, initialize, load_model, save_model
 from segattn.sample import SizeRule
 from tests.checkpoints import CLASSES, lively_model, save_checkpoint
+from tests.predict.conftest import save_pictures
 
 RULE = SizeRule(short_side=64, window=(32, 48), stride=(16, 24))
 
@@ -55,6 +56,25 @@ def test_a_slim_file_tells_all_without_segattn(slim):
     assert content["model"]["encoder"]["mean"] == [0.5, 0.5, 0.5]
     assert [info["name"] for info in json.loads(content["classes"])] == list(CLASSES.names)
     assert "head.classifier.2.weight" in names
+
+
+def test_the_command_writes_a_slim_file_that_serves_as_the_checkpoint(lightning, tmp_path, capsys):
+    slim = tmp_path / "new" / "slim.safetensors"
+    export = ["export", "--checkpoint", str(lightning.parents[1]), "--format", "slim", "--output"]
+    assert cli.main([*export, str(slim)]) == 0
+    said = capsys.readouterr().out
+    assert "the same class on all of" in said
+    assert "largest difference 0," in said
+    assert slim.stat().st_mode == lightning.stat().st_mode
+    assert_same(load_model(lightning), load_model(slim))
+    assert not any("newly" in line for line in initialize(lively_model(), slim, classes=CLASSES))
+    save_pictures(tmp_path / "images", "a.png")
+    for name, checkpoint in (("one", lightning), ("other", slim)):
+        arguments = ["--checkpoint", str(checkpoint), "--images", str(tmp_path / "images")]
+        assert cli.main(["predict", *arguments, "--output", str(tmp_path / name)]) == 0
+    assert (tmp_path / "one/a.png").read_bytes() == (tmp_path / "other/a.png").read_bytes()
+    assert cli.main([*export, str(tmp_path / "slim.pt")]) == 1
+    assert "The output of format slim must end in .safetensors, got slim.pt." in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_written_leaves_the_previous_one(slim, tmp_path, monkeypatch):

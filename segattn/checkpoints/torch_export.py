@@ -32,10 +32,14 @@ _TARGET = re.compile(
 _NAME = re.compile(r"[\w./:+-]*")
 _TEXT = re.compile(r"[\w ./:+,>-]*")
 _TREE = re.compile(r'([\[\]{}:, \d]|null|"(type|context|children_spec|null|\[\]|builtins\.(tuple|list|dict))")*')
-_SIZE = re.compile(
-    r"([\s\d()<>=+*/.,'-]|\b([su]\d+|Integer|Symbol|Add|Mul|Pow|Max|Min|Mod|PythonMod|FloorDiv|CeilDiv|CleanDiv|"
-    r"ModularIndexing|Where|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|TruncToInt|ToFloat|integer|positive|nonnegative|True|False)\b)*"
+_FUNCTIONS = (
+    *("Add", "Mul", "Pow", "Max", "Min", "Mod", "Eq", "Ne", "Lt", "Le", "Gt", "Ge", "And", "Or", "Not", "Piecewise"),
+    *("FloorDiv", "CleanDiv", "CeilDiv", "PythonMod", "ModularIndexing", "Where", "IntTrueDiv", "FloatTrueDiv"),
+    *("CeilToInt", "FloorToInt", "TruncToInt", "TruncToFloat", "RoundToInt", "RoundDecimal", "ToFloat", "Identity"),
+    *("FloatPow", "PowByNatural", "LShift", "RShift", r"OpaqueUnaryFn_\w+"),
 )
+_WORDS = ("Integer", "Float", "Rational", "Symbol", "integer", "positive", "nonnegative", "precision", "True", "False")
+_SIZE = re.compile(rf"([\s()<>=+*/.,'-]|\b\d+\b|\b([su]\d+|{'|'.join((*_FUNCTIONS, *_WORDS))})\b)*")
 _PATTERNS = {"target": _TARGET, "in_spec": _TREE, "out_spec": _TREE, "expr_str": _SIZE, "as_string": _TEXT}
 """What a text may be by the key that it stands under; anything else is a :data:`_NAME`."""
 

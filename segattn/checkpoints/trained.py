@@ -130,7 +130,10 @@ def save_model(trained: TrainedModel, path: str | Path) -> Path:
         if path.suffix == ".ckpt":
             torch.save({"state_dict": weights, CONTENT: content}, draft)
         else:
+            draft.touch()
+            mode = draft.stat().st_mode
             save_file(weights, draft, {"format": "pt", CONTENT: json.dumps(content)})
+            draft.chmod(mode)  # safetensors lets nobody but the owner read it
     return path
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from segattn.export import SUFFIXES, export_model
+from segattn.export import FORMATS, export_model
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,11 +26,15 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="segattn export",
-        description="Write a trained model as one file for other runtimes, and compare it with the checkpoint.",
+        description="Write a trained model as one file, for other runtimes or slim, and compare it with the original.",
     )
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FILE", help="written by segattn fit")
     parser.add_argument(
-        "--format", required=True, choices=SUFFIXES, help="onnx for a .onnx file, torch for torch.export (.pt2)"
+        "--format",
+        required=True,
+        choices=FORMATS,
+        help="onnx for a .onnx file, torch for torch.export (.pt2), slim for a checkpoint without what only training "
+        "needs (.safetensors)",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the file")
     parser.add_argument(

@@ -36,12 +36,18 @@ def write_program(program: ExportedProgram, trained: TrainedModel, path: Path, *
         format: ``onnx`` or ``torch``.
 
     Raises:
-        ValueError: if the model is too large for the format, or ONNX lacks one of its operators.
+        ValueError: if the model is too large for the format, or the format lacks one of its operators.
         OSError: if the file cannot be written.
     """
     description = json.dumps(description_of(trained))
     if format == "torch":
-        torch.export.save(program, path, extra_files={DESCRIPTION: description})
+        try:
+            torch.export.save(program, path, extra_files={DESCRIPTION: description})
+        except OSError:
+            raise
+        except Exception as error:  # of any kind, with the whole graph in its message
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"This model cannot be written as a torch export: {reason}. Try format onnx.") from error
         return
     size = sum(weights.numel() * weights.element_size() for weights in program.state_dict.values())
     if size > MAX_ONNX_BYTES:
