@@ -326,3 +326,25 @@ def test_the_real_data_sets_have_no_errors(shared_data, tmp_path, monkeypatch):
         FolderDataModule(str(shared_data / "cocostuff"), classes=str(tmp_path / "classes.yaml"), **folders),
     ):
         assert not kinds(data) - ABSENCE
+
+
+def test_label_0_of_the_real_ade20k_is_reduced_once(shared_data, tmp_path):
+    """Files as released read from 0 on, and files that were reduced already read from 1 on; not the other two."""
+    classes = [{"name": name, "label": index} for index, name in enumerate(ADE20K_CLASSES.names)]
+    (tmp_path / "classes.yaml").write_text(yaml.safe_dump({"classes": classes, "ignore": [255]}))
+    folders = {"train_images": "images/training", "val_images": "images/validation"}
+    folders |= {"train_masks": "annotations/training", "val_masks": "annotations/validation"}
+    real, reduced = shared_data / "ADEChallengeData2016", tmp_path / "reduced"
+    reduced.mkdir()
+    (reduced / "images").symlink_to(real / "images")
+    for path in (real / "annotations").rglob("*.png"):
+        with Image.open(path) as image:
+            layouts.save(reduced / path.relative_to(real), np.array(image) - 1)  # 0 becomes 255
+    for root, own, from_0 in ((real, None, "ade20k-not-reduced"), (reduced, "ade20k-reduced-twice", None)):
+        for kind, data in (
+            (own, ADE20KDataModule(str(root), num_workers=0)),
+            (from_0, FolderDataModule(str(root), classes=str(tmp_path / "classes.yaml"), num_workers=0, **folders)),
+        ):
+            told = {name: finding for name, finding in found(data).items() if finding.severity == "error"}
+            assert set(told) == ({(kind, "train"), (kind, "val")} if kind else set())
+            assert all(len(finding.files) == len(data.dataset(split)) for (_, split), finding in told.items())
