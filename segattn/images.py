@@ -102,7 +102,7 @@ class ImageFile:
                 box = (0, height - bottom, width, height - top)
             else:
                 box = (0, top, width, bottom)
-            part = self._image.crop(box)
+            part = self._image if box == (0, 0, width, height) else self._image.crop(box)
             return _to_rgb(part if self._turn is None else part.transpose(self._turn), self.path)
 
     def read(self) -> UInt8[np.ndarray, "h w 3"]:
@@ -178,7 +178,7 @@ def _to_rgb(image: Image.Image, path: Path) -> UInt8[np.ndarray, "h w 3"]:
         grey = (values >> 8).astype(np.uint8)  # as Pillow scales 16-bit colors
         return np.repeat(grey[..., None], 3, axis=2)
     image.info.pop("transparency", None)  # else Pillow warns that it is dropped
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _notes(image: Image.Image) -> tuple[str, ...]:

@@ -72,9 +72,9 @@ def listing_findings(splits: Mapping[str, SegmentationDataset], missing_labels: 
 
 def surplus_labels(dataset: SegmentationDataset) -> list[str]:
     """Label files below the folder of labels that belong to no image."""
-    folders = {pair.mask.parents[len(Path(pair.name).parts) - 1] for pair in dataset.pairs}
+    folders = {str(pair.mask).rsplit(os.sep, pair.name.count("/") + 1)[0] for pair in dataset.pairs}
     taken = {str(path) for pair in dataset.pairs for path in (pair.image, pair.mask, pair.instances) if path}
-    found = (path for folder in sorted(folders) for path in image_files(folder))
+    found = (path for folder in sorted(folders) for path in image_files(Path(folder)))
     return [path for path in found if path not in taken and fnmatch(path, dataset.label_files)]
 
 
