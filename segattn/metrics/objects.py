@@ -51,7 +51,7 @@ def target_objects(
         instances: instance ids of the same shape; pixels of a class without an id > 0 form components.
 
     Raises:
-        ValueError: if a pixel that counts holds a class outside 0..num_classes-1, or the shapes differ.
+        ValueError: if a pixel that counts holds a class outside 0..num_classes-1, the shapes differ, or it is no map.
     """
     classes = shifted_classes("target", target, target != ignore_index, num_classes)
     if instances is None:
@@ -76,6 +76,10 @@ def target_objects(
 
 def shifted_classes(name: str, labels: Array, valid: Array, num_classes: int) -> Array:
     """Class + 1 where the pixel counts and 0 elsewhere, because the component library takes 0 for background."""
+    if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "biu":
+        raise ValueError(
+            f"The {name} must be a map (height, width) of integers with a pixel, got {labels.dtype} {labels.shape}."
+        )
     unsigned = labels.view(labels.dtype.str.replace("i", "u"))  # what is below 0 becomes too large
     narrow = np.uint8 if num_classes <= np.iinfo(np.uint8).max else np.uint16
     fits = unsigned.max(initial=0) <= np.iinfo(narrow).max
