@@ -102,6 +102,9 @@ class SegattnCLI(LightningCLI):
             parser.error("--check is an option of fit: validate and test score the data as it is.")
         super().parse_arguments(parser, args)
 
+    def _parse_ckpt_path(self) -> None:
+        """Leave out what Lightning does here: to take arguments, and thereby code to import, from the checkpoint."""
+
     def _classes_of(self, data: SegmentationDataModule) -> ClassTable:
         """The classes of data that is there: better to miss it now than after weights were downloaded."""
         data.prepare_data()
@@ -152,7 +155,7 @@ class SegattnCLI(LightningCLI):
 
     def _differences(self, config: Any) -> list[str]:
         """How the config differs from that of the run whose checkpoint goes on."""
-        saved = Path(config.ckpt_path).parents[1] / "config.yaml"
+        saved = Path(config.ckpt_path).absolute().parent.parent / "config.yaml"
         if not saved.is_file():
             return []
         now = self._parser(self.subcommand).dump(config, skip_none=False)

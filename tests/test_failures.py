@@ -17,12 +17,13 @@ import yaml
 
 from segattn import cli
 from segattn.checkpoints import load_model, save_model
-from segattn.data.camvid import CamVid
+from segattn.data.camvid import CamVid, CamVidDataModule
 from segattn.model import SegmentationModel
 from segattn.provenance import config_differences, git_state
 from segattn.sample import ClassTable
 from segattn.task import SegmentationTask
 from segattn.training import main
+from tests.checkpoints import save_checkpoint
 from tests.tiny_run import assert_same_end, run_folder, write_config
 
 FIT = ["fit", "--config", "tiny.yaml"]
@@ -259,6 +260,31 @@ def test_a_run_keeps_where_it_comes_from_and_says_what_is_not_as_it_was(caplog):
     assert first["git"] is None  # the run is outside of any repository
     assert "--ckpt_path" in second["command"]
     assert (run_folder("runs") / "config.yaml").is_file()
+
+
+@pytest.mark.parametrize("command", ["fit", "validate"])
+def test_checkpoints_to_go_on_from_run_nothing(tmp_path, monkeypatch, capfd, command):
+    Path("intruder.py").write_text(
+        "import pathlib, torch\npathlib.Path('made').touch()\nclass Loss(torch.nn.Module): ..."
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    checkpoint = torch.load(save_checkpoint(tmp_path / "good.ckpt", classes=CamVidDataModule("data").classes))
+    told = {"hyper_parameters": {"loss": {"class_path": "intruder.Loss"}}}  # which Lightning would read as a config
+    torch.save(checkpoint | told, "told.ckpt")
+    torch.save(checkpoint | {"more": Pickled()}, "pickled.ckpt")
+    Path("photo.ckpt").write_bytes(b"\xff\xd8\xff" + bytes(99))
+    given = [command, "--config", "tiny.yaml", "--ckpt_path"]
+    assert "No data found" in sentence_of(capfd, [*given, "told.ckpt", "--data.root", "gone"])
+    assert "pickled.ckpt is refused: it holds" in sentence_of(capfd, [*given, "pickled.ckpt"])
+    assert "photo.ckpt is no checkpoint" in sentence_of(capfd, [*given, "photo.ckpt"])
+    assert not Path("made").exists()
+
+
+class Pickled:
+    """Unpickled, it would make a folder."""
+
+    def __reduce__(self):
+        return os.mkdir, ("made",)
 
 
 def test_configs_are_compared_key_by_key():
