@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 
 _PACKAGED = Path(__file__).parent / "shipped_configs"
 _CHECKOUT = Path(__file__).parents[1] / "configs"
@@ -65,6 +67,9 @@ def with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
         raise ValueError(f"The config {path} is no valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"The config {path} must be a YAML mapping with keys like model, data and trainer.")
+    for key in ("model", "trainer", "checkpoint"):
+        if not isinstance(content.get(key) or {}, dict):
+            raise ValueError(f"The key {key} of the config {path} must be a mapping, got {content[key]!r}.")
     bases = content.get("base") or []
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
@@ -72,3 +77,26 @@ def with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
             f"The key base of the config {path} must be the name of a config or a list of names, got {bases}."
         )
     return [found for base in bases for found in with_bases(find_config(base, path.parent), (*seen, path))] + [path]
+
+
+def require_sound(config: Any) -> None:
+    """Refuse what the argument parser lets pass in the parsed config of a run.
+
+    Args:
+        config: of one subcommand.
+
+    Raises:
+        ValueError: naming the first key that is wrong.
+    """
+    for key in ("model.encoder", "model.schedule"):
+        if not isinstance(config[key], Namespace):
+            raise ValueError(f"{key} must be a mapping, got {config[key]!r}.")
+    for key in ("name", "output"):
+        if not config[key]:
+            raise ValueError(f"{key} must be the name of a folder, got {config[key]!r}.")
+    if Path(config.name).is_absolute() or ".." in Path(config.name).parts:
+        raise ValueError(f"name must be a folder below output, got {config.name!r}.")
+    for key in ("accumulate_grad_batches", "val_check_interval", "check_val_every_n_epoch"):
+        value = config.trainer[key]
+        if (value is None and key == "accumulate_grad_batches") or (isinstance(value, int | float) and value <= 0):
+            raise ValueError(f"trainer.{key} must be positive, got {value}.")

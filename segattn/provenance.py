@@ -29,7 +29,7 @@ _PACKAGES = (
     "torchmetrics",
     "connected-components-3d",
 )
-_PLACES = ("ckpt_path", "base", "name", "output")
+_PLACES = ("ckpt_path", "base", "name", "output", "check")
 _MISSING = object()
 
 
@@ -83,7 +83,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def config_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Which keys of two configs differ, as ``key: before -> now``; where a run is does not count."""
+    """Which keys of two configs differ, as ``key: before -> now``; those that change no result do not count."""
     one, other = ({key: value for key, value in _flat(side).items() if key not in _PLACES} for side in (before, now))
     return [
         f"{key}: {_shown(one.get(key, _MISSING))} -> {_shown(other.get(key, _MISSING))}"

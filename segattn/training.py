@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from jsonargparse import SUPPRESS, Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -20,7 +21,7 @@ from segattn.callbacks import OrderlyStop, OverlayImages, ScoreTable
 from segattn.check import refuse_nonsense
 from segattn.checkpoints import checkpoint_file, load_model, newly_initialized
 from segattn.checkpoints.whole import WholeCheckpointIO
-from segattn.configs import expand_configs
+from segattn.configs import expand_configs, require_sound
 from segattn.data import SegmentationDataModule
 from segattn.data.datamodule import require_size_rule
 from segattn.data.errors import DataError, DataNotFoundError
@@ -29,6 +30,7 @@ from segattn.provenance import config_differences, record_start
 from segattn.recording import RecordObjects
 from segattn.run_folders import find_checkpoint, keep_old_metrics, run_folder, run_name
 from segattn.sample import ClassTable
+from segattn.sentences import one_line
 from segattn.task import SegmentationTask
 
 NAMED_IN_CONFIGS = (segattn.attention, segattn.losses)
@@ -45,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     quiet_lightning()
     try:
         SegattnCLI(expand_configs(arguments), run_name=run_name(arguments), command=arguments)
+    except MisconfigurationException as error:
+        raise ValueError(f"{one_line(error).rstrip('!')}.") from error
     except ValueError as error:  # the argument parser wraps what is raised while it links data and model
         if isinstance(error.__cause__, DataError | DataNotFoundError):
             raise error.__cause__ from None
@@ -117,6 +121,7 @@ class SegattnCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose the folder of the run; where a checkpoint gives the weights, ask for no others."""
         config = self.config[self.subcommand]
+        require_sound(config)
         require_size_rule(config.data)
         config.base = None  # merged already, and its paths mean nothing where the run's config is saved
         root = Path(config.output) / config.name

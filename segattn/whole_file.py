@@ -29,5 +29,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise OSError(f"{path} cannot be written: {error.strerror or error}.") from error
+            first = (
+                error.__cause__ if isinstance(error.__cause__, OSError) else error
+            )  # of a whole file inside this one
+            raise OSError(f"{path} cannot be written: {first.strerror or first}.") from error
         raise

@@ -2,8 +2,9 @@ from itertools import pairwise
 
 import pytest
 import yaml
+from jsonargparse import Namespace
 
-from segattn.configs import SHIPPED, expand_configs, find_config
+from segattn.configs import SHIPPED, expand_configs, find_config, require_sound
 
 
 def write(path, **content):
@@ -61,6 +62,8 @@ def test_configs_that_build_on_themselves_are_refused(tmp_path):
         ("- a", "must be a YAML mapping"),
         ("", "mapping"),
         ("base: [3]", "must be the name of a config or a list of names"),
+        ("model: [1]", r"The key model of the config .*own\.yaml must be a mapping, got \[1\]"),
+        ("trainer: 3", "The key trainer of the config .* must be a mapping"),
     ],
 )
 def test_files_that_are_no_config_are_refused(tmp_path, text, what):
@@ -68,3 +71,26 @@ def test_files_that_are_no_config_are_refused(tmp_path, text, what):
     path.write_text(text)
     with pytest.raises(ValueError, match=what):
         expand_configs(["fit", "--config", str(path)])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        ("model.encoder", None, "model.encoder must be a mapping, got None"),
+        ("model.schedule", [1], "model.schedule must be a mapping"),
+        ("output", None, "output must be the name of a folder, got None"),
+        ("name", "a/../../b", "name must be a folder below output"),
+        ("name", "/b", "name must be a folder below output"),
+        ("trainer.accumulate_grad_batches", 0, "trainer.accumulate_grad_batches must be positive, got 0"),
+        ("trainer.accumulate_grad_batches", None, "trainer.accumulate_grad_batches must be positive"),
+        ("trainer.val_check_interval", 0.0, "trainer.val_check_interval must be positive"),
+        ("trainer.check_val_every_n_epoch", -1, "trainer.check_val_every_n_epoch must be positive"),
+    ],
+)
+def test_what_the_parser_lets_pass_is_refused_by_name(key, value, what):
+    config = Namespace(name="a/b", output="runs", model=Namespace(encoder=Namespace(), schedule=Namespace()))
+    config.trainer = Namespace(accumulate_grad_batches=1, val_check_interval=0.5, check_val_every_n_epoch=None)
+    require_sound(config)
+    config[key] = value
+    with pytest.raises(ValueError, match=what):
+        require_sound(config)

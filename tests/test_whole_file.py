@@ -36,3 +36,12 @@ def test_what_cannot_be_written_is_said_in_one_sentence(tmp_path):
         whole_file(tmp_path / "file" / "a.txt"),
     ):
         raise AssertionError("the block must not be entered")
+
+
+def test_a_file_inside_another_is_said_once(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"^\S*/a.txt cannot be written: No space left on device\.$"),
+        whole_file(tmp_path / "a.txt") as outer,
+        whole_file(outer),
+    ):
+        raise OSError(28, "No space left on device")

@@ -191,13 +191,13 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
 
 def require_size_rule(config: Any) -> None:
-    """Refuse the parsed config of a data module whose size rule is a list, which the argument parser lets pass.
+    """Refuse the parsed config of a data module whose size rule is no mapping, which the argument parser lets pass.
 
     Raises:
         ValueError: saying what a size rule is.
     """
     rule = config.init_args.get("size_rule") if config and "init_args" in config else None
-    if isinstance(rule, list):
+    if isinstance(rule, list | str | int | float):
         SizeRule.from_dict(rule)
 
 
