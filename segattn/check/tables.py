@@ -55,7 +55,9 @@ def print_summary(report: Report, *, every: bool) -> None:
     """Say in one line how it ended: on the error stream, if there are errors."""
     counts = {severity: sum(finding.severity == severity for finding in report.findings) for severity in SEVERITIES}
     said = [f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count]
-    sampled = any(not result.is_complete for result in report.splits.values())
+    lacking = {finding.split: len(set(finding.files)) for finding in report.findings if finding.kind == "missing-label"}
+    looked_at = {split: len(result.inspections) + lacking.get(split, 0) for split, result in report.splits.items()}
+    sampled = any(looked_at[split] < len(result.dataset) for split, result in report.splits.items())
     more = "" if every or not sampled else " in a sample; --all looks at all files"
     text = f"{', '.join(said) or 'nothing wrong'}{more}"
     if report.errors:

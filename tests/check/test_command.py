@@ -68,6 +68,12 @@ def test_errors_end_with_1_and_are_named(config, capsys):
     assert path in captured.out
 
 
+def test_pairs_that_cannot_be_looked_at_make_no_sample(config, capsys):
+    config.dataset("train").pairs[1].mask.unlink()
+    assert cli.main(["check", "--config", "own.yaml"]) == 1
+    assert capsys.readouterr().err.endswith("learn nonsense: 1 error.\n")
+
+
 def test_overrides_are_those_of_fit(config, tmp_path, capsys):
     other = distinct_photos(layouts.camvid(tmp_path / "other", {"train": 3, "val": 1}))
     assert cli.main(["check", "--config", "own.yaml", "--data.root", str(other), "--data.crop_size", "[9,99]"]) == 0
