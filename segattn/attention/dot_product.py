@@ -4,9 +4,8 @@ Position attention has one group of H*W tokens. The fully attentional block has 
 for every row) whose tokens are the channels, and one key shared by all of them. Neither map of token pairs needs to
 exist:
 
-- On the CPU, :func:`attention_blocked` goes through blocks of whole groups, or of queries of one group, takes the
-  softmax inside the block, and in the backward pass computes each block again, at the cost of one more product of
-  query and key. torch's own fused CPU kernel does not take a value wider than the query, and is several times slower
+- On the CPU, :func:`attend` goes through blocks of whole groups, or of queries of one group, and takes the softmax
+  inside the block; :func:`add_gradients` computes each block again, at the cost of one more product of query and key. torch's own fused CPU kernel does not take a value wider than the query, and is several times slower
   than plain products for the fully attentional block.
 - On CUDA, :func:`attention_by_kernel` calls ``scaled_dot_product_attention`` in shapes that its kernels take.
 """
@@ -23,8 +22,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 Implementation = Literal["fused", "plain"]
 
-GROUP_ELEMENTS = 2**21
-"""Elements of the maps of whole groups that exist at a time on the CPU: 8 MiB in single precision."""
+GROUP_ELEMENTS = 2**20
+"""Elements of the maps of whole groups that exist at a time on the CPU: 4 MiB in single precision."""
 
 QUERY_ELEMENTS = 2**23
 """Elements of a part of one group's map that exist at a time: 32 MiB. Few large products are faster than many small."""
@@ -62,13 +61,15 @@ def dot_product_attention(
         return attention_blocked(query, key, value)
     if query.is_cuda:
         return attention_by_kernel(query, key, value)
-    device = query.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        same = value is query
-        query, key = query.to(dtype), key.to(dtype)
-        value = query if same else value.to(dtype)
-    return attention_blocked(query, key, value)
+    return attention_blocked(*as_autocast(query, key, value))
+
+
+def as_autocast(*inputs: Tensor) -> tuple[Tensor, ...]:
+    """The inputs as autocast would give them to a matrix product, for operators that it does not know."""
+    device = inputs[0].device.type
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        return inputs
+    return tuple(part.to(torch.get_autocast_dtype(device)) for part in inputs)
 
 
 def attention_by_kernel(
@@ -109,58 +110,58 @@ def attention_blocked(
     Args:
         query: as in :func:`attention_plain`.
         key: as in :func:`attention_plain`.
-        value: as in :func:`attention_plain`; the same tensor as the query costs less memory and time than its copy.
+        value: as in :func:`attention_plain`.
 
     Returns:
         As :func:`attention_plain`.
     """
-    attended: Tensor = _blocked(query, key, None if value is query else value)
+    attended: Tensor = _blocked(query, key, value)
     return attended
 
 
-# Operators of their own, so that torch.compile keeps a loop as one step instead of unrolling it for every size. A value
-# of None stands for the query, and their gradients are then one.
+# Operators of their own, so that torch.compile keeps a loop as one step instead of unrolling it for every size.
 
 
 @torch.library.custom_op("segattn::attention_blocked", mutates_args=())
-def _blocked(query: Tensor, key: Tensor, value: Tensor | None) -> Tensor:
-    attended = torch.empty_like(query if value is None else value)
-    buffer = _buffer(query)
+def _blocked(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    attended = torch.empty_like(value)
+    buffer = block_buffer(query, groups=query.shape[1], tokens=query.shape[2])
     with torch.autocast(query.device.type, enabled=False):
-        for image, out in enumerate(attended):
-            q, k = _readable(query[image]), _readable(key[image])
-            v = q if value is None else _readable(value[image])
-            dense = _writable(out)
-            for groups, queries in _blocks(q):
-                weights = _block_weights(q[groups, queries], _of_groups(k, groups), buffer)
-                torch.bmm(weights, v[groups], out=dense[groups, queries])
-            if dense is not out:
-                out.copy_(dense)
+        for q, k, v, out in zip(query, key, value, attended, strict=True):
+            attend(q, k, v, out=out, buffer=buffer)
     return attended
 
 
 @torch.library.custom_op("segattn::attention_blocked_backward", mutates_args=())
-def _blocked_backward(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor | None) -> list[Tensor]:
-    inputs = [part for part in (query, key, value) if part is not None]
-    gradients = [torch.empty_like(part) for part in inputs]
-    buffers = _buffer(query), _buffer(query)
+def _blocked_backward(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+    inputs = [query, key, value]
+    gradients = [torch.zeros_like(part) for part in inputs]
+    buffers = [block_buffer(query, groups=query.shape[1], tokens=query.shape[2]) for _ in range(2)]
     with torch.autocast(query.device.type, enabled=False):
         for image, image_gradient in enumerate(gradient):
-            outs = [part[image] for part in gradients]
-            sums = [_writable(out).zero_() for out in outs]
-            _add_gradients(_readable(image_gradient), [_readable(part[image]) for part in inputs], sums, buffers)
-            for total, out in zip(sums, outs, strict=True):
-                if total is not out:
-                    out.copy_(total)
+            add_gradients(
+                image_gradient, [part[image] for part in inputs], [part[image] for part in gradients], buffers
+            )
     return gradients
 
 
-def _add_gradients(
-    gradient: Tensor, inputs: Sequence[Tensor], sums: Sequence[Tensor], buffers: tuple[Tensor, Tensor]
+def attend(query: Tensor, key: Tensor, value: Tensor, *, out: Tensor, buffer: Tensor, add: bool = False) -> None:
+    """Attention of one image (g, n, d) in blocks, written to, or added to, ``out``."""
+    for groups, queries in _blocks(query):
+        weights = _block_weights(query[groups, queries], _of_groups(key, groups), buffer)
+        target = out[groups, queries]
+        if add:
+            target.baddbmm_(weights, value[groups])
+        else:
+            torch.bmm(weights, value[groups], out=target)
+
+
+def add_gradients(
+    gradient: Tensor, inputs: Sequence[Tensor], sums: Sequence[Tensor], buffers: Sequence[Tensor]
 ) -> None:
-    """Add one image's gradients of query, key and, unless it is the query, value."""
-    query, key, value = (*inputs, inputs[0])[:3]
-    query_sum, key_sum, value_sum = (*sums, sums[0])[:3]
+    """Add one image's gradients of query, key and value to ``sums``, where that of query and value may be one."""
+    query, key, value = inputs
+    query_sum, key_sum, value_sum = sums
     for groups, queries in _blocks(query):
         q, k, g = query[groups, queries], _of_groups(key, groups), gradient[groups, queries]
         weights = _block_weights(q, k, buffers[0])
@@ -188,23 +189,10 @@ def _blocks(query: Tensor) -> Iterator[tuple[slice, slice]]:
             yield slice(group, group + group_step), slice(first, first + query_step)
 
 
-def _buffer(query: Tensor) -> Tensor:
+def block_buffer(like: Tensor, *, groups: int, tokens: int) -> Tensor:
     """Room for the map of one block, allocated once: fresh memory costs more than the softmax inside it."""
-    group_step, query_step = _steps(*query.shape[1:3])
-    return query.new_empty(group_step * query_step * query.shape[2])
-
-
-def _readable(part: Tensor) -> Tensor:
-    """One image's part (g, n, d) as matrix products read it: copied where neither n nor d is dense in memory.
-
-    That is so for the columns of a map; as a transposed matrix they are copied three times as fast as by axes.
-    """
-    return part if 1 in part.stride()[1:] else part.flatten(1).contiguous().view(part.shape)
-
-
-def _writable(part: Tensor) -> Tensor:
-    """Room for one image's part (g, n, d): itself, or new memory where neither n nor d is dense in memory."""
-    return part if 1 in part.stride()[1:] else part.new_empty(part.shape)
+    group_step, query_step = _steps(groups, tokens)
+    return like.new_empty(group_step * query_step * tokens)
 
 
 def _of_groups(key: Tensor, groups: slice) -> Tensor:
@@ -224,36 +212,33 @@ def _block_weights(query: Tensor, key: Tensor, buffer: Tensor) -> Tensor:
 
 
 @_blocked.register_fake
-def _(query: Tensor, key: Tensor, value: Tensor | None) -> Tensor:
-    return torch.empty_like(query if value is None else value)
+def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return torch.empty_like(value)
 
 
 @_blocked_backward.register_fake
-def _(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor | None) -> list[Tensor]:
-    return [torch.empty_like(part) for part in (query, key, value) if part is not None]
+def _(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+    return [torch.empty_like(part) for part in (query, key, value)]
 
 
-def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    gradients: list[Tensor | None] = _blocked_backward(gradient, *ctx.saved_tensors)
-    return (*gradients, None)[:3]
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+    return tuple(_blocked_backward(gradient, *ctx.saved_tensors))
 
 
 _blocked.register_autograd(_backward, setup_context=_keep_for_backward)
 
 
 @register_flop_formula(torch.ops.segattn.attention_blocked)
-def _forward_flops(query: torch.Size, key: torch.Size, value: torch.Size | None, **_: Any) -> int:
+def _forward_flops(query: torch.Size, key: torch.Size, value: torch.Size, **_: Any) -> int:
     b, g, n, d = query
-    return 2 * b * g * n * n * (d + (value or query)[-1])
+    return 2 * b * g * n * n * (d + value[-1])
 
 
 @register_flop_formula(torch.ops.segattn.attention_blocked_backward)
-def _backward_flops(
-    gradient: torch.Size, query: torch.Size, key: torch.Size, value: torch.Size | None, **_: Any
-) -> int:
+def _backward_flops(gradient: torch.Size, query: torch.Size, key: torch.Size, value: torch.Size, **_: Any) -> int:
     b, g, n, d = query
-    return 2 * b * g * n * n * (3 * d + 2 * (value or query)[-1])
+    return 2 * b * g * n * n * (3 * d + 2 * value[-1])

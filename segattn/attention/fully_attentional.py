@@ -15,14 +15,31 @@ same, and released weights load (conv1 -> column_encoding, conv2 -> row_encoding
 mix-up.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.ops import Conv2dNormActivation
+from torch.utils.flop_counter import register_flop_formula
 
 from segattn.attention.arguments import require_choice, require_positive
-from segattn.attention.dot_product import Implementation, dot_product_attention
+from segattn.attention.dot_product import (
+    Implementation,
+    add_gradients,
+    as_autocast,
+    attend,
+    block_buffer,
+    dot_product_attention,
+)
+from segattn.attention.winograd import Convolution3x3
+
+LINES = 16
+"""Columns or rows that are made dense in memory at a time: whole cache lines, and few enough for the cache."""
+
+COLUMNS_AND_ROWS = (2, 1)
+"""The axis of an image (c, h, w) along which its columns lie side by side, and its rows."""
 
 
 def fully_attentional(
@@ -43,6 +60,9 @@ def fully_attentional(
     Returns:
         The sum of both in equation 4, without gamma and residual.
     """
+    exporting = torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
+    if implementation == "fused" and not exporting and (not x.is_cuda or x.dtype == torch.float64):
+        return fully_attentional_blocked(x, column_key, row_key)
     by_column = _along(x, column_key, lines="b w c h", implementation=implementation)
     return by_column + _along(x, row_key, lines="b h c w", implementation=implementation)
 
@@ -54,6 +74,89 @@ def _along(
     features = rearrange(x, f"b c h w -> {lines}")
     attended = dot_product_attention(features, key[:, None], features, implementation=implementation)
     return rearrange(attended, f"{lines} -> b c h w")
+
+
+def fully_attentional_blocked(
+    x: Float[Tensor, "b c h w"], column_key: Float[Tensor, "b c h"], row_key: Float[Tensor, "b c w"]
+) -> Float[Tensor, "b c h w"]:
+    """As :func:`fully_attentional`, in blocks of columns and rows that are added up in one map."""
+    if x.dtype != torch.float64:  # which autocast leaves alone
+        x, column_key, row_key = as_autocast(x, column_key, row_key)
+    attended: Tensor = _blocked(x.contiguous(), column_key, row_key)
+    return attended
+
+
+@torch.library.custom_op("segattn::fully_attentional", mutates_args=())
+def _blocked(x: Tensor, column_key: Tensor, row_key: Tensor) -> Tensor:
+    total = torch.zeros_like(x)
+    buffer = _buffer(x)
+    with torch.autocast(x.device.type, enabled=False):
+        for image, out, *keys in zip(x, total, column_key, row_key, strict=True):
+            for axis, key in zip(COLUMNS_AND_ROWS, keys, strict=True):
+                for lines, sums in zip(_blocks(image, axis), _blocks(out, axis), strict=True):
+                    features = lines.contiguous()
+                    attended = torch.empty_like(features)
+                    attend(features, key[None], features, out=attended, buffer=buffer)
+                    sums.add_(attended)
+    return total
+
+
+@torch.library.custom_op("segattn::fully_attentional_backward", mutates_args=())
+def _blocked_backward(gradient: Tensor, x: Tensor, column_key: Tensor, row_key: Tensor) -> list[Tensor]:
+    totals = [torch.zeros_like(part) for part in (x, column_key, row_key)]
+    buffers = _buffer(x), _buffer(x)
+    with torch.autocast(x.device.type, enabled=False):
+        for g, image, out, *keys in zip(gradient, x, totals[0], column_key, row_key, totals[1], totals[2], strict=True):
+            for axis, key, key_sum in zip(COLUMNS_AND_ROWS, keys[:2], keys[2:], strict=True):
+                for of_lines, lines, sums in zip(*(_blocks(part, axis) for part in (g, image, out)), strict=True):
+                    features = lines.contiguous()
+                    total = torch.zeros_like(features)
+                    inputs, outs = (features, key[None], features), (total, key_sum[None], total)
+                    add_gradients(of_lines.contiguous(), inputs, outs, buffers)
+                    sums.add_(total)
+    return totals
+
+
+def _blocks(image: Float[Tensor, "c h w"], axis: int) -> Sequence[Float[Tensor, "lines c n"]]:
+    """Views of neighboring columns or rows."""
+    return torch.split(image.movedim(axis, 0), LINES)
+
+
+def _buffer(x: Float[Tensor, "b c h w"]) -> Tensor:
+    return block_buffer(x, groups=LINES, tokens=x.shape[1])
+
+
+@_blocked.register_fake
+def _(x: Tensor, column_key: Tensor, row_key: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+@_blocked_backward.register_fake
+def _(gradient: Tensor, x: Tensor, column_key: Tensor, row_key: Tensor) -> list[Tensor]:
+    return [torch.empty_like(part) for part in (x, column_key, row_key)]
+
+
+def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+    return tuple(_blocked_backward(gradient, *ctx.saved_tensors))
+
+
+_blocked.register_autograd(_backward, setup_context=_keep_for_backward)
+
+
+@register_flop_formula(torch.ops.segattn.fully_attentional)
+def _forward_flops(x: torch.Size, *_: Any, **__: Any) -> int:
+    b, c, h, w = x
+    return 2 * b * 4 * c * c * h * w
+
+
+@register_flop_formula(torch.ops.segattn.fully_attentional_backward)
+def _backward_flops(gradient: torch.Size, *_: Any, **__: Any) -> int:
+    b, c, h, w = gradient
+    return 2 * b * 10 * c * c * h * w
 
 
 class FullyAttentional(nn.Module):
@@ -74,7 +177,12 @@ class FullyAttentional(nn.Module):
         self.implementation = implementation
         self.column_encoding = nn.Linear(channels, channels)
         self.row_encoding = nn.Linear(channels, channels)
-        self.conv = Conv2dNormActivation(channels, channels, kernel_size=3)
+        convolution = Convolution3x3 if implementation == "fused" else nn.Conv2d
+        self.conv = nn.Sequential(
+            convolution(channels, channels, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+        )
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -1,21 +1,30 @@
 """Fused against plain: values, all gradients, and that the map of pairs never exists."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segattn.attention import DualAttention, FullyAttentional, PositionAttention, dot_product
+from segattn.attention import (
+    DualAttention,
+    FullyAttentional,
+    PositionAttention,
+    dot_product,
+    fully_attentional,
+    winograd,
+)
 from segattn.attention.dot_product import (
+    Implementation,
     attention_blocked,
     attention_by_kernel,
     attention_plain,
     dot_product_attention,
 )
+from segattn.attention.winograd import Convolution3x3
 from tests.attention.blocks import build
 
 SHAPES = {
@@ -64,13 +73,16 @@ def test_blocked_equals_plain(name: str) -> None:
 
 
 @pytest.mark.usefixtures("block_elements")
-@pytest.mark.parametrize("layout", ["b g n d", "b n d g", "b d g n"])
-def test_a_query_that_is_its_own_value(layout: str) -> None:
-    query, key = torch.randn(2, 5, 12, 7), torch.randn(2, 1, 12, 7, requires_grad=True)
-    query = rearrange(rearrange(query, f"b g n d -> {layout}").contiguous(), f"{layout} -> b g n d").requires_grad_()
-    references = output_and_gradients(lambda q, k: attention_plain(q, k, q), [query, key])
-    results = output_and_gradients(lambda q, k: attention_blocked(q, k, q), [query, key])
-    assert results[0].stride() == query.stride()
+@pytest.mark.parametrize("lines", [1, 3, 64])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_blocks_of_columns_and_rows_equal_plain(
+    lines: int, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fully_attentional, "LINES", lines)
+    x = torch.randn(3, 6, 5, 8).contiguous(memory_format=layout).requires_grad_()
+    keys = [torch.randn(3, 6, side, requires_grad=True) for side in (5, 8)]
+    references = output_and_gradients(partial(fully_attentional.fully_attentional, implementation="plain"), [x, *keys])
+    results = output_and_gradients(partial(fully_attentional.fully_attentional, implementation="fused"), [x, *keys])
     assert_relatively_close(results, references, 1e-5)
 
 
@@ -85,7 +97,8 @@ def test_blocked_gradients_are_those_of_finite_differences(name: str, monkeypatc
 def test_blocked_is_a_sound_operator() -> None:
     query, key, value = inputs("shared key")
     torch.library.opcheck(dot_product._blocked, (query, key, value))
-    torch.library.opcheck(dot_product._blocked, (query, key, None))
+    x, *keys = torch.randn(2, 4, 3, 5), torch.randn(2, 4, 3), torch.randn(2, 4, 5)
+    torch.library.opcheck(fully_attentional._blocked, tuple(part.requires_grad_() for part in (x, *keys)))
 
 
 def test_no_block_is_larger_than_allowed(block_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,15 +180,36 @@ def test_autocast_leaves_double_precision_alone() -> None:
     assert_relatively_close([attended], [attention_plain(query, key, value)], 1e-12)
 
 
-def test_autocast_keeps_query_and_value_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+def test_products_of_columns_and_rows_are_counted() -> None:
+    def count(implementation: Implementation) -> int:
+        x, *keys = (torch.randn(2, 6, *size, requires_grad=True) for size in ((5, 8), (5,), (8,)))
+        function = partial(fully_attentional.fully_attentional, implementation=implementation)
+        with FlopCounterMode(display=False) as counter:
+            output_and_gradients(function, [x, *keys])
+        return int(counter.get_total_flops())
 
-    def blocked(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        seen.append(value is query)
-        return value
+    again = 2 * 2 * 6 * 6 * (5 * 8 + 8 * 5)  # the energies, computed once more in the backward pass
+    assert count("fused") == count("plain") + again
 
-    monkeypatch.setattr(dot_product, "attention_blocked", blocked)
-    x = torch.randn(1, 3, 4, 5)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        dot_product_attention(x, x[:, :1], x, implementation="fused")
-    assert seen == [True]
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (7, 10), (13, 4), (12, 5), (26, 3)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_fewer_multiplications_give_the_same_convolution(size: tuple[int, int], batch: int) -> None:
+    convolution = Convolution3x3(5, 4, kernel_size=3, padding=1, bias=False)
+    x = torch.randn(batch, 5, *size)
+    expected = convolution(x.clone().requires_grad_())  # with a gradient it is torch's own
+    assert expected.requires_grad
+    with torch.no_grad():
+        assert_relatively_close([convolution(x)], [expected], 2e-6)
+        assert_relatively_close([convolution(x.double().float())[:1]], [convolution(x[:1])], 1e-6)
+
+
+def test_fewer_multiplications_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "convolve", lambda x, weight: torch.full_like(x, torch.inf))
+    convolution, x = Convolution3x3(2, 2, kernel_size=3, padding=1, bias=False), torch.randn(1, 2, 4, 4)
+    assert convolution(x).isfinite().all()
+    with torch.no_grad():
+        assert convolution(x).isinf().all()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert convolution(x).isfinite().all()
+        assert convolution.double()(x.double()).isfinite().all()

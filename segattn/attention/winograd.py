@@ -1,0 +1,86 @@
+"""A 3x3 convolution with 16 instead of 36 multiplications for every four outputs.
+
+Lavin and Gray: Fast Algorithms for Convolutional Neural Networks. CVPR 2016, https://arxiv.org/abs/1509.09308,
+section 4.1, F(2x2, 3x3). Filters and overlapping 4x4 tiles of the input are transformed, every one of their 16 elements
+is a matrix product over channels, and the products are transformed back. The factors of the transforms are 1 and 1/2,
+so that the result is as near to the exact sum as that of the direct way: they differ by less than a millionth of the
+largest output.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+TILE_ROWS = 4
+"""Rows of tiles, each of two output rows, that are transformed at a time."""
+
+COMBINATIONS = ((torch.sub, 0, 2), (torch.add, 1, 2), (torch.sub, 2, 1), (torch.sub, 1, 3))
+"""The rows of Bᵀ: what becomes of four neighboring values."""
+
+
+class Convolution3x3(nn.Conv2d):
+    """A 3x3 convolution of stride 1 that multiplies less where it can: in inference in single precision on the CPU."""
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
+        """The convolution of ``torch.nn.Conv2d``."""
+        traced = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
+        if traced or x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        return convolve(x, self.weight)
+
+
+def convolve(x: Float[Tensor, "b c h w"], weight: Float[Tensor, "d c 3 3"]) -> Float[Tensor, "b d h w"]:
+    """Convolution with stride 1 and a border of zeros, without gradients.
+
+    Args:
+        x: the features.
+        weight: the filters.
+
+    Returns:
+        What ``torch.nn.functional.conv2d(x, weight, padding=1)`` does.
+    """
+    batch, _, height, width = x.shape
+    tiles = -(-height // 2), -(-width // 2)
+    filters = _transform_filters(weight)
+    result = x.new_empty(batch, len(weight), 2 * tiles[0], 2 * tiles[1])
+    for image, out in zip(x, result, strict=True):
+        for first in range(0, 2 * tiles[0], 2 * TILE_ROWS):
+            last = min(first + 2 * TILE_ROWS, 2 * tiles[0])
+            above, below = max(1 - first, 0), max(last + 1 - height, 0)
+            rows = F.pad(image[:, first - 1 + above : last + 1 - below], (1, 1 + width % 2, above, below))
+            _convolve_rows(rows, filters, out[:, first:last])
+    return result[..., :height, :width]
+
+
+def _convolve_rows(
+    image: Float[Tensor, "c _ _"], filters: Float[Tensor, "16 d c"], out: Float[Tensor, "d h w"]
+) -> None:
+    """The inside of an image of h + 2 rows of w + 2 pixels."""
+    elements = _transform_input(image)
+    products = torch.bmm(filters, elements.flatten(0, 1).flatten(2))
+    _transform_output(products.view(4, 4, -1, *elements.shape[3:]), out)
+
+
+def _transform_filters(weight: Float[Tensor, "d c 3 3"]) -> Float[Tensor, "16 d c"]:
+    """G w Gᵀ of the paper for every filter."""
+    g = weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+    return (torch.kron(g, g) @ weight.flatten(2).flatten(0, 1).mT).view(16, *weight.shape[:2])
+
+
+def _transform_input(image: Float[Tensor, "c h w"]) -> Float[Tensor, "4 4 c rows columns"]:
+    """Bᵀ d B for every tile: four combinations of its rows, and of each of those four of its columns."""
+    channels, height, width = image.shape
+    out = image.new_empty(4, 4, channels, height // 2 - 1, width // 2 - 1)
+    for (combine, first, second), elements in zip(COMBINATIONS, out, strict=True):
+        rows = combine(image[:, first : height - 2 + first : 2], image[:, second : height - 2 + second : 2])
+        for (combine_sides, left, right), element in zip(COMBINATIONS, elements, strict=True):
+            combine_sides(rows[..., left : width - 2 + left : 2], rows[..., right : width - 2 + right : 2], out=element)
+    return out
+
+
+def _transform_output(m: Float[Tensor, "4 4 d rows columns"], out: Float[Tensor, "d h w"]) -> None:
+    """Aᵀ m A for every tile, written to two rows and two columns."""
+    for i, row in enumerate((m[0] + m[1] + m[2], m[1] - m[2] - m[3])):
+        torch.add(row[0] + row[1], row[2], out=out[:, i::2, 0::2])
+        torch.sub(row[1] - row[2], row[3], out=out[:, i::2, 1::2])
