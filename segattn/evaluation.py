@@ -28,7 +28,7 @@ class ObjectSizes:
         relative: whether the edges are relative to the image's area.
         names: one per bucket, ascending.
         min_objects: ground-truth objects that a class needs in a bucket to enter the bucket's means.
-        every: in ``fit``, split in every n-th validation only.
+        every: in ``fit``, split in every n-th validation only, and in the last one.
 
     Raises:
         ValueError: if ``every`` is not positive.
@@ -119,7 +119,7 @@ class Evaluation(nn.Module):
         line += "is neither present nor predicted is left out of the means."
         if "further" in self.scores:
             line += f" Boundaries are bands of {self.boundary_width:g} of the image's diagonal."
-        if self.sizes is None:
+        if self.sizes is None or "sizes" not in self.scores:
             return line
         unit = "of the image's area" if self.sizes.relative else "pixels"
         bounds = " <= ".join(

@@ -205,9 +205,11 @@ class SegmentationTask(LightningModule):
     @property
     def _parts(self) -> dict[str, bool]:
         """Whether this evaluation splits its scores by object size, and whether it computes further ones."""
+        if self.trainer.state.fn != "fit":
+            return {"with_sizes": True, "with_further": True}
         every = self.object_sizes.every if self.object_sizes else 1
-        fitting = self.trainer.state.fn == "fit"
-        return {"with_sizes": not fitting or self._validations % every == 0, "with_further": not fitting}
+        last = self.global_step >= self.trainer.estimated_stepping_batches
+        return {"with_sizes": last or self._validations % every == 0, "with_further": False}
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Encoder and rest, each split by whether weight decay applies."""
