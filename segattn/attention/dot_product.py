@@ -5,8 +5,9 @@ for every row) whose tokens are the channels, and one key shared by all of them.
 exist:
 
 - On the CPU, :func:`attend` goes through blocks of whole groups, or of queries of one group, and takes the softmax
-  inside the block; :func:`add_gradients` computes each block again, at the cost of one more product of query and key. torch's own fused CPU kernel does not take a value wider than the query, and is several times slower
-  than plain products for the fully attentional block.
+  inside the block; :func:`add_gradients` computes each block again, at the cost of one more product of query and key.
+  torch's own fused CPU kernel does not take a value wider than the query, and is several times slower than plain
+  products for the fully attentional block.
 - On CUDA, :func:`attention_by_kernel` calls ``scaled_dot_product_attention`` in shapes that its kernels take.
 """
 
