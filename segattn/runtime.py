@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,9 +166,7 @@ def _from_torch_export(path: Path, device: torch.device) -> tuple[Callable[[Tens
         program = torch.export.load(path, extra_files=extra)
     except Exception as error:  # the archive's reader raises many kinds
         raise CheckpointError(f"{path} is damaged or no torch export: {one_line(error)}.") from error
-    # The guards repeat what the tracer assumed of the sizes of its example; the exported graph was compared at others.
-    unguarded = {"check_guards": False} if "check_guards" in signature(program.module).parameters else {}  # torch 2.9
-    module = move_to_device_pass(program, device).module(**unguarded)
+    module = move_to_device_pass(program, device).module()
 
     def logits(images: Tensor) -> Tensor:
         output: Tensor = module(images)

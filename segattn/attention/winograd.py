@@ -7,10 +7,13 @@ so that the result is as near to the exact sum as that of the direct way: they d
 largest output.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import register_flop_formula
 
 TILE_ROWS = 4
 """Rows of tiles, each of two output rows, that are transformed at a time."""
@@ -27,15 +30,18 @@ class Convolution3x3(nn.Conv2d):
         traced = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
         if traced or x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             return super().forward(x)
-        return convolve(x, self.weight)
+        convolved: Tensor = convolve(x, self.weight)
+        return convolved
 
 
-def convolve(x: Float[Tensor, "b c h w"], weight: Float[Tensor, "d c 3 3"]) -> Float[Tensor, "b d h w"]:
+# An operator of its own, so that its room counts as a kernel's own and not as tensors of the model.
+@torch.library.custom_op("segattn::convolve_3x3", mutates_args=())
+def convolve(x: Tensor, weight: Tensor) -> Tensor:
     """Convolution with stride 1 and a border of zeros, without gradients.
 
     Args:
-        x: the features.
-        weight: the filters.
+        x: the features (b, c, h, w).
+        weight: the filters (d, c, 3, 3).
 
     Returns:
         What ``torch.nn.functional.conv2d(x, weight, padding=1)`` does.
@@ -51,6 +57,12 @@ def convolve(x: Float[Tensor, "b c h w"], weight: Float[Tensor, "d c 3 3"]) -> F
             rows = F.pad(image[:, first - 1 + above : last + 1 - below], (1, 1 + width % 2, above, below))
             _convolve_rows(rows, filters, out[:, first:last])
     return result[..., :height, :width]
+
+
+@register_flop_formula(torch.ops.segattn.convolve_3x3)
+def _flops(x: torch.Size, weight: torch.Size, **_: Any) -> int:
+    b, c, h, w = x
+    return 2 * 16 * b * c * weight[0] * -(-h // 2) * -(-w // 2)
 
 
 def _convolve_rows(
