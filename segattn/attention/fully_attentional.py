@@ -88,16 +88,20 @@ def fully_attentional_blocked(
 
 @torch.library.custom_op("segattn::fully_attentional", mutates_args=())
 def _blocked(x: Tensor, column_key: Tensor, row_key: Tensor) -> Tensor:
-    total = torch.zeros_like(x)
+    total = torch.empty_like(x)
     buffer = _buffer(x)
+    room = x.new_empty(2, LINES * x.shape[1] * max(x.shape[2:]))
     with torch.autocast(x.device.type, enabled=False):
         for image, out, *keys in zip(x, total, column_key, row_key, strict=True):
             for axis, key in zip(COLUMNS_AND_ROWS, keys, strict=True):
                 for lines, sums in zip(_blocks(image, axis), _blocks(out, axis), strict=True):
-                    features = lines.contiguous()
-                    attended = torch.empty_like(features)
+                    features, attended = (part[: lines.numel()].view(lines.shape) for part in room)
+                    features.copy_(lines)
                     attend(features, key[None], features, out=attended, buffer=buffer)
-                    sums.add_(attended)
+                    if axis == COLUMNS_AND_ROWS[0]:
+                        sums.copy_(attended)
+                    else:
+                        sums.add_(attended)
     return total
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import register_flop_formula
 
-TILE_ROWS = 4
-"""Rows of tiles, each of two output rows, that are transformed at a time."""
+TILES = 384
+"""Tiles, each of 2x2 outputs, that are transformed at a time, unless a row has more."""
 
 COMBINATIONS = ((torch.sub, 0, 2), (torch.add, 1, 2), (torch.sub, 2, 1), (torch.sub, 1, 3))
 """The rows of Bᵀ: what becomes of four neighboring values."""
@@ -46,16 +46,23 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
     Returns:
         What ``torch.nn.functional.conv2d(x, weight, padding=1)`` does.
     """
-    batch, _, height, width = x.shape
+    batch, channels, height, width = x.shape
     tiles = -(-height // 2), -(-width // 2)
-    filters = _transform_filters(weight)
+    step = max(1, TILES // tiles[1])  # rows of tiles
     result = x.new_empty(batch, len(weight), 2 * tiles[0], 2 * tiles[1])
+    # One piece of memory, large enough to be given back to the system as a whole.
+    sizes = [16 * size for size in (len(weight) * channels, len(weight) * step * tiles[1], channels * step * tiles[1])]
+    filters, *room = torch.split(x.new_empty(sum(sizes)), sizes)
+    filters = _transform_filters(weight, filters)
     for image, out in zip(x, result, strict=True):
-        for first in range(0, 2 * tiles[0], 2 * TILE_ROWS):
-            last = min(first + 2 * TILE_ROWS, 2 * tiles[0])
-            above, below = max(1 - first, 0), max(last + 1 - height, 0)
-            rows = F.pad(image[:, first - 1 + above : last + 1 - below], (1, 1 + width % 2, above, below))
-            _convolve_rows(rows, filters, out[:, first:last])
+        for top in range(0, tiles[0], step):
+            rows = min(step, tiles[0] - top)
+            above, below = max(1 - 2 * top, 0), max(2 * (top + rows) + 1 - height, 0)
+            inside = image[:, 2 * top - 1 + above : 2 * (top + rows) + 1 - below]
+            products, elements = (part[: len(part) // step * rows].view(4, 4, -1, rows, tiles[1]) for part in room)
+            _transform_input(F.pad(inside, (1, 1 + width % 2, above, below)), elements)
+            torch.bmm(filters, elements.flatten(0, 1).flatten(2), out=products.flatten(0, 1).flatten(2))
+            _transform_output(products, out[:, 2 * top : 2 * (top + rows)])
     return result[..., :height, :width]
 
 
@@ -65,30 +72,20 @@ def _flops(x: torch.Size, weight: torch.Size, **_: Any) -> int:
     return 2 * 16 * b * c * weight[0] * -(-h // 2) * -(-w // 2)
 
 
-def _convolve_rows(
-    image: Float[Tensor, "c _ _"], filters: Float[Tensor, "16 d c"], out: Float[Tensor, "d h w"]
-) -> None:
-    """The inside of an image of h + 2 rows of w + 2 pixels."""
-    elements = _transform_input(image)
-    products = torch.bmm(filters, elements.flatten(0, 1).flatten(2))
-    _transform_output(products.view(4, 4, -1, *elements.shape[3:]), out)
-
-
-def _transform_filters(weight: Float[Tensor, "d c 3 3"]) -> Float[Tensor, "16 d c"]:
-    """G w Gᵀ of the paper for every filter."""
+def _transform_filters(weight: Float[Tensor, "d c 3 3"], out: Tensor) -> Float[Tensor, "16 d c"]:
+    """G w Gᵀ of the paper for every filter, written to the elements of ``out``."""
     g = weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-    return (torch.kron(g, g) @ weight.flatten(2).flatten(0, 1).mT).view(16, *weight.shape[:2])
+    torch.mm(torch.kron(g, g), weight.flatten(2).flatten(0, 1).mT, out=out.view(16, -1))
+    return out.view(16, *weight.shape[:2])
 
 
-def _transform_input(image: Float[Tensor, "c h w"]) -> Float[Tensor, "4 4 c rows columns"]:
+def _transform_input(image: Float[Tensor, "c h w"], out: Float[Tensor, "4 4 c rows columns"]) -> None:
     """Bᵀ d B for every tile: four combinations of its rows, and of each of those four of its columns."""
-    channels, height, width = image.shape
-    out = image.new_empty(4, 4, channels, height // 2 - 1, width // 2 - 1)
+    _, height, width = image.shape
     for (combine, first, second), elements in zip(COMBINATIONS, out, strict=True):
         rows = combine(image[:, first : height - 2 + first : 2], image[:, second : height - 2 + second : 2])
         for (combine_sides, left, right), element in zip(COMBINATIONS, elements, strict=True):
             combine_sides(rows[..., left : width - 2 + left : 2], rows[..., right : width - 2 + right : 2], out=element)
-    return out
 
 
 def _transform_output(m: Float[Tensor, "4 4 d rows columns"], out: Float[Tensor, "d h w"]) -> None:
