@@ -146,15 +146,11 @@ def _blocked_backward(gradient: Tensor, query: Tensor, key: Tensor, value: Tenso
     return gradients
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, *, out: Tensor, buffer: Tensor, add: bool = False) -> None:
-    """Attention of one image (g, n, d) in blocks, written to, or added to, ``out``."""
+def attend(query: Tensor, key: Tensor, value: Tensor, *, out: Tensor, buffer: Tensor) -> None:
+    """Attention of one image (g, n, d) in blocks, written to ``out``."""
     for groups, queries in _blocks(query):
         weights = _block_weights(query[groups, queries], _of_groups(key, groups), buffer)
-        target = out[groups, queries]
-        if add:
-            target.baddbmm_(weights, value[groups])
-        else:
-            torch.bmm(weights, value[groups], out=target)
+        torch.bmm(weights, value[groups], out=out[groups, queries])
 
 
 def add_gradients(

@@ -62,7 +62,10 @@ def fully_attentional(
     """
     exporting = torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
     if implementation == "fused" and not exporting and (not x.is_cuda or x.dtype == torch.float64):
-        return fully_attentional_blocked(x, column_key, row_key)
+        if x.dtype != torch.float64:  # which autocast leaves alone
+            x, column_key, row_key = as_autocast(x, column_key, row_key)
+        attended: Tensor = _blocked(x.contiguous(), column_key, row_key)
+        return attended
     by_column = _along(x, column_key, lines="b w c h", implementation=implementation)
     return by_column + _along(x, row_key, lines="b h c w", implementation=implementation)
 
@@ -74,16 +77,6 @@ def _along(
     features = rearrange(x, f"b c h w -> {lines}")
     attended = dot_product_attention(features, key[:, None], features, implementation=implementation)
     return rearrange(attended, f"{lines} -> b c h w")
-
-
-def fully_attentional_blocked(
-    x: Float[Tensor, "b c h w"], column_key: Float[Tensor, "b c h"], row_key: Float[Tensor, "b c w"]
-) -> Float[Tensor, "b c h w"]:
-    """As :func:`fully_attentional`, in blocks of columns and rows that are added up in one map."""
-    if x.dtype != torch.float64:  # which autocast leaves alone
-        x, column_key, row_key = as_autocast(x, column_key, row_key)
-    attended: Tensor = _blocked(x.contiguous(), column_key, row_key)
-    return attended
 
 
 @torch.library.custom_op("segattn::fully_attentional", mutates_args=())
@@ -181,9 +174,9 @@ class FullyAttentional(nn.Module):
         self.implementation = implementation
         self.column_encoding = nn.Linear(channels, channels)
         self.row_encoding = nn.Linear(channels, channels)
-        convolution = Convolution3x3 if implementation == "fused" else nn.Conv2d
+        fused = implementation == "fused"
         self.conv = nn.Sequential(
-            convolution(channels, channels, kernel_size=3, padding=1, bias=False),
+            Convolution3x3(channels) if fused else nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
             nn.ReLU(inplace=True),
         )

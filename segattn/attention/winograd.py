@@ -18,17 +18,29 @@ from torch.utils.flop_counter import register_flop_formula
 TILES = 384
 """Tiles, each of 2x2 outputs, that are transformed at a time, unless a row has more."""
 
+MIN_CHANNELS, MIN_PIXELS = 384, 64**2
+"""Below either of them the transforms cost more than the multiplications that they save (measured on two cores)."""
+
 COMBINATIONS = ((torch.sub, 0, 2), (torch.add, 1, 2), (torch.sub, 2, 1), (torch.sub, 1, 3))
 """The rows of Bᵀ: what becomes of four neighboring values."""
 
 
 class Convolution3x3(nn.Conv2d):
-    """A 3x3 convolution of stride 1 that multiplies less where it can: in inference in single precision on the CPU."""
+    """A 3x3 convolution that multiplies less where it pays: on large maps in inference, in float32 on the CPU.
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
+    Args:
+        channels: of input and output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, kernel_size=3, padding=1, bias=False)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The convolution of ``torch.nn.Conv2d``."""
         traced = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
-        if traced or x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        small = x.shape[1] < MIN_CHANNELS or x.shape[2] * x.shape[3] < MIN_PIXELS
+        autocast = torch.is_autocast_enabled("cpu")
+        if traced or small or autocast or x.device.type != "cpu" or x.dtype != torch.float32:
             return super().forward(x)
         convolved: Tensor = convolve(x, self.weight)
         return convolved
