@@ -123,8 +123,7 @@ class Pipeline(Generic[Item, Result]):
 
     def _predict_large(self, predictor: Predictor, picture: Picture, path: Path) -> Picture:
         try:
-            with open_image(path) as opened:
-                spool = Spool(opened, self.work)
+            spool = self._decode(path)
         except ImageFileError as error:
             return Picture(notes=picture.notes, reason=error.reason)
         try:
@@ -137,6 +136,11 @@ class Pipeline(Generic[Item, Result]):
             return Picture(notes=picture.notes, reason=failure_reason(error))
         finally:
             spool.close()
+
+    def _decode(self, path: Path) -> Spool:
+        """Decode a large image into a file. Nothing refers to the decoded pixels afterwards, which frees them."""
+        with open_image(path) as opened:
+            return Spool(opened, self.work)
 
 
 def ahead(items: Iterable[Item], submit: Callable[[Item], Result], depth: int) -> Iterator[tuple[Item, Result]]:

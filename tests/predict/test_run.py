@@ -7,6 +7,7 @@ import signal
 import struct
 import sys
 import time
+import weakref
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +18,10 @@ import pytest
 from PIL import Image
 
 from segattn.images import open_image
-from segattn.predict import Settings, outputs, predict_folder
+from segattn.predict import Settings, outputs, pipeline, predict_folder
 from segattn.predict import run as run_module
 from segattn.predict.inference import Predictor
+from segattn.predict.spool import Spool
 from segattn.sample import ClassInfo, ClassTable, SizeRule
 from tests.checkpoints import CLASSES, save_checkpoint
 from tests.predict.conftest import mask, picture, save_pictures, tree
@@ -241,6 +243,27 @@ def test_large_images_are_cut_into_windows_and_give_the_same_files(tmp_path, che
     monkeypatch.setattr(run_module, "LARGE", 1)
     predict_folder(checkpoint, images, tmp_path / "large", settings=QUIET, **options)
     assert tree(tmp_path / "small") == tree(tmp_path / "large")
+
+
+def test_the_decoded_pixels_of_a_large_image_are_freed_before_the_model_starts(tmp_path, checkpoint, monkeypatch):
+    save_pictures(tmp_path / "images", "a.png")
+    decoded, freed = [], []
+
+    class Watched(Spool):
+        def __init__(self, image, folder):
+            super().__init__(image, folder)
+            decoded.append(weakref.ref(image))
+
+    def predict_large(self, image):
+        freed.append(decoded[0]() is None)
+        return original(self, image)
+
+    original = Predictor.predict_large
+    monkeypatch.setattr(run_module, "LARGE", 1)
+    monkeypatch.setattr(pipeline, "Spool", Watched)
+    monkeypatch.setattr(Predictor, "predict_large", predict_large)
+    predict_folder(checkpoint, tmp_path / "images", tmp_path / "masks", settings=QUIET, window=(16, 16))
+    assert freed == [True]
 
 
 def test_windows_and_stride_come_from_the_checkpoint(tmp_path, monkeypatch):
