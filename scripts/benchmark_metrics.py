@@ -10,11 +10,10 @@ libraries' own memory included, for the image that needs most; they are known on
 """
 
 import argparse
-import ctypes
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ import torch
 from PIL import Image
 from torchmetrics.classification import MulticlassJaccardIndex
 
+from segattn.benchmark.measure import peak_growth
 from segattn.metrics import ConfusionMetric, ObjectSizeIoU
 from segattn.metrics.functional import object_rows, size_counts, target_objects
 
@@ -72,7 +72,7 @@ def measure(case: Case, rounds: int) -> Iterator[float]:
     yield fastest(lambda predicted, target: object_rows(predicted, target, case.num_classes), case.pairs, 1)
     yield fastest(confusion.update, tensors, rounds)
     yield fastest(jaccard.update, tensors, rounds)
-    yield max(growth(sizes.update, pair) for pair in tensors)
+    yield max(peak_growth(partial(sizes.update, *pair), torch.device("cpu")) for pair in tensors)
 
 
 def measure_oracle(data: Path | None) -> None:
@@ -95,23 +95,6 @@ def fastest(function: Callable[..., Any], pairs: list[Any], rounds: int) -> floa
         function(*pairs[index[1]])
         times[index] = time.perf_counter() - start
     return float(1000 * times.min(0).mean())
-
-
-def growth(function: Callable[..., Any], pair: Any) -> float:
-    """Greatest resident memory of the process during a call, above what it was before, in MiB."""
-    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        return math.nan
-    libc.malloc_trim(0)  # what earlier calls left for the next one would hide some of the growth
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = resident("VmRSS")
-    function(*pair)
-    return resident("VmHWM") - before
-
-
-def resident(field: str) -> float:
-    """Resident memory of the process in MiB: now (VmRSS) or at its peak (VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def cases(data: Path | None, images: int) -> Iterator[Case]:

@@ -166,21 +166,30 @@ def _peaks(factory: ModuleFactory, shape: Shape, device: torch.device, dtype: to
     for small in forward_and_step(factory, (*shape[:2], 64, 64), device=device, dtype=dtype):
         small()  # libraries allocate their own buffers once
     forward, step = (
-        _peak_of(function, device) for function in forward_and_step(factory, shape, device=device, dtype=dtype)
+        peak_growth(function, device) for function in forward_and_step(factory, shape, device=device, dtype=dtype)
     )
     return forward, step
 
 
-def _peak_of(function: Callable[[], None], device: torch.device) -> float:
+def peak_growth(function: Callable[[], object], device: torch.device) -> float:
+    """MiB by which memory grows at most during one call, that of all libraries included.
+
+    Args:
+        function: called once.
+        device: whose memory it is. On the CPU it is the resident memory of the process.
+
+    Returns:
+        The growth; nan on the CPU of other systems than Linux with glibc.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         function()
         return (torch.cuda.max_memory_allocated(device) - before) / MEBIBYTE
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not status.is_file():
+    if not status.is_file() or not hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         return float("nan")
-    ctypes.CDLL(None).malloc_trim(0)  # freed memory that the allocator kept would hide what the run takes
+    libc.malloc_trim(0)  # freed memory that the allocator kept would hide what the run takes
     reset.write_text("5")  # the peak starts anew
     before = _kibibytes(status, "VmRSS")
     function()
