@@ -31,7 +31,7 @@ class Inspection:
         index: of the pair in its data set.
         problems: why a file cannot be used, by kind of finding.
         size: (height, width) of the upright image; None if it cannot be read.
-        digest: size and two checksums of the image's pixels, which differ for different images but for chance.
+        digest: size, checksum and channel sums of the image's pixels, which differ for different images but for chance.
         values: what the label file holds, ascending.
         pixels: how many pixels hold each value.
         known: whether each value stands for something.
@@ -92,7 +92,7 @@ class InspectionView(Dataset[Inspection]):
         try:
             image = read_image(pair.image)
             seen.size = (image.shape[0], image.shape[1])
-            seen.digest = (*image.shape[:2], zlib.crc32(image.data), zlib.adler32(image.data))
+            seen.digest = (*image.shape[:2], zlib.crc32(image.data), *map(int, cv2.sumElems(image)))
         except DataError as error:
             seen.problems["unreadable-image"] = str(error)
         try:
@@ -128,16 +128,19 @@ class InspectionView(Dataset[Inspection]):
         if owners is not None and owners.shape != labels.shape:
             raise DataError(f"The instance map {instances} has another size than the label file {path}.")
         found = self.metric.target_objects(label_map(labels, path), instances=owners)
-        bins = np.searchsorted(self.metric.pixel_edges(*labels.shape), found.size[1:], side="right")
-        rows, counts = np.unique(np.stack([found.class_id[1:], bins], axis=1), axis=0, return_counts=True)
-        seen.objects = np.column_stack([rows, counts])
+        edges = self.metric.pixel_edges(*labels.shape)
+        bins = np.searchsorted(edges, found.size[1:], side="right")
+        rows, counts = np.unique(found.class_id[1:] * (len(edges) + 1) + bins, return_counts=True)
+        seen.objects = np.column_stack([*np.divmod(rows, len(edges) + 1), counts])
         seen.tiny = int((found.size[1:] <= TINY).sum())
 
     def _look_at_header(self, path: Path, seen: Inspection) -> None:
-        classes = self.dataset.classes
         with Image.open(path) as image:
             seen.format = image.format
             colors = (image.getpalette() or []) if image.mode == "P" and not self.dataset.label_map.of_colors else []
+        if not colors:
+            return
+        classes = self.dataset.classes
         label_of = {tuple(c): label for c, label in zip(classes.palette.tolist(), classes.label_ids, strict=True)}
         found = [(value, label_of.get(tuple(colors[3 * value : 3 * value + 3]))) for value in seen.values.tolist()]
         agreeing = [label == value for value, label in found if label is not None]

@@ -125,15 +125,16 @@ def _print_warnings(report: Report) -> None:
 
 
 def _inspect(view: InspectionView, indices: list[int], *, workers: int) -> Iterator[Inspection]:
-    loader = DataLoader(
+    loader: DataLoader[Inspection] = DataLoader(
         view,
-        batch_size=None,
+        batch_size=16 if workers else 1,  # between processes, a message costs more than what it says
         sampler=indices,
         num_workers=workers,
+        collate_fn=list,
         worker_init_fn=one_thread,
         generator=torch.Generator(),  # its own, so that a check changes nothing that is drawn after it
     )
-    return iter(loader)
+    return chain.from_iterable(loader)
 
 
 def _first_pixels(inspections: Iterator[Inspection]) -> Iterator[Inspection]:
