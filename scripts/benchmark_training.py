@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from segattn.configs import expand_configs
+from segattn.failures import quiet_lightning
 from segattn.task import SegmentationTask
-from segattn.training import SegattnCLI, quiet_lightning
+from segattn.training import SegattnCLI
 
 WARM_UP = 3
 

@@ -1,6 +1,8 @@
-"""What goes wrong while training or evaluating, in one sentence: where it happened, and what to try."""
+"""What a run tells its user: what goes wrong in one sentence, and nothing of what nobody can mend."""
 
+import logging
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -56,3 +58,15 @@ def explain_failure(error: Exception, trainer: Trainer) -> str | None:
     elif not isinstance(error, DataError):
         return None
     return f"{text.rstrip(' .')} ({where}; mend it and go on with --ckpt_path last)."
+
+
+def quiet_lightning() -> None:
+    """Leave out Lightning's advertisement, and what it says of things that no user can mend."""
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # the configs in them were looked up
+    warnings.filterwarnings("ignore", message=".*LeafSpec")
+    warnings.filterwarnings("ignore", message=".*sync_dist=True")  # scores are of all processes already
+    for folder in ("Experiment logs directory", "Checkpoint directory"):  # a resumed run goes on in its folder
+        warnings.filterwarnings("ignore", message=f"{folder} .* exists and is not empty")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "litlogger" not in record.getMessage()
+    )

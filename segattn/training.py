@@ -1,8 +1,6 @@
 """``segattn fit``, ``validate`` and ``test``: LightningCLI over the task and the data modules."""
 
-import logging
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,11 @@ from segattn.callbacks import OrderlyStop, OverlayImages, ScoreTable
 from segattn.check import refuse_nonsense
 from segattn.checkpoints import checkpoint_file, load_model, newly_initialized
 from segattn.checkpoints.whole import WholeCheckpointIO
-from segattn.configs import expand_configs, require_sound
+from segattn.configs import as_namespace, expand_configs, require_sound
 from segattn.data import SegmentationDataModule
 from segattn.data.datamodule import require_size_rule
 from segattn.data.errors import DataError, DataNotFoundError
-from segattn.failures import in_one_sentence
+from segattn.failures import in_one_sentence, quiet_lightning
 from segattn.provenance import config_differences, record_start
 from segattn.recording import RecordObjects
 from segattn.run_folders import find_checkpoint, keep_old_metrics, run_folder, run_name
@@ -147,7 +145,7 @@ class SegattnCLI(LightningCLI):
             if name == "encoder":
                 config.model.encoder = Namespace(**value)  # type: ignore[no-untyped-call]  # jsonargparse's
             elif name != "num_classes":
-                config.model[name] = _namespace(value)
+                config.model[name] = as_namespace(value)
 
     def _require_same_classes(self) -> None:
         if self.classes is not None and self.classes.names != self.model.classes.names:
@@ -242,24 +240,3 @@ class SegattnCLI(LightningCLI):
         """Score the test images; the table is printed by :class:`segattn.callbacks.ScoreTable`."""
         with in_one_sentence(self.trainer):
             self.trainer.test(model, **kwargs | {"verbose": False})
-
-
-def _namespace(value: Any) -> Any:
-    """A factory as plain data in the form of a parsed config."""
-    if not isinstance(value, Mapping) or "class_path" not in value:
-        return value
-    parsed = {name: _namespace(argument) for name, argument in value["init_args"].items()}
-    init_args = Namespace(**parsed)  # type: ignore[no-untyped-call]  # jsonargparse's
-    return Namespace(class_path=value["class_path"], init_args=init_args)  # type: ignore[no-untyped-call]
-
-
-def quiet_lightning() -> None:
-    """Leave out Lightning's advertisement, and what it says of things that no user can mend."""
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # the configs in them were looked up
-    warnings.filterwarnings("ignore", message=".*LeafSpec")
-    warnings.filterwarnings("ignore", message=".*sync_dist=True")  # scores are of all processes already
-    for folder in ("Experiment logs directory", "Checkpoint directory"):  # a resumed run goes on in its folder
-        warnings.filterwarnings("ignore", message=f"{folder} .* exists and is not empty")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "litlogger" not in record.getMessage()
-    )

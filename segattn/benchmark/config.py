@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from segattn.configs import expand_configs
 from segattn.data import SegmentationDataModule
+from segattn.failures import quiet_lightning
 from segattn.sample import ClassTable
 from segattn.task import SegmentationTask
-from segattn.training import SegattnCLI, quiet_lightning
+from segattn.training import SegattnCLI
 
 
 def config_model(arguments: tuple[str, ...]) -> "ConfigModel":
