@@ -13,9 +13,9 @@ PACKAGE = Path(segattn.__file__).parent
 
 LAYERS = [
     {"__init__"},
-    {"sample", "records", "bins", "configs", "schedule", "sentences", "whole_file"},
-    {"images", "windows", "attention", "overlay", "metrics", "losses", "report"},
-    {"data", "encoders", "evaluation"},
+    {"sample", "record_format", "bins", "configs", "schedule", "sentences", "whole_file"},
+    {"records", "images", "windows", "attention", "overlay", "metrics", "losses"},
+    {"data", "encoders", "evaluation", "report"},
     {"heads", "blueprint", "residual"},
     {"model"},
     {"checkpoints"},
