@@ -38,6 +38,9 @@ from segattn.attention.winograd import Convolution3x3
 LINES = 16
 """Columns or rows that are made dense in memory at a time: whole cache lines, and few enough for the cache."""
 
+CHANNELS = 32
+"""Channels of them that are copied at a time."""
+
 COLUMNS_AND_ROWS = (2, 1)
 """The axis of an image (c, h, w) along which its columns lie side by side, and its rows."""
 
@@ -89,7 +92,7 @@ def _blocked(x: Tensor, column_key: Tensor, row_key: Tensor) -> Tensor:
             for axis, key in zip(COLUMNS_AND_ROWS, keys, strict=True):
                 for lines, sums in zip(_blocks(image, axis), _blocks(out, axis), strict=True):
                     features, attended = (part[: lines.numel()].view(lines.shape) for part in room)
-                    features.copy_(lines)
+                    _gather(lines, out=features)
                     attend(features, key[None], features, out=attended, buffer=buffer)
                     if axis == COLUMNS_AND_ROWS[0]:
                         sums.copy_(attended)
@@ -106,10 +109,10 @@ def _blocked_backward(gradient: Tensor, x: Tensor, column_key: Tensor, row_key: 
         for g, image, out, *keys in zip(gradient, x, totals[0], column_key, row_key, totals[1], totals[2], strict=True):
             for axis, key, key_sum in zip(COLUMNS_AND_ROWS, keys[:2], keys[2:], strict=True):
                 for of_lines, lines, sums in zip(*(_blocks(part, axis) for part in (g, image, out)), strict=True):
-                    features = lines.contiguous()
+                    features, upstream = (_gather(part, out=g.new_empty(part.shape)) for part in (lines, of_lines))
                     total = torch.zeros_like(features)
                     inputs, outs = (features, key[None], features), (total, key_sum[None], total)
-                    add_gradients(of_lines.contiguous(), inputs, outs, buffers)
+                    add_gradients(upstream, inputs, outs, buffers)
                     sums.add_(total)
     return totals
 
@@ -117,6 +120,13 @@ def _blocked_backward(gradient: Tensor, x: Tensor, column_key: Tensor, row_key: 
 def _blocks(image: Float[Tensor, "c h w"], axis: int) -> Sequence[Float[Tensor, "lines c n"]]:
     """Views of neighboring columns or rows."""
     return torch.split(image.movedim(axis, 0), LINES)
+
+
+def _gather(lines: Float[Tensor, "lines c n"], *, out: Tensor) -> Tensor:
+    """Copy columns or rows to ``out``, so few channels at a time that what lies between them stays in the cache."""
+    for dense, part in zip(torch.split(out, CHANNELS, dim=1), torch.split(lines, CHANNELS, dim=1), strict=True):
+        dense.copy_(part)
+    return out
 
 
 def _buffer(x: Float[Tensor, "b c h w"]) -> Tensor:

@@ -10,6 +10,7 @@ largest output.
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -93,15 +94,18 @@ def _transform_filters(weight: Float[Tensor, "d c 3 3"], out: Tensor) -> Float[T
 
 def _transform_input(image: Float[Tensor, "c h w"], out: Float[Tensor, "4 4 c rows columns"]) -> None:
     """Bᵀ d B for every tile: four combinations of its rows, and of each of those four of its columns."""
-    _, height, width = image.shape
+    last = image.shape[1] - 2
+    halves = torch.stack((image[..., 0::2], image[..., 1::2]))  # so that tiles beside each other are so in memory
     for (combine, first, second), elements in zip(COMBINATIONS, out, strict=True):
-        rows = combine(image[:, first : height - 2 + first : 2], image[:, second : height - 2 + second : 2])
+        even, odd = combine(halves[:, :, first : last + first : 2], halves[:, :, second : last + second : 2])
+        columns = even[..., :-1], odd[..., :-1], even[..., 1:], odd[..., 1:]
         for (combine_sides, left, right), element in zip(COMBINATIONS, elements, strict=True):
-            combine_sides(rows[..., left : width - 2 + left : 2], rows[..., right : width - 2 + right : 2], out=element)
+            combine_sides(columns[left], columns[right], out=element)
 
 
 def _transform_output(m: Float[Tensor, "4 4 d rows columns"], out: Float[Tensor, "d h w"]) -> None:
     """Aᵀ m A for every tile, written to two rows and two columns."""
-    for i, row in enumerate((m[0] + m[1] + m[2], m[1] - m[2] - m[3])):
-        torch.add(row[0] + row[1], row[2], out=out[:, i::2, 0::2])
-        torch.sub(row[1] - row[2], row[3], out=out[:, i::2, 1::2])
+    a = m.new_tensor([[1, 1, 1, 0], [0, 1, -1, -1]])
+    corners = torch.mm(torch.kron(a, a), m.flatten(0, 1).flatten(1))
+    corners = corners.view(2, 2, *m.shape[2:])
+    out.copy_(rearrange(corners, "y x d rows columns -> d (rows y) (columns x)"))
