@@ -58,9 +58,10 @@ PRINTED = {
 
 EXPLANATION = """\
 Memory is the peak beyond weights and input; in a training step that includes all gradients. Time is the fastest of
-three runs, plain and fused taken in turns. *Of the limit* divides the fused time by what its multiply-adds take at the
-rate of a 2048x2048 matrix product on the same machine, {rate:.0f} G a second; a training step counts three times the
-forward pass. Multiply-adds are those of matrix products and convolutions, not of element-wise work.
+seven runs (of three in the table of all blocks), plain and fused taken in turns. *Of the limit* divides the fused time
+by what its multiply-adds take at the rate of a 2048x2048 matrix product on the same machine, {rate:.0f} G a second; a
+training step counts three times the forward pass. Multiply-adds are those of matrix products and convolutions, not of
+element-wise work.
 
 ![Memory and time of a training step against the side of the feature map](attention_cost.svg)
 """
@@ -111,7 +112,7 @@ def fused_beside_plain(
             memory = [peak_memory(factory, shape, device=device, dtype=dtype) for factory in factories]
             runs = [forward_and_step(factory, shape, device=device, dtype=dtype) for factory in factories]
             for way, label in enumerate(("forward", "training step")):
-                plain, fused = best_seconds([run[way] for run in runs], device=device)
+                plain, fused = best_seconds([run[way] for run in runs], device=device, repeats=7)
                 limit = count_multiply_adds(factories[1](), shape) * (1 if way == 0 else 3) / rate
                 yield [
                     name,
