@@ -68,7 +68,7 @@ def with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
     if not isinstance(content, dict):
         raise ValueError(f"The config {path} must be a YAML mapping with keys like model, data and trainer.")
     for key in ("model", "trainer", "checkpoint"):
-        if not isinstance(content.get(key) or {}, dict):
+        if not isinstance(content.get(key, {}), dict):
             raise ValueError(f"The key {key} of the config {path} must be a mapping, got {content[key]!r}.")
     bases = content.get("base") or []
     bases = [bases] if isinstance(bases, str) else bases
@@ -91,6 +91,9 @@ def require_sound(config: Any) -> None:
     for key in ("model.encoder", "model.schedule"):
         if not isinstance(config[key], Namespace):
             raise ValueError(f"{key} must be a mapping, got {config[key]!r}.")
+    for key in ("model.head", "model.optimizer"):
+        if config[key] is None:
+            raise ValueError(f"{key} must name a class, got null.")
     for key in ("name", "output"):
         if not config[key]:
             raise ValueError(f"{key} must be the name of a folder, got {config[key]!r}.")
@@ -109,3 +112,8 @@ def as_namespace(value: Any) -> Any:
     parsed = {name: as_namespace(argument) for name, argument in value["init_args"].items()}
     init_args = Namespace(**parsed)  # type: ignore[no-untyped-call]  # jsonargparse's
     return Namespace(class_path=value["class_path"], init_args=init_args)  # type: ignore[no-untyped-call]
+
+
+def data_seed(seed: bool | int | None) -> int:
+    """The seed of the data: that of the run, or 0 where nothing else is seeded."""
+    return int(seed or 0)

@@ -162,12 +162,15 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path} is refused: it is damaged, or holds more than weights and plain data.") from error
+    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
         raise ValueError(f"{path} is no weight file that can be read safely: {_first_line(error)}.") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    items = state.items() if isinstance(state, dict) else [(None, state)]
+    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in items):
         raise ValueError(f"{path} holds no state dict: a mapping from names to tensors is needed.")
-    return state
+    return dict(items)
 
 
 def _build(name: str, output_stride: int, *, downloaded: bool) -> Any:

@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import shorten
 
 from lightning.pytorch import Trainer
 
@@ -47,6 +48,12 @@ def explain_failure(error: Exception, trainer: Trainer) -> str | None:
         return (
             f"Out of memory {where}: take a smaller data.batch_size or data.crop_size, --trainer.precision bf16-mixed, "
             f"or, for whole images, data.size_rule with a window."
+        )
+    if text.startswith("Error(s) in loading state_dict"):
+        first = shorten(text.splitlines()[1], 200, placeholder=" ...").rstrip(" .")
+        return (
+            f"The checkpoint does not fit the model of the config ({first}): go on with the run's own config, or take "
+            f"what fits with --model.init_from."
         )
     if died := _WORKER_DIED.search(text):
         return (

@@ -65,6 +65,8 @@ class SegmentationModel(nn.Module):
             blocks = insert_in_residual_blocks(self.encoder.body, residual_attention, residual_position)
             self.residual_attention = tuple(blocks)
         self.attention = nn.ModuleDict()
+        if attention and not attention_levels:
+            raise ValueError("attention_levels is empty, so that attention would have no effect: name a level.")
         if attention:
             channels = self.encoder.info.channels
             self.attention.update({str(_level(channels, n)): attention(channels[n]) for n in attention_levels})

@@ -3,7 +3,7 @@
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -90,6 +90,23 @@ def config_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> lis
         for key in [*one, *(key for key in other if key not in one)]
         if one.get(key, _MISSING) != other.get(key, _MISSING)
     ]
+
+
+def require_same_optimizer(differences: Sequence[str]) -> None:
+    """Refuse to go on with the state of another optimizer.
+
+    Args:
+        differences: as :func:`config_differences` returns them.
+
+    Raises:
+        ValueError: if the class of the optimizer is among them.
+    """
+    for difference in differences:
+        if difference.startswith("model.optimizer.class_path"):
+            raise ValueError(
+                f"A training goes on with the optimizer that it began with ({difference}): keep it, or start from the "
+                f"checkpoint with --model.init_from."
+            )
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,7 +7,7 @@ loaded before anything is inserted, so pretrained weights keep fitting.
 from collections.abc import Callable
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 Position = Literal["middle", "last"]
 
@@ -40,7 +40,7 @@ def insert_in_residual_blocks(
         if position == "last":
             norm = getattr(block, f"bn{number}")
             inserted.append(attention(norm.num_features))
-            setattr(block, f"bn{number}", nn.Sequential(norm, inserted[-1]))
+            setattr(block, f"bn{number}", nn.Sequential(norm, inserted[-1], *_protection(inserted[-1])))
         else:
             conv = getattr(block, f"conv{number}")
             inserted.append(attention(conv.in_channels))
@@ -50,3 +50,15 @@ def insert_in_residual_blocks(
 
 def _is_residual(module: nn.Module) -> bool:
     return all(hasattr(module, name) for name in ("conv1", "bn1", "conv2", "bn2")) and hasattr(module, "downsample")
+
+
+class _Copy(nn.Module):
+    """A new tensor of the same content."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clone()
+
+
+def _protection(attention: nn.Module) -> list[nn.Module]:
+    """What keeps the shortcut from being added into the output of a final ReLU, which the backward pass reads."""
+    return [_Copy()] if isinstance(list(attention.modules())[-1], nn.ReLU) else []

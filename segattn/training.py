@@ -17,14 +17,14 @@ import segattn.attention
 import segattn.losses
 from segattn.callbacks import OrderlyStop, OverlayImages, ScoreTable
 from segattn.check import refuse_nonsense
-from segattn.checkpoints import checkpoint_file, load_model, newly_initialized
+from segattn.checkpoints import checkpoint_file, load_model, newly_initialized, require_resumable
 from segattn.checkpoints.whole import WholeCheckpointIO
-from segattn.configs import as_namespace, expand_configs, require_sound
+from segattn.configs import as_namespace, data_seed, expand_configs, require_sound
 from segattn.data import SegmentationDataModule
 from segattn.data.datamodule import require_size_rule
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.failures import in_one_sentence, quiet_lightning
-from segattn.provenance import config_differences, record_start
+from segattn.provenance import config_differences, record_start, require_same_optimizer
 from segattn.recording import RecordObjects
 from segattn.run_folders import find_checkpoint, keep_old_metrics, run_folder, run_name
 from segattn.sample import ClassTable
@@ -89,7 +89,7 @@ class SegattnCLI(LightningCLI):
         parser.set_defaults({f"checkpoint.{key}": value for key, value in best.items()})
         parser.link_arguments("data", "model.classes", compute_fn=self._classes_of, apply_on="instantiate")
         parser.link_arguments("data.size_rule", "model.size_rule", apply_on="instantiate")
-        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=data_seed)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
@@ -128,13 +128,16 @@ class SegattnCLI(LightningCLI):
             config.ckpt_path = find_checkpoint(self.folder, config.ckpt_path)
         if config.get("ckpt_path"):
             config.ckpt_path = str(checkpoint_file(Path(config.ckpt_path)))
-            self.differences = self._differences(config) if self.subcommand == "fit" else []
+            if self.subcommand == "fit":
+                require_resumable(config.ckpt_path)
+                self.differences = self._differences(config)
+                require_same_optimizer(self.differences)
             config.model.encoder.weights = config.model.init_from = None
             config.model.init_part = "all"
             if self.subcommand != "fit":
                 self._adopt_model(config)
-        if (self.folder / "config.yaml").is_file():
-            self.save_config_callback = None  # a resumed run keeps the config that it began with
+        if config.trainer.logger is False or (self.folder / "config.yaml").is_file():
+            self.save_config_callback = None  # nothing is kept, or a resumed run keeps the config that it began with
 
     def _adopt_model(self, config: Any) -> None:
         """Evaluate the model that the checkpoint describes, whatever the config says of it."""
@@ -192,7 +195,10 @@ class SegattnCLI(LightningCLI):
             kwargs["logger"] = [CSVLogger(save_dir, **place), TensorBoardLogger(save_dir, **place)]
         given = trainer.plugins if isinstance(trainer.plugins, list) else [trainer.plugins] if trainer.plugins else []
         kwargs["plugins"] = [*given, WholeCheckpointIO()]
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except TypeError as error:  # of devices
+            raise ValueError(f"The trainer cannot be made: {one_line(error)}.") from error
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         own: list[Callback] = [OverlayImages()]

@@ -78,6 +78,8 @@ def test_files_that_are_no_config_are_refused(tmp_path, text, what):
     [
         ("model.encoder", None, "model.encoder must be a mapping, got None"),
         ("model.schedule", [1], "model.schedule must be a mapping"),
+        ("model.head", None, "model.head must name a class"),
+        ("model.optimizer", None, "model.optimizer must name a class"),
         ("output", None, "output must be the name of a folder, got None"),
         ("name", "a/../../b", "name must be a folder below output"),
         ("name", "/b", "name must be a folder below output"),
@@ -88,7 +90,8 @@ def test_files_that_are_no_config_are_refused(tmp_path, text, what):
     ],
 )
 def test_what_the_parser_lets_pass_is_refused_by_name(key, value, what):
-    config = Namespace(name="a/b", output="runs", model=Namespace(encoder=Namespace(), schedule=Namespace()))
+    model = Namespace(**dict.fromkeys(("encoder", "schedule", "head", "optimizer"), Namespace()))
+    config = Namespace(name="a/b", output="runs", model=model)
     config.trainer = Namespace(accumulate_grad_batches=1, val_check_interval=0.5, check_val_every_n_epoch=None)
     require_sound(config)
     config[key] = value

@@ -117,8 +117,10 @@ def write_code(path):
         (write_other_encoder, "lacks .* weights of this encoder"),
         (write_other_width, "where this encoder needs"),
         (write_object, "holds no state dict"),
-        (write_code, "no weight file that can be read safely"),
-        (lambda path: path.write_bytes(b"no tensors"), "no weight file that can be read safely"),
+        (write_code, "is refused: it is damaged, or holds more"),
+        (lambda path: path.write_bytes(b"no tensors"), "is refused: it is damaged"),
+        (lambda path: torch.save({1: torch.ones(1)}, path), "holds no state dict"),
+        (lambda path: path.write_bytes(b""), "no weight file that can be read safely"),
     ],
 )
 def test_files_of_other_weights_are_refused(tmp_path, write, what):

@@ -269,6 +269,7 @@ def test_checkpoints_to_go_on_from_run_nothing(tmp_path, monkeypatch, capfd, com
     )
     monkeypatch.syspath_prepend(tmp_path)
     checkpoint = torch.load(save_checkpoint(tmp_path / "good.ckpt", classes=CamVidDataModule("data").classes))
+    checkpoint |= {"pytorch-lightning_version": "2.5", "loops": {}, "optimizer_states": []}
     told = {"hyper_parameters": {"loss": {"class_path": "intruder.Loss"}}}  # which Lightning would read as a config
     torch.save(checkpoint | told, "told.ckpt")
     torch.save(checkpoint | {"more": Pickled()}, "pickled.ckpt")
@@ -278,6 +279,40 @@ def test_checkpoints_to_go_on_from_run_nothing(tmp_path, monkeypatch, capfd, com
     assert "pickled.ckpt is refused: it holds" in sentence_of(capfd, [*given, "pickled.ckpt"])
     assert "photo.ckpt is no checkpoint" in sentence_of(capfd, [*given, "photo.ckpt"])
     assert not Path("made").exists()
+
+
+def test_what_no_training_can_go_on_with_is_said(capfd):
+    assert main([*FIT, "--trainer.max_epochs", "1"]) == 0
+    last = run_folder("runs") / "checkpoints" / "last.ckpt"
+    save_model(load_model(last), "slim.safetensors")
+    whole = torch.load(last)
+    for name, change in {
+        "newer": {"segattn": whole["segattn"] | {"version": "99.0"}},
+        "foreign": {"segattn": None},
+        "wide": {"segattn": whole["segattn"] | {"classes": 3}},
+    }.items():
+        content = whole | change
+        torch.save({key: value for key, value in content.items() if value is not None}, f"{name}.ckpt")
+    start = [*FIT, "--ckpt_path"]
+    assert "holds a model, but not the state of its training" in sentence_of(capfd, [*start, "slim.safetensors"])
+    for command in ([*start, "newer.ckpt"], [*FIT, "--model.init_from", "newer.ckpt"]):
+        assert "newer.ckpt was written by segattn 99.0" in sentence_of(capfd, command)
+    assert "foreign.ckpt was not written by segattn" in sentence_of(capfd, [*start, "foreign.ckpt"])
+    assert "The description of the model in wide.ckpt" in sentence_of(capfd, [*start, "wide.ckpt"])
+    other = ["--model.optimizer", "torch.optim.SGD", "--model.optimizer.lr", "0.1"]
+    assert "goes on with the optimizer that it began with" in sentence_of(capfd, [*RESUME, *other])
+    sentence = sentence_of(capfd, [*RESUME, "--model.head.channels", "16"])
+    assert re.search(r"does not fit the model of the config \(size mismatch .*\): go on with the run's own", sentence)
+
+
+def test_without_a_logger_no_config_is_written():
+    Path("config.yaml").write_text("mine: alone\n")
+    assert main([*FIT, "--trainer.logger", "false", "--trainer.max_epochs", "1"]) == 0
+    assert Path("config.yaml").read_text() == "mine: alone\n"
+
+
+def test_devices_that_there_are_not_are_refused(capfd):
+    assert "The trainer cannot be made: `devices`" in sentence_of(capfd, [*FIT, "--trainer.devices", "foo"])
 
 
 class Pickled:

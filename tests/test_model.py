@@ -4,6 +4,7 @@ import pytest
 import torch
 from einops import rearrange
 
+from segattn import attention
 from segattn.attention import SCSA, DualAttention
 from segattn.blueprint import build, describe
 from segattn.encoders import EncoderSpec
@@ -70,6 +71,22 @@ def test_attention_inside_residual_blocks_learns():
     parameters = [parameter for block in model.residual_attention for parameter in block.parameters()]
     assert parameters
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in parameters)
+
+
+@pytest.mark.parametrize("position", ["middle", "last"])
+@pytest.mark.parametrize("name", ["resnet18", "tu-test_resnet"])
+@pytest.mark.parametrize("block", [getattr(attention, name) for name in attention.__all__])
+def test_every_block_learns_inside_residual_blocks(block, name, position):
+    options = {"residual_attention": block, "residual_position": position}
+    model = SegmentationModel(4, EncoderSpec(name, None, 32), SMALL_HEAD, **options)
+    model(torch.rand(2, 3, 40, 64)).logits.square().mean().backward()
+    gradients = [parameter.grad for block in model.residual_attention for parameter in block.parameters()]
+    assert all(gradient is not None for gradient in gradients)
+
+
+def test_attention_at_no_level_is_refused():
+    with pytest.raises(ValueError, match="no effect"):
+        tiny_model(attention=SCSA, attention_levels=[])
 
 
 def test_places_that_the_encoder_does_not_have_are_refused():

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention.arguments import require_choice, require_positive, require_reduction
-from segattn.attention.pooled_norm import PooledBatchNorm
+from segattn.attention.norms import PooledBatchNorm
 
 
 class BAM(nn.Module):

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import require_divisible, require_positive
+from segattn.attention.norms import GroupNorm
 
 
 def cross_spatial(first: Float[Tensor, "b c h w"], second: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
@@ -56,7 +57,7 @@ class EfficientMultiScaleAttention(nn.Module):
         require_divisible(channels, groups=groups)
         self.groups = groups
         width = channels // groups
-        self.norm = nn.GroupNorm(width, width)
+        self.norm = GroupNorm(width, width)
         self.conv1x1 = nn.Conv2d(width, width, kernel_size=1)
         self.conv3x3 = nn.Conv2d(width, width, kernel_size=3, padding=1)
 

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import require_divisible, require_odd, require_positive
+from segattn.attention.norms import GroupNorm
 
 
 class ELA(nn.Module):
@@ -55,7 +56,7 @@ class ELA(nn.Module):
         require_divisible(channels, conv_groups=conv_groups, norm_groups=norm_groups)
         self.weights = nn.Sequential(
             nn.Conv1d(channels, channels, kernel_size, padding=kernel_size // 2, groups=conv_groups, bias=False),
-            nn.GroupNorm(norm_groups, channels),
+            GroupNorm(norm_groups, channels),
             nn.Sigmoid(),
         )
 

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segattn.attention.arguments import require_choice, require_divisible, require_odd, require_positive
+from segattn.attention.norms import GroupNorm
 
 Gate = Literal["sigmoid", "softmax"]
 Pooling = Literal["average", "max", "recombination"]
@@ -58,8 +59,8 @@ class SMSA(nn.Module):
         self.convs = nn.ModuleList(
             nn.Conv1d(width, width, kernel_size, padding=kernel_size // 2, groups=width) for kernel_size in kernel_sizes
         )
-        self.norm_h = nn.GroupNorm(groups, channels)
-        self.norm_w = nn.GroupNorm(groups, channels)
+        self.norm_h = GroupNorm(groups, channels)
+        self.norm_w = GroupNorm(groups, channels)
 
     def _weights(self, line: Float[Tensor, "b c n"], norm: nn.Module) -> Float[Tensor, "b c n"]:
         parts = line.chunk(len(self.convs), dim=1)
@@ -114,7 +115,7 @@ class PCSA(nn.Module):
         self.heads, self.window, self.pooling, self.gate = heads, window, pooling, gate
         if window is not None and pooling == "recombination":
             self.recombine = nn.Conv2d(channels * window**2, channels, kernel_size=1, bias=False)
-        self.norm = nn.GroupNorm(1, channels)
+        self.norm = GroupNorm(1, channels)
         self.query = nn.Conv2d(channels, channels, kernel_size=1, groups=channels, bias=qkv_bias)
         self.key = nn.Conv2d(channels, channels, kernel_size=1, groups=channels, bias=qkv_bias)
         self.value = nn.Conv2d(channels, channels, kernel_size=1, groups=channels, bias=qkv_bias)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention.arguments import require_divisible, require_odd, require_positive
-from segattn.attention.pooled_norm import PooledBatchNorm
+from segattn.attention.norms import PooledBatchNorm
 
 
 class SelectiveKernel(nn.Module):

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import require_divisible
+from segattn.attention.norms import GroupNorm
 
 
 class ShuffleAttention(nn.Module):
@@ -43,7 +44,7 @@ class ShuffleAttention(nn.Module):
         self.channel_bias = nn.Parameter(torch.ones(1, width, 1, 1))
         self.spatial_weight = nn.Parameter(torch.zeros(1, width, 1, 1))
         self.spatial_bias = nn.Parameter(torch.ones(1, width, 1, 1))
-        self.norm = nn.GroupNorm(width, width)
+        self.norm = GroupNorm(width, width)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The gated features, their halves interleaved."""

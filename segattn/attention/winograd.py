@@ -41,7 +41,8 @@ class Convolution3x3(nn.Conv2d):
         traced = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
         small = x.shape[1] < MIN_CHANNELS or x.shape[2] * x.shape[3] < MIN_PIXELS
         autocast = torch.is_autocast_enabled("cpu")
-        if traced or small or autocast or x.device.type != "cpu" or x.dtype != torch.float32:
+        folded = self.bias is not None  # a batch norm may have been folded into it
+        if traced or small or autocast or folded or x.device.type != "cpu" or x.dtype != torch.float32:
             return super().forward(x)
         convolved: Tensor = convolve(x, self.weight)
         return convolved
@@ -77,6 +78,11 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
             torch.bmm(filters, elements.flatten(0, 1).flatten(2), out=products.flatten(0, 1).flatten(2))
             _transform_output(products, out[:, 2 * top : 2 * (top + rows)])
     return result[..., :height, :width]
+
+
+@convolve.register_fake
+def _(x: Tensor, weight: Tensor) -> Tensor:
+    return x.new_empty(len(x), len(weight), *x.shape[2:])
 
 
 @register_flop_formula(torch.ops.segattn.convolve_3x3)

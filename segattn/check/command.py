@@ -1,6 +1,7 @@
 """``segattn check``: say what is wrong with the data of a config, and count its classes and objects."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ def _only_data(arguments: Sequence[str]) -> list[str]:
     kept = list(arguments)
     for position, argument in enumerate(kept):
         if argument in FLAGS and position + 1 < len(kept):
-            kept[position + 1] = json.dumps(_data_section(Path(kept[position + 1])))
+            section = _data_section(Path(kept[position + 1]))
+            kept[position + 1] = yaml.safe_dump(section, default_flow_style=True, width=math.inf)
     return kept
 
 

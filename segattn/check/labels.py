@@ -1,5 +1,6 @@
 """What the values in the label files of a split give away."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ VOID = 255
 
 FEW = 8
 """Files from which on it means something that none of them holds a value that is usually there."""
+
+UNLIKELY = 0.01
+"""Probability below which it is no chance that files which hold one value never hold another."""
 
 SPECKLES = 20
 """Objects of at most four pixels in one label file that are too few to speak of."""
@@ -78,9 +82,14 @@ def _binary_255(labels: Labels) -> tuple[str, list[Inspection]]:
     what = "with the foreground as 255, which is no class here."
     if len(labels.classes) > 2 or VOID in labels.label_ids or labels.label_map.of_colors:
         return what, []
-    if any(set(seen.values.tolist()) - {0, VOID} for seen in labels.files):
-        return what, []
-    return what, [seen for seen in labels.files if VOID in seen.values]
+    white = [seen for seen in labels.files if VOID in seen.values]
+    others = [seen for seen in labels.files if set(seen.values.tolist()) - {0, VOID}]
+    if any(VOID in seen.values for seen in others):
+        return what, []  # 255 is what it is listed as: no class
+    in_parts = [seen for seen in white if 0 in seen.values]
+    count = len(labels.files)
+    by_chance = math.comb(count - len(others), len(in_parts)) / math.comb(count, len(in_parts))
+    return what, white if not others or by_chance < UNLIKELY else []
 
 
 def _cityscapes_train_ids(labels: Labels) -> tuple[str, list[Inspection]]:

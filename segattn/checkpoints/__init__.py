@@ -3,7 +3,14 @@
 from segattn.checkpoints.files import CONTENT, CheckpointError
 from segattn.checkpoints.foreign import import_checkpoint
 from segattn.checkpoints.initialize import Part, initialize, newly_initialized
-from segattn.checkpoints.trained import TrainedModel, checkpoint_file, describe_model, load_model, save_model
+from segattn.checkpoints.trained import (
+    TrainedModel,
+    checkpoint_file,
+    describe_model,
+    load_model,
+    require_resumable,
+    save_model,
+)
 
 __all__ = [
     "CONTENT",
@@ -16,5 +23,6 @@ __all__ = [
     "initialize",
     "load_model",
     "newly_initialized",
+    "require_resumable",
     "save_model",
 ]

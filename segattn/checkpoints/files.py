@@ -74,7 +74,8 @@ def weights_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
         CheckpointError: if there are none.
     """
     state = checkpoint.get("state_dict", checkpoint.get("model", checkpoint))
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    named = isinstance(state, Mapping) and all(isinstance(key, str) for key in state)
+    if not named or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} holds no weights: a mapping from names to tensors is needed.")
     for wrapper in ("module.", "_orig_mod."):
         if all(key.startswith(wrapper) for key in state):

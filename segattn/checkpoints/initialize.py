@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from segattn.checkpoints.files import CONTENT, CheckpointError, origin_of, read_checkpoint, weights_of
 from segattn.checkpoints.foreign import INERT
 from segattn.checkpoints.repositories import REPOSITORIES
-from segattn.checkpoints.trained import checkpoint_file, own_weights
+from segattn.checkpoints.trained import checkpoint_file, described_classes, own_weights
 from segattn.model import SegmentationModel
 from segattn.sample import ClassTable
 
@@ -88,7 +88,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], ClassTable | None]:
     checkpoint = read_checkpoint(path, inert=INERT)
     weights = weights_of(checkpoint, path)
     content = checkpoint.get(CONTENT)
-    classes = ClassTable.from_json(content["classes"]) if isinstance(content, Mapping) else None
+    classes = None if content is None else described_classes(content, path)
     repository = REPOSITORIES.get(origin_of(list(weights)) or "")
     if repository is not None:
         weights = {repository.own_name(name) or name: value for name, value in repository.adapted(weights).items()}

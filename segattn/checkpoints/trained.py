@@ -160,8 +160,39 @@ def own_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
 
 
-def _described(content: Any, path: Path) -> TrainedModel:
-    """The model of a description, with random weights."""
+def require_resumable(path: str | Path) -> None:
+    """Refuse a checkpoint that no training can go on with.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged, from a newer version, or holds less than a training left behind.
+    """
+    path = Path(path)
+    checkpoint = read_checkpoint(path)
+    weights_of(checkpoint, path)
+    if not {"pytorch-lightning_version", "loops", "optimizer_states"} <= checkpoint.keys():
+        raise CheckpointError(
+            f"{path} holds a model, but not the state of its training: start from it with --model.init_from."
+        )
+    if CONTENT not in checkpoint:
+        raise CheckpointError(f"{path} was not written by segattn: start from it with --model.init_from.")
+    described_classes(checkpoint[CONTENT], path)
+
+
+def described_classes(content: Any, path: Path) -> ClassTable:
+    """The classes in the description of a model.
+
+    Raises:
+        CheckpointError: if a newer version wrote it, or it is damaged.
+    """
+    _known_version(content, path)
+    try:
+        return ClassTable.from_json(content["classes"])
+    except Exception as error:  # of any kind, as the content is
+        raise _unusable(error, path) from error
+
+
+def _known_version(content: Any, path: Path) -> str:
     try:
         version = str(content["version"])
         newer = Version(version) > Version(__version__)
@@ -169,8 +200,19 @@ def _described(content: Any, path: Path) -> TrainedModel:
         raise CheckpointError(f"{path} is damaged: it does not tell the version that wrote it.") from error
     if newer:
         raise CheckpointError(f"{path} was written by segattn {version}, and this is {__version__}: update segattn.")
+    return version
+
+
+def _unusable(error: Exception, path: Path) -> CheckpointError:
+    what = f"has no {one_line(error)}" if isinstance(error, KeyError) else one_line(error)
+    return CheckpointError(f"The description of the model in {path} cannot be used: {what}.")
+
+
+def _described(content: Any, path: Path) -> TrainedModel:
+    """The model of a description, with random weights."""
+    version = _known_version(content, path)
+    classes = described_classes(content, path)
     try:
-        classes = ClassTable.from_json(content["classes"])
         size_rule = SizeRule.from_dict(content["size_rule"])
         blueprint = dict(content["model"])
         if blueprint["num_classes"] != len(classes):
@@ -180,8 +222,7 @@ def _described(content: Any, path: Path) -> TrainedModel:
     except CheckpointError:
         raise
     except Exception as error:  # constructors of any module get what a damaged file says
-        what = f"has no {one_line(error)}" if isinstance(error, KeyError) else one_line(error)
-        raise CheckpointError(f"The description of the model in {path} cannot be used: {what}.") from error
+        raise _unusable(error, path) from error
     return TrainedModel(model.eval(), classes, size_rule, version)
 
 

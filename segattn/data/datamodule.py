@@ -196,6 +196,9 @@ def require_size_rule(config: Any) -> None:
     Raises:
         ValueError: saying what a size rule is.
     """
+    for name in ("root", "size_rule"):
+        if config and name in config.get("init_args", {}) and config.init_args[name] is None:
+            raise ValueError(f"data.{name} must not be null.")
     rule = config.init_args.get("size_rule") if config and "init_args" in config else None
     if isinstance(rule, list | str | int | float):
         SizeRule.from_dict(rule)

@@ -38,12 +38,16 @@ def list_images(folder: Path) -> list[Path]:
 
 def image_files(folder: Path) -> list[str]:
     """The same as text, which takes a fraction of the time where there are tens of thousands."""
-    found = [
-        os.path.join(directory, name)  # noqa: PTH118
-        for directory, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-    ]
+    found: list[str] = []
+    above: dict[str, frozenset[str]] = {}  # of every folder, the real places of all that it lies in, and its own
+    for directory, folders, names in os.walk(folder, followlinks=True):
+        place, outer = os.path.realpath(directory), above.get(os.path.dirname(directory), frozenset())  # noqa: PTH120
+        if place in outer:  # a link to a folder that it lies in
+            folders.clear()
+            continue
+        above[directory] = outer | {place}
+        wanted = (name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
+        found += (os.path.join(directory, name) for name in wanted)  # noqa: PTH118
     return sorted(found, key=lambda path: path.split(os.sep))  # noqa: PTH206  # as paths are sorted
 
 

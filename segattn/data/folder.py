@@ -30,7 +30,7 @@ from jaxtyping import Integer
 
 from segattn.data.base import SegmentationDataset
 from segattn.data.datamodule import SegmentationDataModule
-from segattn.data.errors import DataError
+from segattn.data.errors import DataError, DataNotFoundError
 from segattn.data.files import Pair, list_images, read_colors, read_labels
 from segattn.data.labels import LabelMap, color_values
 from segattn.sample import ClassInfo, ClassTable
@@ -57,7 +57,9 @@ class LabelScheme:
             DataError: if it is not as described above.
         """
         if not path.is_file():
-            raise Folder.not_found(path)
+            raise DataNotFoundError(
+                f"There is no file of classes at {path.absolute()}: it lists a name and a label, or a color, for each."
+            )
         try:
             return cls._parse(yaml.safe_load(path.read_text(encoding="utf-8")))
         except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -85,7 +87,7 @@ class LabelScheme:
                     name=str(entry["name"]),
                     color=_color(entry["color"]) if "color" in entry else _distinct_color(index),
                     label_id=index if by_color else _label(entry["label"]),
-                    thing=bool(entry.get("thing", False)),
+                    thing=_flag(entry.get("thing", False)),
                 )
                 for index, entry in enumerate(entries)
             )
@@ -191,6 +193,12 @@ def _require(entry: Any, required: set[str], optional: set[str], what: str) -> N
 def _label(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"a label value is an integer, got {value!r}.")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"thing is true or false, got {value!r}.")
     return value
 
 

@@ -38,6 +38,7 @@ class LabelMap:
         remap: Mapping[int, int] | None = None,
         num_values: int = 1 << 16,
     ) -> None:
+        values = list(values)
         indices = {value: index for index, value in enumerate(values)}
         ignored, remap = set(ignore), remap or {}
         if outside := sorted(value for value in {*indices, *ignored, *remap} if not 0 <= value < num_values):
@@ -49,6 +50,9 @@ class LabelMap:
             raise ValueError(f"The values {unknown} are remapped to, but are neither a class nor ignored.")
         indices |= {value: indices[read_as] for value, read_as in remap.items()}
         self.of_colors = num_values > 1 << 16
+        if shared := [value for value, index in indices.items() if values.count(value) > 1]:
+            what = "color" if self.of_colors else "label value"
+            raise ValueError(f"Two classes share the {what} {self.listed(np.array(shared))}; each must be unique.")
         self._index_plus_one = np.zeros(num_values, dtype=np.int16)  # 0: stands for nothing
         for value, index in indices.items():
             self._index_plus_one[value] = index + 1

@@ -23,6 +23,9 @@ PADDING_COLOR = (124, 116, 104)
 
 _CROP_TRIES = 10
 
+MAX_SCALE = 100
+"""The largest factor that can be asked for: beyond it an image fits into no memory."""
+
 
 class ScaledCrop(A.DualTransform):
     """A random window of the randomly resized image; smaller where the image is smaller.
@@ -165,8 +168,8 @@ class TrainingTransform:
     ) -> None:
         if min(crop_size) < 1:
             raise ValueError(f"crop_size must be at least one pixel, got {crop_size}.")
-        if not 0 < scale_range[0] <= scale_range[1]:
-            raise ValueError(f"scale_range needs 0 < smallest <= largest, got {scale_range}.")
+        if not 0 < scale_range[0] <= scale_range[1] <= MAX_SCALE:
+            raise ValueError(f"scale_range needs 0 < smallest <= largest <= {MAX_SCALE}, got {scale_range}.")
         if not 0 < max_class_share <= 1:
             raise ValueError(f"max_class_share lies above 0 and at most at 1, got {max_class_share}.")
         if not 0 <= flip <= 1:

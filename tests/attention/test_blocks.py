@@ -6,7 +6,7 @@ from torch import nn
 
 from segattn.attention import PCSA, SCSA, SGE, FullyAttentional, SelectiveKernel
 from segattn.attention.eca import adaptive_kernel_size
-from segattn.attention.pooled_norm import PooledBatchNorm
+from segattn.attention.norms import PooledBatchNorm
 from tests.attention.blocks import build
 
 

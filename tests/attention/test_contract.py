@@ -31,6 +31,14 @@ def test_keeps_shape_and_dtype(block: type[nn.Module], shape: tuple[int, ...]) -
 
 
 @pytest.mark.parametrize("block", BLOCKS, **ids)
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (5, 1)])
+def test_a_thin_map_has_alone_what_it_has_in_a_batch(block: type[nn.Module], size: tuple[int, int]) -> None:
+    module, x = build(block, 16).eval(), torch.randn(2, 16, *size)  # ELA: groups of one channel
+    with torch.no_grad():
+        torch.testing.assert_close(module(x[:1]), module(x)[:1], atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("block", BLOCKS, **ids)
 def test_every_parameter_and_the_input_get_a_gradient(block: type[nn.Module]) -> None:
     module, x = build(block, CHANNELS).train(), torch.randn(3, CHANNELS, 9, 12, requires_grad=True)
     (module(x) * torch.randn(x.shape)).sum().backward()

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 
 from segattn.attention import (
@@ -231,3 +233,17 @@ def test_fewer_multiplications_are_used_where_they_can(monkeypatch: pytest.Monke
                 context.setattr(winograd, limit, value)
                 assert convolution(x).isfinite().all()
         assert convolution.double()(x.double()).isfinite().all()
+
+
+@pytest.mark.usefixtures("_always_fewer")
+def test_a_batch_norm_folded_into_the_convolution_counts() -> None:
+    convolution, norm, x = Convolution3x3(4).eval(), build(nn.BatchNorm2d, 4).eval(), torch.randn(1, 4, 6, 7)
+    with torch.no_grad():
+        expected = norm(convolution(x))
+        assert_relatively_close([fuse_conv_bn_eval(convolution, norm)(x)], [expected], 2e-6)
+
+
+@pytest.mark.usefixtures("_always_fewer")
+def test_the_convolution_runs_on_shapes_alone() -> None:
+    with FakeTensorMode(), torch.no_grad():
+        assert Convolution3x3(4)(torch.empty(2, 4, 7, 9)).shape == (2, 4, 7, 9)

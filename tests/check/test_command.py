@@ -1,5 +1,6 @@
 """The command as a user runs it, the check before a training, and what a quick check leaves alone."""
 
+import datetime
 import json
 import re
 from html.parser import HTMLParser
@@ -250,6 +251,15 @@ def test_validate_checks_nothing(config):
     data = CamVidDataModule(str(config.root), crop_size=(16, 16), num_workers=0)
     data.setup("validate")
     assert list(data.datasets) == ["val"]
+
+
+def test_a_folder_named_like_a_date_is_a_folder(config, monkeypatch, capsys):
+    Path("2020-01-01").symlink_to(config.root)
+    content = yaml.safe_load(Path("own.yaml").read_text())
+    content["data"]["init_args"]["root"] = datetime.date(2020, 1, 1)
+    Path("own.yaml").write_text(yaml.safe_dump(content))
+    assert cli.main(["check", "--config", "own.yaml"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "nothing wrong"
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,9 @@ def test_masks_of_0_and_255(tmp_path):
         data = make_folder(tmp_path / str(number), masks, classes)
         assert len(found(data)["binary-255", "train"].files) == 3
     assert "binary-255" not in kinds(make_folder(tmp_path / "right", masks, labels(0, 255)))
+    both = [layouts.quarters([0, 255, 0, 0])] * 6 + [layouts.quarters([0, 1, 0, 0])] * 6
+    assert len(found(make_folder(tmp_path / "both", both, TWO))["binary-255", "train"].files) == 6
+    assert not kinds(make_folder(tmp_path / "chance", both[4:], TWO))
     border = [layouts.quarters([0, 1, 255, 0])] * 3
     assert not kinds(make_folder(tmp_path / "border", border, TWO))
 

@@ -105,3 +105,14 @@ def test_missing_label_files_are_counted_and_the_first_is_named(tmp_path: Path) 
     save(tmp_path / "a.png", GREY)
     with pytest.raises(DataError, match=r"^2 label files are missing, the first is .*b\.png for the image .*b\.jpg\.$"):
         require_files(pairs)
+
+
+def test_links_are_followed_but_not_into_themselves(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    saved(folder, Image.fromarray(photo(0)))
+    (tmp_path / "again").symlink_to(folder)
+    (folder / "itself").symlink_to(folder)
+    (folder / "above").symlink_to(tmp_path)
+    names = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
+    assert names == ["again/image.png", "images/image.png"]

@@ -98,7 +98,7 @@ def test_the_test_part_is_optional(tmp_path: Path) -> None:
 
 
 def test_missing_parts_are_said(tmp_path: Path) -> None:
-    with pytest.raises(DataNotFoundError, match=r"No data found in /.*classes\.yaml: expected a folder of images"):
+    with pytest.raises(DataNotFoundError, match=r"There is no file of classes at /.*classes\.yaml: it lists"):
         FolderDataModule(str(tmp_path))
     root = layouts.folder(tmp_path)
     with pytest.raises(DataNotFoundError, match=r"No data found in /.*nowhere"):
@@ -124,6 +124,8 @@ def test_missing_parts_are_said(tmp_path: Path) -> None:
         ({"classes": [{"name": "a", "label": 1}], "ignore": [1]}, r"\[1\] have two meanings"),
         ({"classes": [{"name": "a", "label": 1}], "remap": [{"from": 1}]}, "the rule .* needs the keys from, to"),
         ({"classes": [{"name": "a", "label": 1}, {"name": "a", "label": 2}]}, "Two classes share the name a"),
+        ({"classes": [{"name": "a", "color": CAR}, {"name": "b", "color": CAR}]}, r"Two classes share the color \("),
+        ({"classes": [{"name": "a", "label": 1, "thing": "maybe"}]}, "thing is true or false, got 'maybe'"),
     ],
 )
 def test_a_wrong_file_of_classes_is_refused(tmp_path: Path, content: object, message: str) -> None:

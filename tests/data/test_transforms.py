@@ -185,6 +185,7 @@ def test_ten_tries_end_on_a_mask_without_a_balanced_window(value: int) -> None:
     [
         ({"crop_size": (0, 8)}, "crop_size must be at least one pixel"),
         ({"scale_range": (2.0, 0.5)}, "scale_range needs 0 < smallest <= largest"),
+        ({"scale_range": (1.0, float("inf"))}, "largest <= 100"),
         ({"max_class_share": 0.0}, "max_class_share lies above 0"),
         ({"flip": 1.5}, "flip is a probability"),
     ],
