@@ -63,6 +63,8 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
     if is_out_of_memory(error) and error.__cause__ is None:  # else it was put into a sentence already
         return f"Out of memory ({one_line(error)}): take smaller images or batches, or sliding windows."
+    if str(error).startswith("Expected more than 1 value per channel when training"):  # torch's norms
+        return f"{one_line(error)}: a norm of pooled values learns nothing from one image, so take two or more a batch."
     return without_frames(error)
 
 

@@ -69,6 +69,8 @@ def test_a_config_gives_a_loss_in_training():
         (["--block", "SCSA", "--size", "8x8", "--option", "windw=4"], 1, "unexpected keyword argument 'windw'"),
         (["--block", "SCSA", "--size", "8"], 2, "'8' is no size; write height x width like 512x1024"),
         (["--block", "SCSA", "--size", "8x8", "--bacth", "2"], 2, "unrecognized arguments: --bacth 2"),
+        (["--block", "SCSA", "--size", "8x8", "--option", "kernel_sizes=[3"], 2, "'kernel_sizes=[3' is no YAML"),
+        (["--block", "NAM", "--size", "1x1", "--channels", "4", "--predict"], 1, "so take two or more a batch"),
         (["--config", "nowhere.yaml", "--size", "8x8"], 1, "There is no config nowhere.yaml"),
     ],
 )
