@@ -1,5 +1,6 @@
 """Finding configs: files of the user, or those that come with the package."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ def with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
         raise ValueError(f"The config {path} builds on itself: {' -> '.join(str(p) for p in (*seen, path))}.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        json.dumps(content, default=str, skipkeys=True)  # an anchor may contain itself, which nobody could go through
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"The config {path} is no valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"The config {path} must be a YAML mapping with keys like model, data and trainer.")

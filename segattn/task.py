@@ -1,5 +1,6 @@
 """Training, validation and test of a model: steps and logging, nothing else."""
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -108,6 +109,10 @@ class SegmentationTask(LightningModule):
         )
         self.initialized = initialize(self.model, init_from, classes=classes, part=init_part) if init_from else []
         self.loss = CrossEntropy() if loss is None else loss
+        try:
+            inspect.signature(self.loss.forward).bind("logits", "mask")
+        except TypeError as error:
+            raise ValueError(f"{type(self.loss).__name__} is no loss of logits and a mask: {error}.") from error
         self.auxiliary_weights = _auxiliary_weights(auxiliary_weights, self.model.head.auxiliary_names)
         self.optimizer = optimizer
         self.schedule = schedule
