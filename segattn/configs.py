@@ -113,7 +113,7 @@ def as_namespace(value: Any) -> Any:
         return value
     parsed = {name: as_namespace(argument) for name, argument in value["init_args"].items()}
     init_args = Namespace(**parsed)  # type: ignore[no-untyped-call]  # jsonargparse's
-    return Namespace(class_path=value["class_path"], init_args=init_args)  # type: ignore[no-untyped-call]
+    return Namespace(class_path=value["class_path"], init_args=init_args)  # type: ignore[no-untyped-call]  # likewise
 
 
 def data_seed(seed: bool | int | None) -> int:

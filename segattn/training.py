@@ -21,7 +21,7 @@ from segattn.checkpoints import checkpoint_file, load_model, newly_initialized, 
 from segattn.checkpoints.whole import WholeCheckpointIO
 from segattn.configs import as_namespace, data_seed, expand_configs, require_sound
 from segattn.data import SegmentationDataModule
-from segattn.data.datamodule import require_size_rule
+from segattn.data.datamodule import require_sound_data
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.failures import in_one_sentence, quiet_lightning
 from segattn.provenance import config_differences, record_start, require_same_optimizer
@@ -120,7 +120,7 @@ class SegattnCLI(LightningCLI):
         """Choose the folder of the run; where a checkpoint gives the weights, ask for no others."""
         config = self.config[self.subcommand]
         require_sound(config)
-        require_size_rule(config.data)
+        require_sound_data(config.data)
         config.base = None  # merged already, and its paths mean nothing where the run's config is saved
         root = Path(config.output) / config.name
         self.folder = run_folder(root, resumed=config.get("ckpt_path") == "last")

@@ -42,8 +42,34 @@ def require_odd(**values: int) -> None:
         ValueError: if one of them is not a positive odd integer.
     """
     for name, value in values.items():
-        if not isinstance(value, int) or value < 1 or value % 2 == 0:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1 or value % 2 == 0:
             raise ValueError(f"{name} must be a positive odd integer, got {value!r}.")
+
+
+def require_odd_sizes(**values: Sequence[int]) -> None:
+    """Refuse what is no sequence of kernel sizes.
+
+    Args:
+        **values: the arguments by name.
+
+    Raises:
+        ValueError: if one of them is neither a list nor a tuple, or holds something else than positive odd integers.
+    """
+    for name, sizes in values.items():
+        if not isinstance(sizes, list | tuple):
+            raise ValueError(f"{name} must be a list of positive odd integers, got {sizes!r}.")
+        for size in sizes:
+            require_odd(**{name: size})
+
+
+def require_dropout(dropout: float) -> None:
+    """Refuse what is no probability below one.
+
+    Raises:
+        ValueError: saying what it must be.
+    """
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be at least 0 and below 1, got {dropout!r}.")
 
 
 def require_divisible(channels: int, **divisors: int) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segattn.attention.arguments import require_odd, require_positive, require_reduction
+from segattn.attention.arguments import require_odd_sizes, require_positive, require_reduction
 
 
 class CPCA(nn.Module):
@@ -35,9 +35,8 @@ class CPCA(nn.Module):
     def __init__(self, channels: int, *, reduction: int = 4, strips: Sequence[int] = (7, 11, 21)) -> None:
         super().__init__()
         width = require_reduction(channels, reduction=reduction)
+        require_odd_sizes(strips=strips)
         require_positive(number_of_strips=len(strips))
-        for length in strips:
-            require_odd(strips=length)
         self.channel = nn.Sequential(nn.Conv2d(channels, width, 1), nn.ReLU(), nn.Conv2d(width, channels, 1))
         self.square = nn.Conv2d(channels, channels, kernel_size=5, padding=2, groups=channels)
         self.strips = nn.ModuleList(

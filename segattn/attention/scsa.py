@@ -28,7 +28,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segattn.attention.arguments import require_choice, require_divisible, require_odd, require_positive
+from segattn.attention.arguments import (
+    require_choice,
+    require_divisible,
+    require_dropout,
+    require_odd_sizes,
+    require_positive,
+)
 from segattn.attention.norms import GroupNorm
 
 Gate = Literal["sigmoid", "softmax"]
@@ -49,10 +55,9 @@ class SMSA(nn.Module):
 
     def __init__(self, channels: int, *, kernel_sizes: Sequence[int] = (3, 5, 7, 9), gate: Gate = "sigmoid") -> None:
         super().__init__()
+        require_odd_sizes(kernel_sizes=kernel_sizes)
         groups = len(kernel_sizes)
         require_divisible(channels, number_of_kernel_sizes=groups)
-        for kernel_size in kernel_sizes:
-            require_odd(kernel_sizes=kernel_size)
         require_choice(("sigmoid", "softmax"), gate=gate)
         self.gate = gate
         width = channels // groups
@@ -110,8 +115,7 @@ class PCSA(nn.Module):
             require_positive(window=window)
         elif pooling == "recombination":
             raise ValueError("pooling recombination needs a window of a fixed size, got window None.")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}.")
+        require_dropout(dropout)
         self.heads, self.window, self.pooling, self.gate = heads, window, pooling, gate
         if window is not None and pooling == "recombination":
             self.recombine = nn.Conv2d(channels * window**2, channels, kernel_size=1, bias=False)

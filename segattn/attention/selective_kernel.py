@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
-from segattn.attention.arguments import require_divisible, require_odd, require_positive
+from segattn.attention.arguments import require_divisible, require_odd_sizes, require_positive
 from segattn.attention.norms import PooledBatchNorm
 
 
@@ -50,10 +50,9 @@ class SelectiveKernel(nn.Module):
     ) -> None:
         super().__init__()
         require_positive(channels=channels, reduction=reduction, min_width=min_width)
+        require_odd_sizes(kernel_sizes=kernel_sizes)
         if len(kernel_sizes) < 2:
             raise ValueError(f"kernel_sizes must name at least two branches to select from, got {kernel_sizes!r}.")
-        for kernel_size in kernel_sizes:
-            require_odd(kernel_sizes=kernel_size)
         groups = math.gcd(channels, 32) if groups is None else groups
         require_divisible(channels, groups=groups)
         self.branches = nn.ModuleList()

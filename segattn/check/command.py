@@ -15,7 +15,7 @@ from segattn.check.run import Report, check_data
 from segattn.check.tables import print_report, print_summary
 from segattn.configs import FLAGS, expand_configs
 from segattn.data import SegmentationDataModule
-from segattn.data.datamodule import require_size_rule
+from segattn.data.datamodule import require_sound_data
 from segattn.evaluation import ObjectSizes
 from segattn.whole_file import whole_file
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = _parser()
     config = parser.parse_args(_only_data(expand_configs(arguments[1:])))
-    require_size_rule(config.data)
+    require_sound_data(config.data)
     given = parser.instantiate(config)
     data: SegmentationDataModule = given.data
     data.prepare_data()

@@ -190,16 +190,17 @@ class SegmentationDataModule(LightningDataModule, ABC):
         }
 
 
-def require_size_rule(config: Any) -> None:
-    """Refuse the parsed config of a data module whose size rule is no mapping, which the argument parser lets pass.
+def require_sound_data(config: Any) -> None:
+    """Refuse what the argument parser lets pass in the parsed config of a data module.
 
     Raises:
-        ValueError: saying what a size rule is.
+        ValueError: if the root or the size rule is null, or the size rule is no mapping.
     """
+    given = config.get("init_args", {}) if config else {}
     for name in ("root", "size_rule"):
-        if config and name in config.get("init_args", {}) and config.init_args[name] is None:
+        if name in given and given[name] is None:
             raise ValueError(f"data.{name} must not be null.")
-    rule = config.init_args.get("size_rule") if config and "init_args" in config else None
+    rule = given.get("size_rule")
     if isinstance(rule, list | str | int | float):
         SizeRule.from_dict(rule)
 

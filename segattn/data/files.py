@@ -41,22 +41,22 @@ def image_files(folder: Path) -> list[str]:
     found: list[str] = []
     above: dict[str, frozenset[str]] = {}  # of every folder, the real places of all that it lies in, and its own
     for directory, folders, names in os.walk(folder, followlinks=True):
-        place, outer = os.path.realpath(directory), above.get(os.path.dirname(directory), frozenset())  # noqa: PTH120
+        place, outer = os.path.realpath(directory), above.get(os.path.dirname(directory), frozenset())  # noqa: PTH120  # text is faster
         if place in outer:  # a link to a folder that it lies in
             folders.clear()
             continue
         above[directory] = outer | {place}
         wanted = (name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
-        found += (os.path.join(directory, name) for name in wanted)  # noqa: PTH118
+        found += (os.path.join(directory, name) for name in wanted)  # noqa: PTH118  # likewise
     return sorted(found, key=lambda path: path.split(os.sep))  # noqa: PTH206  # as paths are sorted
 
 
 def pair_files(images: Path, masks: Path) -> list[Pair]:
     """Every image below a folder with the PNG of the same relative path and stem below another one."""
-    start = len(os.path.join(images, ""))  # noqa: PTH118
+    start = len(os.path.join(images, ""))  # noqa: PTH118  # likewise
     names = [(path, path[start:]) for path in image_files(images)]
     return [
-        Pair(name.replace(os.sep, "/"), Path(path), Path(f"{masks}{os.sep}{os.path.splitext(name)[0]}.png"))  # noqa: PTH122
+        Pair(name.replace(os.sep, "/"), Path(path), Path(f"{masks}{os.sep}{os.path.splitext(name)[0]}.png"))  # noqa: PTH122  # likewise
         for path, name in names
     ]
 

@@ -274,6 +274,7 @@ def test_a_folder_named_like_a_date_is_a_folder(config, monkeypatch, capsys):
             1,
             "A size rule is a mapping with the keys short_side",
         ),
+        (["--config", "own.yaml", "--data.size_rule", "null"], 1, "data.size_rule must not be null"),
         (["--config", "own.yaml", "--model.head", "FLAHead"], 2, "--model.head"),
         ([], 2, "data"),
         (["--data", "FolderDataModule", "--data.root", "."], 1, "classes.yaml"),
