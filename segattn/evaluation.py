@@ -11,45 +11,12 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from segattn.bins import COCO_EDGES
+from segattn.bins import ObjectSizes
 from segattn.metrics import BoundaryIoU, ConfusionMetric, ImageLevelIoU, InstanceIoU, ObjectSizeIoU
 from segattn.metrics.background import BackgroundUpdates
 from segattn.metrics.functional import TargetObjects, target_objects
 from segattn.metrics.instance_iou import CITYSCAPES_AVERAGE_SIZES
 from segattn.sample import IGNORE_INDEX, Batch, ClassTable
-
-
-@dataclass(frozen=True)
-class ObjectSizes:
-    """How scores are split by object size; see docs/object_size.md.
-
-    Attributes:
-        edges: ascending areas between the buckets in pixels, or fractions of the image's area if ``relative``.
-        relative: whether the edges are relative to the image's area.
-        names: one per bucket, ascending.
-        min_objects: ground-truth objects that a class needs in a bucket to enter the bucket's means.
-        every: in ``fit``, split in every n-th validation only, and in the last one.
-
-    Raises:
-        ValueError: if ``every`` is not positive.
-    """
-
-    edges: tuple[float, ...] = COCO_EDGES
-    relative: bool = False
-    names: tuple[str, ...] = ("small", "medium", "large")
-    min_objects: int = 1
-    every: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be followed; the metric checks the rest."""
-        if self.every < 1:
-            raise ValueError(f"every must be at least 1, got {self.every}.")
-
-    def metric(self, classes: ClassTable) -> ObjectSizeIoU:
-        """The metric for a data set."""
-        edges = [edge if self.relative else int(edge) for edge in self.edges]
-        options: dict[str, Any] = {"relative": self.relative, "names": self.names, "min_objects": self.min_objects}
-        return ObjectSizeIoU(len(classes), edges=edges, things=classes.things, **options)
 
 
 @dataclass(frozen=True)
@@ -80,6 +47,12 @@ class FurtherScores:
         return nn.ModuleDict(metrics)
 
 
+def size_metric(sizes: ObjectSizes, classes: ClassTable) -> ObjectSizeIoU:
+    """The metric of object sizes for a data set."""
+    options: dict[str, Any] = {"relative": sizes.relative, "names": sizes.names, "min_objects": sizes.min_objects}
+    return ObjectSizeIoU(len(classes), edges=sizes.edges, things=classes.things, **options)
+
+
 class Evaluation(nn.Module):
     """Collects predictions at annotation resolution and gives their scores.
 
@@ -100,7 +73,7 @@ class Evaluation(nn.Module):
         super().__init__()
         self.classes = classes
         self.confusion = ConfusionMetric(len(classes))
-        self.sizes = object_sizes.metric(classes) if object_sizes else None
+        self.sizes = size_metric(object_sizes, classes) if object_sizes else None
         self.further = further_scores.metrics(classes) if further_scores else nn.ModuleDict()
         self.boundary_width = further_scores.boundary_width if further_scores else 0.0
         self.scores: dict[str, Any] = {}

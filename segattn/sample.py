@@ -1,14 +1,16 @@
-"""The words that every room shares: what a sample is, what a class is, how an image becomes the model's input."""
+"""The words that every room shares: what a sample and a class are, how an image is brought to the model. No torch."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float, Int64
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+    from torch import Tensor
 
 IGNORE_INDEX = 255
 """The mask value of pixels that neither train nor count."""
@@ -26,20 +28,20 @@ class Sample(TypedDict):
         objects: in evaluation, what ``find_objects`` of the data module made of mask and instances in the worker.
     """
 
-    image: Float[Tensor, "3 h w"]
-    mask: Int64[Tensor, "mask_h mask_w"]
+    image: "Float[Tensor, '3 h w']"
+    mask: "Int64[Tensor, 'mask_h mask_w']"
     name: str
-    instances: NotRequired[Int64[Tensor, "mask_h mask_w"]]
+    instances: "NotRequired[Int64[Tensor, 'mask_h mask_w']]"
     objects: NotRequired[Any]
 
 
 class Batch(TypedDict):
     """Samples of equal size, stacked: the same keys, with names and objects as lists."""
 
-    image: Float[Tensor, "b 3 h w"]
-    mask: Int64[Tensor, "b mask_h mask_w"]
+    image: "Float[Tensor, 'b 3 h w']"
+    mask: "Int64[Tensor, 'b mask_h mask_w']"
     name: list[str]
-    instances: NotRequired[Int64[Tensor, "b mask_h mask_w"]]
+    instances: "NotRequired[Int64[Tensor, 'b mask_h mask_w']]"
     objects: NotRequired[list[Any]]
 
 

@@ -11,10 +11,11 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from segattn.bins import ObjectSizes
 from segattn.checkpoints import CONTENT, Part, describe_model, initialize
 from segattn.data import SegmentationDataModule
 from segattn.encoders import EncoderSpec
-from segattn.evaluation import Evaluation, FurtherScores, ObjectSizes
+from segattn.evaluation import Evaluation, FurtherScores
 from segattn.heads import FCNHead
 from segattn.losses import CrossEntropy
 from segattn.model import AttentionFactory, HeadFactory, SegmentationModel, predicted_classes

@@ -16,13 +16,13 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 import segattn.attention
 import segattn.losses
 from segattn.callbacks import OrderlyStop, OverlayImages, ScoreTable
-from segattn.check import refuse_nonsense
+from segattn.check.before_fit import refuse_nonsense
 from segattn.checkpoints import checkpoint_file, load_model, newly_initialized, require_resumable
 from segattn.checkpoints.whole import WholeCheckpointIO
 from segattn.configs import as_namespace, data_seed, expand_configs, require_sound
 from segattn.data import SegmentationDataModule
-from segattn.data.datamodule import require_sound_data
 from segattn.data.errors import DataError, DataNotFoundError
+from segattn.data.source import require_sound_data
 from segattn.failures import in_one_sentence, quiet_lightning
 from segattn.provenance import config_differences, record_start, require_same_optimizer
 from segattn.recording import RecordObjects

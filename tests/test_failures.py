@@ -17,7 +17,7 @@ import yaml
 
 from segattn import cli
 from segattn.checkpoints import load_model, save_model
-from segattn.data.camvid import CamVid, CamVidDataModule
+from segattn.data import CamVid, CamVidDataModule
 from segattn.model import SegmentationModel
 from segattn.provenance import config_differences, git_state
 from segattn.sample import ClassTable

@@ -13,7 +13,7 @@ PACKAGE = Path(segattn.__file__).parent
 
 LAYERS = [
     {"__init__"},
-    {"sample", "record_format", "bins", "configs", "schedule", "sentences", "whole_file"},
+    {"sample", "record_format", "bins", "objects", "configs", "schedule", "sentences", "whole_file"},
     {"records", "images", "windows", "attention", "overlay", "metrics", "losses"},
     {"data", "encoders", "evaluation", "report"},
     {"heads", "blueprint", "residual"},
@@ -75,6 +75,14 @@ def modules_after(statement):
     code = f"import sys\ntry:\n    {statement}\nexcept SystemExit:\n    pass\nprint(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("data", ["ShapesDataModule", "segattn.data.ShapesDataModule", "segattn.data.ShapesSource"])
+def test_a_check_of_the_data_waits_for_no_torch(tmp_path, data):
+    named = ["--data", data, "--data.root", str(tmp_path / "shapes"), "--data.num_train", "2", "--data.num_val", "2"]
+    loaded = modules_after(f"import segattn.cli; segattn.cli.main({['check', *named]!r})")
+    assert "segattn.check.run" in loaded
+    assert not loaded & {"torch", "lightning", "torchmetrics", "albumentations", "scipy", "pandas"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["nonsense"]])

@@ -10,13 +10,13 @@ import yaml
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
+from segattn import data
+from segattn.bins import ObjectSizes
 from segattn.check.page import write_page
 from segattn.check.run import Report, check_data
 from segattn.check.tables import print_report, print_summary
 from segattn.configs import FLAGS, expand_configs
-from segattn.data import SegmentationDataModule
-from segattn.data.datamodule import require_sound_data
-from segattn.evaluation import ObjectSizes
+from segattn.data.source import require_sound_data
 from segattn.whole_file import whole_file
 
 
@@ -29,16 +29,16 @@ def main(arguments: Sequence[str]) -> int:
         OSError: if a result cannot be written.
     """
     parser = _parser()
-    config = parser.parse_args(_only_data(expand_configs(arguments[1:])))
+    config = parser.parse_args([_as_source(argument) for argument in _only_data(expand_configs(arguments[1:]))])
     require_sound_data(config.data)
     given = parser.instantiate(config)
-    data: SegmentationDataModule = given.data
-    data.prepare_data()
+    source: data.SegmentationSource = given.data
+    source.prepare_data()
     report = check_data(
-        data,
+        source,
         every=given.all,
         sizes=given.model.object_sizes or ObjectSizes(),
-        workers=data.loading_workers() if given.all else 0,
+        workers=source.loading_workers() if given.all else 0,
         progress=True,
     )
     console = Console(highlight=False)
@@ -74,10 +74,20 @@ def _only_data(arguments: Sequence[str]) -> list[str]:
 def _data_section(path: Path) -> dict[str, Any]:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     section = {"data": content["data"]} if content.get("data") else {}
+    if isinstance(section.get("data"), dict) and isinstance(section["data"].get("class_path"), str):
+        section["data"] = section["data"] | {"class_path": _as_source(section["data"]["class_path"])}
     model = content.get("model")
     if isinstance(model, dict) and "object_sizes" in model:
         section["model"] = {"object_sizes": model["object_sizes"]}
     return section
+
+
+def _as_source(argument: str) -> str:
+    """Name the source of a data set where one of our data modules is named, which would bring torch and Lightning."""
+    flag, equals, name = argument.rpartition("=")
+    source = f"{name.removeprefix('segattn.data.').removesuffix('DataModule')}Source"
+    known = name.endswith("DataModule") and source in data.__all__
+    return f"{flag}{equals}segattn.data.{source}" if known else argument
 
 
 def _parser() -> ArgumentParser:
@@ -92,7 +102,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--fix-report", type=str, metavar="FILE", help="also write the findings as JSON, with all files"
     )
-    parser.add_subclass_arguments(SegmentationDataModule, "data", required=True, help="as for segattn fit")
+    parser.add_subclass_arguments(data.SegmentationSource, "data", required=True, help="as for segattn fit")
     parser.add_argument(
         "--model.object_sizes",
         type=ObjectSizes | None,

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from torch.utils.data import Dataset
 
+from segattn.bins import ObjectSizes, fine_edges, pixel_edges
 from segattn.data import SegmentationDataset
 from segattn.data.errors import ColorMaskError, DataError
 from segattn.data.files import read_image
-from segattn.metrics import ObjectSizeIoU
+from segattn.objects import target_objects
 from segattn.sample import IGNORE_INDEX
 
 TINY = 4
@@ -71,22 +71,20 @@ class Inspection:
         return float(self.pixels[self.classes == IGNORE_INDEX].sum() / self.pixels.sum())
 
 
-class InspectionView(Dataset[Inspection]):
-    """A data set whose items are what is to be said about its files.
+class Inspector:
+    """Looks at the pairs of a data set by their indices.
 
     Args:
         dataset: whose files are read.
-        metric: gives objects and size bins as the evaluation will.
+        sizes: the buckets that objects are counted by.
     """
 
-    def __init__(self, dataset: SegmentationDataset, metric: ObjectSizeIoU) -> None:
+    def __init__(self, dataset: SegmentationDataset, sizes: ObjectSizes) -> None:
         self.dataset = dataset
-        self.metric = metric
+        self.sizes = sizes
 
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Inspection:
+    def __call__(self, index: int) -> Inspection:
+        """Look at one pair."""
         pair = self.dataset.pairs[index]
         seen = Inspection(index)
         try:
@@ -127,8 +125,9 @@ class InspectionView(Dataset[Inspection]):
         owners = None if instances is None else self.dataset.read_instances(instances)
         if owners is not None and owners.shape != labels.shape:
             raise DataError(f"The instance map {instances} has another size than the label file {path}.")
-        found = self.metric.target_objects(label_map(labels, path), instances=owners)
-        edges = self.metric.pixel_edges(*labels.shape)
+        mask, count, relative = label_map(labels, path), len(self.dataset.classes), self.sizes.relative
+        found = target_objects(mask, count, ignore_index=IGNORE_INDEX, instances=owners)
+        edges = pixel_edges(fine_edges(self.sizes.edges, relative=relative), *labels.shape, relative=relative)
         bins = np.searchsorted(edges, found.size[1:], side="right")
         rows, counts = np.unique(found.class_id[1:] * (len(edges) + 1) + bins, return_counts=True)
         seen.objects = np.column_stack([*np.divmod(rows, len(edges) + 1), counts])

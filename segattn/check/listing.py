@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from segattn.check.findings import Finding
-from segattn.data import SegmentationDataModule, SegmentationDataset
+from segattn.data import SegmentationDataset, SegmentationSource
 from segattn.data.base import incomplete_allowed
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.data.files import Pair, image_files
@@ -27,7 +27,7 @@ Missing = Mapping[str, Sequence[tuple[Path, Path]]]
 """Images and the label files that they lack, by split."""
 
 
-def open_splits(data: SegmentationDataModule) -> tuple[dict[str, SegmentationDataset], list[Finding]]:
+def open_splits(data: SegmentationSource) -> tuple[dict[str, SegmentationDataset], list[Finding]]:
     """The splits of a data set, whether complete or not. The test split counts where it has files of its own."""
     splits: dict[str, SegmentationDataset] = {}
     findings: list[Finding] = []

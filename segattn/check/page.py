@@ -97,7 +97,7 @@ def _split(result: SplitResult) -> dict[str, Any]:
         "title": f"{result.name}: {len(result.inspections)} of {len(result.dataset)} pairs",
         "sizes": size_line(result),
         "ignored": f"{int(result.pixels[-1]):,} pixels are ignored.",
-        "buckets": result.metric.names,
+        "buckets": result.sizes.names,
         "rows": rows,
     }
 

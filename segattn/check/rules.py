@@ -8,7 +8,7 @@ import numpy as np
 from segattn.check.findings import Finding
 from segattn.check.inspection import Inspection
 from segattn.check.split import SplitResult
-from segattn.data import SegmentationDataModule
+from segattn.data.augmentation import Augmentation
 
 MOSTLY = 0.5
 """Share of ignored pixels from which on a split is mostly ignored."""
@@ -87,11 +87,11 @@ def _unequal(result: SplitResult) -> Iterator[Finding]:
         yield Finding("imbalance", result.name, what)
 
 
-def crop_findings(result: SplitResult, data: SegmentationDataModule) -> Iterator[Finding]:
+def crop_findings(result: SplitResult, augmentation: Augmentation) -> Iterator[Finding]:
     """Training crops that are larger than the image even at its largest scale."""
-    crop, largest = data.crop_size, data.scale_range[1]
+    crop, largest = augmentation.crop_size, augmentation.scale_range[1]
     read = [seen for seen in result.inspections if seen.size is not None]
-    small = [seen for seen in read if _never_fills(seen, data, crop, largest)]
+    small = [seen for seen in read if _never_fills(seen, augmentation)]
     if small:
         what = (
             f"{len(small)} of {len(read)} images are smaller than the crop of {crop[1]}x{crop[0]} pixels even when "
@@ -100,11 +100,11 @@ def crop_findings(result: SplitResult, data: SegmentationDataModule) -> Iterator
         yield Finding("large-crop", result.name, what, result.image_paths(small))
 
 
-def _never_fills(seen: Inspection, data: SegmentationDataModule, crop: tuple[int, int], largest: float) -> bool:
+def _never_fills(seen: Inspection, augmentation: Augmentation) -> bool:
     if seen.size is None:
         return False
-    sides = data.size_rule.resized(*seen.size)
-    return any(round(side * largest) < length for side, length in zip(sides, crop, strict=True))
+    sides, largest = augmentation.size_rule.resized(*seen.size), augmentation.scale_range[1]
+    return any(round(side * largest) < length for side, length in zip(sides, augmentation.crop_size, strict=True))
 
 
 def duplicate_findings(results: Mapping[str, SplitResult]) -> Iterator[Finding]:

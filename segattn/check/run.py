@@ -4,24 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-import torch
-from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.progress import track
-from torch.utils.data import DataLoader
 
+from segattn.bins import ObjectSizes
 from segattn.check.findings import Finding, by_severity
-from segattn.check.inspection import Inspection, InspectionView
+from segattn.check.inspection import Inspection, Inspector
 from segattn.check.labels import label_findings
 from segattn.check.listing import complete_pairs, listing_findings, open_splits, sample
+from segattn.check.readers import inspect_all
 from segattn.check.rules import class_findings, crop_findings, duplicate_findings, file_findings, has_wrong_labels
 from segattn.check.split import SplitResult
-from segattn.data import SegmentationDataModule
-from segattn.data.base import incomplete_allowed
-from segattn.data.datamodule import one_thread
+from segattn.data import SegmentationSource
 from segattn.data.errors import DataError
 from segattn.data.files import missing_files
-from segattn.evaluation import ObjectSizes
 
 SAMPLE_PIXELS = 24_000_000
 """Pixels of images that a quick check reads of each split, so that large images take no longer than small ones."""
@@ -52,7 +48,7 @@ class Report:
 
 
 def check_data(
-    data: SegmentationDataModule,
+    data: SegmentationSource,
     *,
     every: bool = False,
     sizes: ObjectSizes = _SIZES,
@@ -75,8 +71,7 @@ def check_data(
     chosen = usable if every else sample(splits, usable)
     results = {}
     for split, dataset in splits.items():
-        view = InspectionView(dataset, sizes.metric(dataset.classes))
-        inspections = _inspect(view, chosen[split], workers=workers)
+        inspections = inspect_all(Inspector(dataset, sizes), chosen[split], workers=workers)
         if not every:
             inspections = _first_pixels(inspections)
         shown = track(
@@ -87,54 +82,10 @@ def check_data(
             transient=True,
             disable=not progress or not Console(stderr=True).is_terminal,
         )
-        results[split] = SplitResult(split, dataset, shown, sizes.metric(dataset.classes))
+        results[split] = SplitResult(split, dataset, shown, sizes)
     findings += chain.from_iterable(_judge(result, data) for result in results.values())
     findings += duplicate_findings(results)
     return Report(by_severity(findings), results)
-
-
-def refuse_nonsense(data: SegmentationDataModule) -> None:
-    """The quick check before a training: warnings are printed, errors refused.
-
-    Args:
-        data: is set up for training, even if label files are missing, so that they are said beside all other errors.
-
-    Raises:
-        UnsoundDataError: if training would fail or learn nonsense.
-    """
-    with incomplete_allowed():
-        data.setup("fit")
-    report = check_data(data)
-    if report.errors:
-        lines = [
-            f"\n  {finding.split}: {finding.what} {finding.where}\n    {finding.remedy}" for finding in report.errors
-        ]
-        raise UnsoundDataError(
-            f"Training on this data would fail or learn nonsense (`segattn check` says more, --check false trains "
-            f"nevertheless):{''.join(lines)}"
-        )
-    _print_warnings(report)
-
-
-@rank_zero_only
-def _print_warnings(report: Report) -> None:
-    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    for finding in report.findings:
-        if finding.severity == "warning":
-            console.print(f"warning: {finding.split}: {finding.what} {finding.remedy}")
-
-
-def _inspect(view: InspectionView, indices: list[int], *, workers: int) -> Iterator[Inspection]:
-    loader: DataLoader[Inspection] = DataLoader(
-        view,
-        batch_size=16 if workers else 1,  # between processes, a message costs more than what it says
-        sampler=indices,
-        num_workers=workers,
-        collate_fn=list,
-        worker_init_fn=one_thread,
-        generator=torch.Generator(),  # its own, so that a check changes nothing that is drawn after it
-    )
-    return chain.from_iterable(loader)
 
 
 def _first_pixels(inspections: Iterator[Inspection]) -> Iterator[Inspection]:
@@ -147,11 +98,11 @@ def _first_pixels(inspections: Iterator[Inspection]) -> Iterator[Inspection]:
             return
 
 
-def _judge(result: SplitResult, data: SegmentationDataModule) -> Iterator[Finding]:
+def _judge(result: SplitResult, data: SegmentationSource) -> Iterator[Finding]:
     """All that can be said of one split alone."""
     found = [*file_findings(result), *label_findings(result)]
     yield from found
     if not has_wrong_labels(found, result):
         yield from class_findings(result)
     if result.name == "train":
-        yield from crop_findings(result, data)
+        yield from crop_findings(result, data.augmentation)

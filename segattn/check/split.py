@@ -5,11 +5,10 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from segattn.bins import ObjectSizes, bucket_cuts
 from segattn.check.inspection import Inspection
 from segattn.data import SegmentationDataset
-from segattn.metrics import ObjectSizeIoU
 from segattn.sample import IGNORE_INDEX
 
 Counts = npt.NDArray[np.int64]
@@ -22,23 +21,20 @@ class SplitResult:
         name: of the split.
         dataset: its files.
         inspections: of the files that were looked at.
-        metric: of this split alone; it takes up the objects.
+        sizes: the buckets that objects are counted by.
 
     Attributes:
         sound: inspections of label files that could be turned into classes.
     """
 
     def __init__(
-        self, name: str, dataset: SegmentationDataset, inspections: Iterable[Inspection], metric: ObjectSizeIoU
+        self, name: str, dataset: SegmentationDataset, inspections: Iterable[Inspection], sizes: ObjectSizes
     ) -> None:
         self.name = name
         self.dataset = dataset
         self.inspections = sorted(inspections, key=lambda seen: seen.index)
         self.sound = [seen for seen in self.inspections if seen.is_sound]
-        self.metric = metric
-        for seen in self.sound:
-            classes, bins, numbers = torch.from_numpy(seen.objects).unbind(1)
-            metric.counts[..., 3].index_put_((classes, bins), numbers, accumulate=True)
+        self.sizes = sizes
 
     @property
     def is_complete(self) -> bool:
@@ -58,8 +54,12 @@ class SplitResult:
     @cached_property
     def objects(self) -> Counts:
         """Objects of every class and size bucket, shape (classes, buckets)."""
-        counts: Counts = self.metric.bucket_counts()[..., 3].numpy()
-        return counts
+        cuts = bucket_cuts(self.sizes.edges, relative=self.sizes.relative)
+        counts = np.zeros((len(self.dataset.classes), cuts[-1]), dtype=np.int64)
+        for seen in self.sound:
+            classes, bins, numbers = seen.objects.T
+            np.add.at(counts, (classes, bins), numbers)
+        return np.add.reduceat(counts, cuts[:-1], axis=1)
 
     def examples(self) -> dict[int, int]:
         """For every class that was seen, the pair with the most pixels of it."""

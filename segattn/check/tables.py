@@ -24,7 +24,7 @@ def count_table(result: SplitResult) -> Table:
     """Images, pixels and objects of every class, the classes that never occur in one line at the end."""
     title = f"{result.name}: {len(result.inspections)} of {len(result.dataset)} pairs looked at"
     table = Table("class", title=title, title_style="bold")
-    for column in ("images", "pixels", "share", *result.metric.names):
+    for column in ("images", "pixels", "share", *result.sizes.names):
         table.add_column(column, justify="right")
     total = max(1, int(result.pixels[:-1].sum()))
     names = result.dataset.classes.names
@@ -38,17 +38,17 @@ def count_table(result: SplitResult) -> Table:
         table.add_row(escape(name), f"{result.images[index]:,}", f"{pixels:,}", f"{pixels / total:.2%}", *objects)
     table.add_section()
     if absent:
-        table.add_row(f"{absent} classes never", *["0"] * (3 + len(result.metric.names)))
+        table.add_row(f"{absent} classes never", *["0"] * (3 + len(result.sizes.names)))
     table.add_row("ignored", "", f"{int(result.pixels[-1]):,}")
     return table
 
 
 def size_line(result: SplitResult) -> str:
     """What the columns of objects mean."""
-    metric = result.metric
-    unit = "of the image's area" if metric.relative else "pixels"
-    bounds = [f"{name} < {edge:g}" for name, edge in zip(metric.names, metric.edges, strict=False)]
-    return f"Objects by size in {unit}: {' <= '.join([*bounds, metric.names[-1]])}."
+    sizes = result.sizes
+    unit = "of the image's area" if sizes.relative else "pixels"
+    bounds = [f"{name} < {edge:g}" for name, edge in zip(sizes.names, sizes.edges, strict=False)]
+    return f"Objects by size in {unit}: {' <= '.join([*bounds, sizes.names[-1]])}."
 
 
 def print_summary(report: Report, *, every: bool) -> None:

@@ -12,6 +12,7 @@ from segattn.checkpoints.files import CheckpointError, origin_of, read_checkpoin
 from segattn.checkpoints.openmmlab import Recipe, classes_of, recipe_of
 from segattn.checkpoints.repositories import REPOSITORIES, Repository
 from segattn.checkpoints.trained import TrainedModel
+from segattn.data import ade20k, ade20k_classes, cityscapes
 from segattn.model import SegmentationModel
 from segattn.sample import ClassTable, SizeRule
 from segattn.sentences import one_line
@@ -144,8 +145,6 @@ def class_table(count: int, meta: Mapping[str, Any], wished: ClassTable | None) 
         if len(wished) != count:
             raise ValueError(f"the given table has {len(wished)} classes, the checkpoint {count}")
         return wished, SizeRule(), "as given"
-    from segattn.data import ade20k, ade20k_classes, cityscapes  # which bring the libraries of augmentation
-
     known = {"Cityscapes": (cityscapes.CLASSES, SizeRule()), "ADE20K": (ade20k_classes.CLASSES, ade20k.TEST_SIZE)}
     table = classes_of(meta)
     for name, (classes, rule) in known.items():

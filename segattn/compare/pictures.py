@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 
 from segattn.checkpoints import TrainedModel, load_model
 from segattn.data import SegmentationDataModule
-from segattn.data.base import EvaluationView, RawSample, SegmentationDataset
+from segattn.data.base import RawSample, SegmentationDataset
+from segattn.data.views import EvaluationView
 from segattn.model import predicted_classes
 from segattn.overlay import blend
 from segattn.report.markup import Exhibit, Picture

@@ -12,9 +12,9 @@ from jaxtyping import Int32
 
 from segattn.data.ade20k_classes import CLASSES
 from segattn.data.base import SegmentationDataset
-from segattn.data.datamodule import SegmentationDataModule
 from segattn.data.files import pair_files, read_colors
 from segattn.data.labels import LabelMap
+from segattn.data.source import SegmentationSource
 from segattn.sample import SizeRule
 
 OTHER = 0
@@ -49,8 +49,8 @@ class ADE20K(SegmentationDataset):
         return read_colors(path)[..., 1].astype(np.int32)
 
 
-class ADE20KDataModule(SegmentationDataModule):
-    """ADE20K for Lightning; ``test`` evaluates the validation part.
+class ADE20KSource(SegmentationSource):
+    """ADE20K in a config; ``test`` evaluates the validation part.
 
     Args:
         root: the folder that holds ``images`` and ``annotations``.

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from segattn.data.base import SegmentationDataset
-from segattn.data.datamodule import SegmentationDataModule
 from segattn.data.files import pair_files
 from segattn.data.labels import LabelMap
+from segattn.data.source import SegmentationSource
 from segattn.sample import ClassInfo, ClassTable
 
 CLASSES = ClassTable(
@@ -52,8 +52,8 @@ class CamVid(SegmentationDataset):
         super().__init__(root, CLASSES, pairs, LabelMap(CLASSES.label_ids, ignore=[VOID]))
 
 
-class CamVidDataModule(SegmentationDataModule):
-    """CamVid for Lightning; ``test`` evaluates the validation part.
+class CamVidSource(SegmentationSource):
+    """CamVid in a config; ``test`` evaluates the validation part.
 
     Args:
         root: the folder that holds ``images`` and ``annotations``.

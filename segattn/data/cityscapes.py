@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Int32
 
 from segattn.data.base import SegmentationDataset
-from segattn.data.datamodule import SegmentationDataModule
 from segattn.data.files import Pair, list_images, read_labels
 from segattn.data.labels import LabelMap
+from segattn.data.source import SegmentationSource
 from segattn.sample import ClassInfo, ClassTable
 
 CLASSES = ClassTable(
@@ -83,8 +83,8 @@ class Cityscapes(SegmentationDataset):
         return np.where(instances >= FIRST_INSTANCE, instances, 0)
 
 
-class CityscapesDataModule(SegmentationDataModule):
-    """Cityscapes for Lightning; ``test`` evaluates the validation part.
+class CityscapesSource(SegmentationSource):
+    """Cityscapes in a config; ``test`` evaluates the validation part.
 
     Args:
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.

@@ -29,10 +29,10 @@ import yaml
 from jaxtyping import Integer
 
 from segattn.data.base import SegmentationDataset
-from segattn.data.datamodule import SegmentationDataModule
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.data.files import Pair, list_images, read_colors, read_labels
 from segattn.data.labels import LabelMap, color_values
+from segattn.data.source import SegmentationSource
 from segattn.sample import ClassInfo, ClassTable
 
 
@@ -134,8 +134,8 @@ class Folder(SegmentationDataset):
         return color_values(read_colors(path)) if self.label_map.of_colors else read_labels(path)
 
 
-class FolderDataModule(SegmentationDataModule):
-    """One's own images and masks for Lightning. Paths are relative to ``root`` or absolute.
+class FolderSource(SegmentationSource):
+    """One's own images and masks in a config. Paths are relative to ``root`` or absolute.
 
     Args:
         root: the folder of the data set.

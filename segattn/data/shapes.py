@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.progress import track
 
 from segattn.data.base import SegmentationDataset
-from segattn.data.datamodule import SegmentationDataModule
 from segattn.data.errors import DataError
 from segattn.data.files import pair_files
 from segattn.data.labels import LabelMap
 from segattn.data.scenes import CLASSES, draw_scene
+from segattn.data.source import SegmentationSource
 from segattn.sample import IGNORE_INDEX
 
 _DESCRIPTION = "shapes.json"
@@ -136,8 +136,8 @@ class Shapes(SegmentationDataset):
         super().__init__(root, CLASSES, pairs, LabelMap(CLASSES.label_ids, ignore=[IGNORE_INDEX]))
 
 
-class ShapesDataModule(SegmentationDataModule):
-    """Shapes for Lightning; ``test`` evaluates the validation part.
+class ShapesSource(SegmentationSource):
+    """Shapes in a config; ``test`` evaluates the validation part.
 
     Args:
         root: where they are, or are drawn to; None is a folder in the user's cache.

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from segattn.data.augmentation import Augmentation
 from segattn.images import resize_image
 from segattn.sample import IGNORE_INDEX, SizeRule
 
@@ -22,9 +23,6 @@ PADDING_COLOR = (124, 116, 104)
 """RGB of padded pixels: ImageNet's mean, so that padding is close to zero after normalisation."""
 
 _CROP_TRIES = 10
-
-MAX_SCALE = 100
-"""The largest factor that can be asked for: beyond it an image fits into no memory."""
 
 
 class ScaledCrop(A.DualTransform):
@@ -145,40 +143,21 @@ class TrainingTransform:
     """The whole augmentation of one sample, a function of the sample and the seed alone.
 
     Args:
-        crop_size: (height, width) of the result.
-        size_rule: the image's size at scale 1.
-        scale_range: smallest and largest random scale.
-        max_class_share: see :class:`ScaledCrop`.
-        flip: probability of a horizontal flip.
-        photometric: whether brightness, contrast, saturation and hue are changed.
-
-    Raises:
-        ValueError: if a number is out of its range.
+        augmentation: what is done.
     """
 
-    def __init__(
-        self,
-        crop_size: tuple[int, int],
-        size_rule: SizeRule,
-        *,
-        scale_range: tuple[float, float] = (0.5, 2.0),
-        max_class_share: float = 0.75,
-        flip: float = 0.5,
-        photometric: bool = True,
-    ) -> None:
-        if min(crop_size) < 1:
-            raise ValueError(f"crop_size must be at least one pixel, got {crop_size}.")
-        if not 0 < scale_range[0] <= scale_range[1] <= MAX_SCALE:
-            raise ValueError(f"scale_range needs 0 < smallest <= largest <= {MAX_SCALE}, got {scale_range}.")
-        if not 0 < max_class_share <= 1:
-            raise ValueError(f"max_class_share lies above 0 and at most at 1, got {max_class_share}.")
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip is a probability, got {flip}.")
+    def __init__(self, augmentation: Augmentation) -> None:
+        crop_size = augmentation.crop_size
         steps: list[A.BasicTransform] = [
-            ScaledCrop(crop_size, size_rule, scale_range=scale_range, max_class_share=max_class_share),
-            A.HorizontalFlip(p=flip),
+            ScaledCrop(
+                crop_size,
+                augmentation.size_rule,
+                scale_range=augmentation.scale_range,
+                max_class_share=augmentation.max_class_share,
+            ),
+            A.HorizontalFlip(p=augmentation.flip),
         ]
-        if photometric:
+        if augmentation.photometric:
             steps.append(PhotometricDistortion())
         padding = {"fill": PADDING_COLOR, "fill_mask": IGNORE_INDEX, "position": "top_left"}
         steps.append(A.PadIfNeeded(*crop_size, border_mode=cv2.BORDER_CONSTANT, **padding))

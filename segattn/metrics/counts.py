@@ -10,6 +10,8 @@ from einops import rearrange
 from jaxtyping import Float64, Int64, Integer
 from torch import Tensor
 
+from segattn.objects import check_class_range, check_same_shape
+
 
 def confusion_counts(
     prediction: Integer[Tensor, "..."], target: Integer[Tensor, "..."], num_classes: int, ignore_index: int = 255
@@ -38,19 +40,6 @@ def confusion_counts(
     pairs = (target.long() * num_classes + prediction).where(valid, ignored)
     counts = torch.bincount(pairs.flatten(), minlength=ignored + 1)[:ignored]
     return rearrange(counts, "(k l) -> k l", l=num_classes)
-
-
-def check_same_shape(prediction: tuple[int, ...], target: tuple[int, ...]) -> None:
-    """Refuse maps that do not lie on each other."""
-    if prediction != target:
-        raise ValueError(f"Prediction and target must have one shape, got {prediction} and {target}.")
-
-
-def check_class_range(name: str, low: int, high: int, num_classes: int) -> None:
-    """Refuse labels that no class has; they would be counted as another pair of classes or not at all."""
-    if low < 0 or high >= num_classes:
-        wrong = low if low < 0 else high
-        raise ValueError(f"The {name} holds class {wrong} on a valid pixel; allowed are 0 to {num_classes - 1}.")
 
 
 def confusion_scores(confusion: Int64[Tensor, "k k"]) -> dict[str, Float64[Tensor, "..."]]:

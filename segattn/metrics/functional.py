@@ -5,8 +5,8 @@ from segattn.metrics.boundary import boundary_counts, boundary_width
 from segattn.metrics.counts import confusion_counts, confusion_scores, size_scores
 from segattn.metrics.image_level import image_counts, image_scores
 from segattn.metrics.instance_iou import instance_parts
-from segattn.metrics.objects import TargetObjects, target_objects
 from segattn.metrics.rows import object_rows
+from segattn.objects import TargetObjects, target_objects
 
 __all__ = [
     "TargetObjects",

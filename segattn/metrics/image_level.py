@@ -19,7 +19,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from segattn.metrics.counts import check_same_shape, confusion_counts
+from segattn.metrics.counts import confusion_counts
+from segattn.objects import check_same_shape
 
 DECILES = tuple(range(10, 110, 10))
 

@@ -17,8 +17,7 @@ from jaxtyping import Float64, Int64, Integer
 from torch import Tensor
 from torchmetrics import Metric
 
-from segattn.metrics.counts import check_same_shape
-from segattn.metrics.objects import Array, TargetObjects, shifted_classes, target_objects
+from segattn.objects import Array, TargetObjects, check_same_shape, shifted_classes, target_objects
 
 CITYSCAPES_AVERAGE_SIZES: Mapping[str, float] = MappingProxyType(
     {

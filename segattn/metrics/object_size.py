@@ -15,7 +15,7 @@ from jaxtyping import Int64, Integer
 from torch import Tensor
 from torchmetrics import Metric
 
-from segattn.bins import COCO_EDGES, bucket_cuts, fine_edges, pixel_edges
+from segattn.bins import COCO_EDGES, bucket_cuts, check_edges, fine_edges, pixel_edges
 from segattn.metrics.functional import TargetObjects, size_counts, size_scores, target_objects
 
 
@@ -58,7 +58,7 @@ class ObjectSizeIoU(Metric):
         things: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        _check_edges(edges, names, relative=relative)
+        check_edges(edges, names, relative=relative)
         if num_classes < 1 or min_objects < 1:
             raise ValueError(f"num_classes and min_objects must be at least 1, got {num_classes} and {min_objects}.")
         if any(not 0 <= thing < num_classes for thing in things):
@@ -150,14 +150,3 @@ class ObjectSizeIoU(Metric):
     def _named(self, scores: dict[str, Tensor], suffix: str = "") -> dict[str, Tensor]:
         keys = ("miou", "mrecall", "classes", "objects")
         return {f"{key}_{name}{suffix}": scores[key][b] for key in keys for b, name in enumerate(self.names)}
-
-
-def _check_edges(edges: Sequence[int | float], names: Sequence[str], *, relative: bool) -> None:
-    if any(low >= high for low, high in pairwise(edges)):
-        raise ValueError(f"Edges must ascend, got {list(edges)}.")
-    if relative and any(not 0 < edge < 1 for edge in edges):
-        raise ValueError(f"Relative edges are fractions of the image's area between 0 and 1, got {list(edges)}.")
-    if not relative and any(edge < 1 for edge in edges):
-        raise ValueError(f"Edges are areas of at least one pixel, got {list(edges)}; set relative for fractions.")
-    if len(names) != len(edges) + 1 or len(set(names)) < len(names):
-        raise ValueError(f"{len(edges)} edges need {len(edges) + 1} different bucket names, got {list(names)}.")

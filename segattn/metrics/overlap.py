@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segattn.metrics.counts import check_same_shape
-from segattn.metrics.objects import Array, TargetObjects, components, pieces, runs, shifted_classes
+from segattn.objects import Array, TargetObjects, check_same_shape, components, pieces, runs, shifted_classes
 
 
 @dataclass(frozen=True)

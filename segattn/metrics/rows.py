@@ -8,9 +8,9 @@ from jaxtyping import Integer
 from torch import Tensor
 
 from segattn.metrics.attribution import Contested, LeftOver, charge, share_false_positives
-from segattn.metrics.objects import Array, TargetObjects, target_objects
 from segattn.metrics.overlap import Overlap, find_overlap
 from segattn.metrics.shapes import boxes, confusions, shapes, touches_ignored
+from segattn.objects import Array, TargetObjects, target_objects
 
 
 def object_rows(  # noqa: PLR0917 - the published signature

@@ -9,7 +9,7 @@ import cv2
 import edt
 import numpy as np
 
-from segattn.metrics.objects import Array, runs, sum_by
+from segattn.objects import Array, runs, sum_by
 
 
 def boxes(labels: Array, count: int) -> dict[str, Array]:

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segattn.data.augmentation import Augmentation
 from segattn.data.transforms import (
     PADDING_COLOR,
     PhotometricDistortion,
@@ -27,7 +28,7 @@ def coordinates(height: int, width: int) -> np.ndarray:
 def test_a_window_is_cut_from_image_and_mask_alike() -> None:
     image = coordinates(20, 30)
     mask = image[..., 1].copy()
-    transform = TrainingTransform((7, 11), SizeRule(), **PLAIN)
+    transform = TrainingTransform(Augmentation((7, 11), SizeRule(), **PLAIN))
     corners = set()
     for seed in range(200):
         crop, labels = transform(image, mask, seed=(seed,))
@@ -41,7 +42,7 @@ def test_a_window_is_cut_from_image_and_mask_alike() -> None:
 
 def test_small_images_are_padded_with_ignore() -> None:
     image, mask = photo(0, (5, 30)), np.zeros((5, 30), np.uint8)
-    crop, labels = TrainingTransform((8, 40), SizeRule(), **PLAIN)(image, mask, seed=(0,))
+    crop, labels = TrainingTransform(Augmentation((8, 40), SizeRule(), **PLAIN))(image, mask, seed=(0,))
     np.testing.assert_array_equal(crop[:5, :30], image)
     assert (crop[5:] == PADDING_COLOR).all()
     assert (crop[:, 30:] == PADDING_COLOR).all()
@@ -64,7 +65,7 @@ def test_the_scale_multiplies_the_size_of_the_rule() -> None:
 
 def test_resized_masks_hold_labels_only() -> None:
     mask = quarters([3, 9, IGNORE_INDEX, 0], (21, 33)).astype(np.uint8)
-    transform = TrainingTransform((40, 40), SizeRule(), scale_range=(0.5, 2.0), max_class_share=1.0)
+    transform = TrainingTransform(Augmentation((40, 40), SizeRule(), scale_range=(0.5, 2.0), max_class_share=1.0))
     for seed in range(30):
         _, labels = transform(photo(0, (21, 33)), mask, seed=(seed,))
         assert set(np.unique(labels)) <= {3, 9, IGNORE_INDEX, 0}
@@ -73,7 +74,7 @@ def test_resized_masks_hold_labels_only() -> None:
 def test_image_and_mask_stay_aligned_through_scale_and_flip() -> None:
     mask = quarters([1, 2, 3, 4], (64, 96)).astype(np.uint8)
     image = np.repeat((mask * 50)[..., None], 3, axis=-1)
-    transform = TrainingTransform((48, 48), SizeRule(), max_class_share=1.0, photometric=False)
+    transform = TrainingTransform(Augmentation((48, 48), SizeRule(), max_class_share=1.0, photometric=False))
     for seed in range(30):
         crop, labels = transform(image, mask, seed=(seed,))
         valid = labels != IGNORE_INDEX
@@ -87,7 +88,7 @@ def test_no_class_covers_more_than_its_share_where_a_window_allows_it() -> None:
     image = photo(0, (64, 64))
 
     def failures(share: float) -> int:
-        transform = TrainingTransform((16, 16), SizeRule(), **{**PLAIN, "max_class_share": share})
+        transform = TrainingTransform(Augmentation((16, 16), SizeRule(), **{**PLAIN, "max_class_share": share}))
         return sum(largest_class_share(transform(image, mask, seed=(seed,))[1]) > 0.75 for seed in range(100))
 
     # One window in five is balanced enough: ten tries fail in about one case of nine, a single one in four of five.
@@ -103,7 +104,7 @@ def test_the_share_counts_valid_pixels() -> None:
 
 def test_flips_happen_in_about_half_of_the_cases_and_do_not_follow_the_scale() -> None:
     image, mask = coordinates(40, 40), np.zeros((40, 40), np.uint8)
-    transform = TrainingTransform((16, 16), SizeRule(), max_class_share=1.0, photometric=False)
+    transform = TrainingTransform(Augmentation((16, 16), SizeRule(), max_class_share=1.0, photometric=False))
     flipped, steps = [], []
     for seed in range(400):
         crop, _ = transform(image, mask, seed=(seed,))
@@ -157,7 +158,7 @@ def test_each_photometric_change_happens_in_about_half_of_the_cases() -> None:
 
 def test_the_seed_decides_everything() -> None:
     image, mask = photo(0, (40, 50)), quarters([0, 1, 2, 3], (40, 50)).astype(np.uint8)
-    transform, other = (TrainingTransform((16, 16), SizeRule()) for _ in range(2))
+    transform, other = (TrainingTransform(Augmentation((16, 16), SizeRule())) for _ in range(2))
     first = [transform(image, mask, seed=(0, epoch, 5)) for epoch in range(4)]
     again = [other(image, mask, seed=(0, epoch, 5)) for epoch in reversed(range(4))][::-1]
     for (image_a, mask_a), (image_b, mask_b) in zip(first, again, strict=True):
@@ -177,7 +178,8 @@ def test_resizing_averages_where_it_shrinks() -> None:
 @pytest.mark.parametrize("value", [0, 300])
 def test_ten_tries_end_on_a_mask_without_a_balanced_window(value: int) -> None:
     mask = np.full((20, 20), min(value, IGNORE_INDEX), np.uint8)
-    assert TrainingTransform((8, 8), SizeRule())(photo(0, (20, 20)), mask, seed=(0,))[0].shape == (8, 8, 3)
+    transform = TrainingTransform(Augmentation((8, 8)))
+    assert transform(photo(0, (20, 20)), mask, seed=(0,))[0].shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(
@@ -192,4 +194,4 @@ def test_ten_tries_end_on_a_mask_without_a_balanced_window(value: int) -> None:
 )
 def test_numbers_out_of_range_are_refused(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        TrainingTransform(**{"crop_size": (8, 8), "size_rule": SizeRule(), **wrong})
+        Augmentation(**{"crop_size": (8, 8), **wrong})

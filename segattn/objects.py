@@ -2,7 +2,7 @@
 
 An *object* is an 8-connected component of the pixels of one class whose ground truth is not ignored or, where instance
 ids are given, all pixels of one class that share an id > 0. Its *size* is its area in pixels at annotation resolution.
-This half of the work needs no prediction, so it can be done where the data is loaded.
+This half of the work needs no prediction, so it can be done where the data is loaded. No torch.
 """
 
 from collections.abc import Iterator
@@ -12,8 +12,6 @@ from typing import Any
 import cc3d
 import numpy as np
 import numpy.typing as npt
-
-from segattn.metrics.counts import check_class_range
 
 Array = npt.NDArray[Any]
 
@@ -149,3 +147,16 @@ def sum_by(index: Array, values: Array, count: int) -> npt.NDArray[np.int64]:
     sums = np.zeros(count, dtype=np.int64)
     np.add.at(sums, index, values.astype(np.int64, copy=False))
     return sums
+
+
+def check_same_shape(prediction: tuple[int, ...], target: tuple[int, ...]) -> None:
+    """Refuse maps that do not lie on each other."""
+    if prediction != target:
+        raise ValueError(f"Prediction and target must have one shape, got {prediction} and {target}.")
+
+
+def check_class_range(name: str, low: int, high: int, num_classes: int) -> None:
+    """Refuse labels that no class has; they would be counted as another pair of classes or not at all."""
+    if low < 0 or high >= num_classes:
+        wrong = low if low < 0 else high
+        raise ValueError(f"The {name} holds class {wrong} on a valid pixel; allowed are 0 to {num_classes - 1}.")
