@@ -27,6 +27,9 @@ KINDS: dict[str, Kind] = {
     "missing-label": Kind("error", "Add the label files, or take the images away."),
     "unreadable-image": Kind("error", "Fetch or export the files again, or take them away with their label files."),
     "unreadable-label": Kind("error", "Fetch or export the files again, or take them away with their images."),
+    "unreadable-instances": Kind(
+        "error", "Fetch or export the files again, or evaluate without them (instances: false): components count then."
+    ),
     "size-mismatch": Kind(
         "error",
         "Export labels at the size of the upright image (with its EXIF turn), never resized with interpolation.",

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import UInt8
 from PIL import Image
 
 from segattn.bins import ObjectSizes, fine_edges, pixel_edges
@@ -101,6 +102,13 @@ class Inspector:
             seen.problems["unreadable-label"] = str(error)
         return seen
 
+    def values(self, index: int) -> Array:
+        """What the label file of a pair holds, ascending; nothing if it cannot be read."""
+        try:
+            return _value_counts(self.dataset.read_values(self.dataset.pairs[index].mask))[0]
+        except DataError:
+            return _EMPTY
+
     def _look_at_labels(self, path: Path, seen: Inspection) -> None:
         """Add what the label file tells.
 
@@ -121,13 +129,25 @@ class Inspector:
         if not seen.known.all():
             return
         seen.classes = label_map(seen.values[None], path)[0].astype(np.int64)
-        instances = self.dataset.pairs[seen.index].instances
-        owners = None if instances is None else self.dataset.read_instances(instances)
-        if owners is not None and owners.shape != labels.shape:
-            raise DataError(f"The instance map {instances} has another size than the label file {path}.")
-        mask, count, relative = label_map(labels, path), len(self.dataset.classes), self.sizes.relative
-        found = target_objects(mask, count, ignore_index=IGNORE_INDEX, instances=owners)
-        edges = pixel_edges(fine_edges(self.sizes.edges, relative=relative), *labels.shape, relative=relative)
+        try:
+            self._count_objects(label_map(labels, path), seen)
+        except DataError as error:
+            seen.problems["unreadable-instances"] = str(error)
+
+    def _count_objects(self, mask: UInt8[np.ndarray, "h w"], seen: Inspection) -> None:
+        """Add the objects of a mask.
+
+        Raises:
+            DataError: if its instance map cannot be used.
+        """
+        path = self.dataset.pairs[seen.index].instances
+        instances = None if path is None else self.dataset.read_instances(path)
+        if instances is not None and instances.shape != mask.shape:
+            own, needed = (f"{width}x{height}" for height, width in (instances.shape, mask.shape))
+            raise DataError(f"The instance map {path} has {own} pixels, its label file {needed}.")
+        relative = self.sizes.relative
+        found = target_objects(mask, len(self.dataset.classes), ignore_index=IGNORE_INDEX, instances=instances)
+        edges = pixel_edges(fine_edges(self.sizes.edges, relative=relative), *mask.shape, relative=relative)
         bins = np.searchsorted(edges, found.size[1:], side="right")
         rows, counts = np.unique(found.class_id[1:] * (len(edges) + 1) + bins, return_counts=True)
         seen.objects = np.column_stack([*np.divmod(rows, len(edges) + 1), counts])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segattn.check.findings import Finding
-from segattn.check.inspection import Inspection
+from segattn.check.inspection import Array, Inspection
 from segattn.check.split import SplitResult
 from segattn.data.ade20k_classes import CLASSES as ADE20K
 from segattn.data.cityscapes import CLASSES as CITYSCAPES
@@ -36,9 +36,10 @@ TINY_SHARE = 2 / 3
 
 @dataclass(frozen=True)
 class Labels:
-    """Label files that no rule has explained yet, and how their values are read."""
+    """Label files of a split that no rule has explained yet, those of the other splits, and how values are read."""
 
     files: Sequence[Inspection]
+    elsewhere: Sequence[Inspection]
     classes: ClassTable
     label_map: LabelMap
 
@@ -52,12 +53,17 @@ Rule = Callable[[Labels], tuple[str, list[Inspection]]]
 """Says what is wrong and with which files; none if nothing is."""
 
 
-def label_findings(result: SplitResult) -> Iterator[Finding]:
-    """What is wrong with the values, each file under the first rule that explains it."""
+def label_findings(result: SplitResult, elsewhere: Sequence[Inspection]) -> Iterator[Finding]:
+    """What is wrong with the values, each file under the first rule that explains it.
+
+    Args:
+        result: of the split.
+        elsewhere: what the other splits show.
+    """
     left = [seen for seen in result.inspections if len(seen.values)]
     label_map = result.dataset.label_map
     for kind, rule in RULES.items():
-        what, concerned = rule(Labels(left, result.dataset.classes, label_map)) if left else ("", [])
+        what, concerned = rule(Labels(left, elsewhere, result.dataset.classes, label_map)) if left else ("", [])
         if concerned:
             yield Finding(kind, result.name, f"{_count(concerned)} {what}", result.mask_paths(concerned))
             explained = {seen.index for seen in concerned}
@@ -83,13 +89,27 @@ def _binary_255(labels: Labels) -> tuple[str, list[Inspection]]:
     if len(labels.classes) > 2 or VOID in labels.label_ids or labels.label_map.of_colors:
         return what, []
     white = [seen for seen in labels.files if VOID in seen.values]
-    others = [seen for seen in labels.files if set(seen.values.tolist()) - {0, VOID}]
+    others = [seen for seen in labels.files if more_than_void(seen.values)]
+    count = len(labels.files)
     if any(VOID in seen.values for seen in others):
         return what, []  # 255 is what it is listed as: no class
-    in_parts = [seen for seen in white if 0 in seen.values]
-    count = len(labels.files)
-    by_chance = math.comb(count - len(others), len(in_parts)) / math.comb(count, len(in_parts))
-    return what, white if not others or by_chance < UNLIKELY else []
+    if others:
+        in_parts = [seen for seen in white if 0 in seen.values]
+        return what, white if _by_chance(count, len(others), len(in_parts)) < UNLIKELY else []
+    shown = [seen for seen in labels.elsewhere if more_than_void(seen.values)]
+    is_void = any(VOID in seen.values for seen in shown)
+    by_chance = _by_chance(count + len(labels.elsewhere), len(shown), count)
+    return what, white if not is_void or by_chance < UNLIKELY else []
+
+
+def more_than_void(values: Array) -> bool:
+    """Whether there are values beside 0 and 255."""
+    return bool(((values != 0) & (values != VOID)).any())
+
+
+def _by_chance(count: int, some: int, others: int) -> float:
+    """The probability that two random choices from one set, of so many each, share nothing."""
+    return math.comb(count - some, others) / math.comb(count, others)
 
 
 def _cityscapes_train_ids(labels: Labels) -> tuple[str, list[Inspection]]:

@@ -31,13 +31,17 @@ def file_findings(result: SplitResult) -> Iterator[Finding]:
     texts = {
         "unreadable-image": "{count} cannot be read; the first: {first}",
         "unreadable-label": "{count} cannot be read as labels; the first: {first}",
+        "unreadable-instances": "{count} cannot be used; the first: {first}",
         "color-label": "{count} with colors where one channel of label values is needed.",
         "size-mismatch": "{count} of another size than the image; the first: {first}.",
     }
     for kind, inspections in concerned.items():
-        is_image = kind == "unreadable-image"
-        paths = (result.image_paths if is_image else result.mask_paths)(inspections)
-        count = f"{len(paths)} {'image' if is_image else 'label file'}{'s' if len(paths) > 1 else ''}"
+        name, paths_of = {
+            "unreadable-image": ("image", result.image_paths),
+            "unreadable-instances": ("instance map", result.instance_paths),
+        }.get(kind, ("label file", result.mask_paths))
+        paths = paths_of(inspections)
+        count = f"{len(paths)} {name}{'s' if len(paths) > 1 else ''}"
         what = texts[kind].format(count=count, first=inspections[0].problems[kind])
         yield Finding(kind, result.name, what, paths)
 

@@ -1,16 +1,17 @@
 """Checking a data set: list its files, look at some or all of them, and say what is wrong."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import islice
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
 from segattn.bins import ObjectSizes
 from segattn.check.findings import Finding, by_severity
 from segattn.check.inspection import Inspection, Inspector
-from segattn.check.labels import label_findings
+from segattn.check.labels import VOID, label_findings, more_than_void
 from segattn.check.listing import complete_pairs, listing_findings, open_splits, sample
 from segattn.check.readers import inspect_all
 from segattn.check.rules import class_findings, crop_findings, duplicate_findings, file_findings, has_wrong_labels
@@ -21,6 +22,9 @@ from segattn.data.files import missing_files
 
 SAMPLE_PIXELS = 24_000_000
 """Pixels of images that a quick check reads of each split, so that large images take no longer than small ones."""
+
+SECOND_LOOK = 512
+"""Further label files, at most, in which a quick check looks for a class that none of the sample shows."""
 
 _SIZES = ObjectSizes()
 
@@ -71,9 +75,10 @@ def check_data(
     chosen = usable if every else sample(splits, usable)
     results = {}
     for split, dataset in splits.items():
-        inspections = inspect_all(Inspector(dataset, sizes), chosen[split], workers=workers)
+        inspector = Inspector(dataset, sizes)
+        inspections = inspect_all(inspector, chosen[split], workers=workers)
         if not every:
-            inspections = _first_pixels(inspections)
+            inspections = _with_foreground(inspector, usable[split], _first_pixels(inspections))
         shown = track(
             inspections,
             f"checking {split}",
@@ -83,7 +88,9 @@ def check_data(
             disable=not progress or not Console(stderr=True).is_terminal,
         )
         results[split] = SplitResult(split, dataset, shown, sizes)
-    findings += chain.from_iterable(_judge(result, data) for result in results.values())
+    for split, result in results.items():
+        elsewhere = [seen for other in results if other != split for seen in results[other].inspections]
+        findings += _judge(result, elsewhere, data)
     findings += duplicate_findings(results)
     return Report(by_severity(findings), results)
 
@@ -98,9 +105,27 @@ def _first_pixels(inspections: Iterator[Inspection]) -> Iterator[Inspection]:
             return
 
 
-def _judge(result: SplitResult, data: SegmentationSource) -> Iterator[Finding]:
-    """All that can be said of one split alone."""
-    found = [*file_findings(result), *label_findings(result)]
+def _with_foreground(
+    inspector: Inspector, usable: Sequence[int], inspections: Iterator[Inspection]
+) -> Iterator[Inspection]:
+    """Inspections, and one more where a rare class does not show in them and 255 may stand for it, or for void."""
+    looked_at = []
+    for seen in inspections:
+        looked_at.append(seen)
+        yield seen
+    values = {value for seen in looked_at for value in seen.values.tolist()}
+    if len(inspector.dataset.classes) > 2 or VOID not in values or values - {0, VOID}:
+        return
+    known = {seen.index for seen in looked_at}
+    further = (index for index in np.random.default_rng(1).permutation(usable).tolist() if index not in known)
+    found = next((index for index in islice(further, SECOND_LOOK) if more_than_void(inspector.values(index))), None)
+    if found is not None:
+        yield inspector(found)
+
+
+def _judge(result: SplitResult, elsewhere: Sequence[Inspection], data: SegmentationSource) -> Iterator[Finding]:
+    """All that can be said of one split, beside the others."""
+    found = [*file_findings(result), *label_findings(result, elsewhere)]
     yield from found
     if not has_wrong_labels(found, result):
         yield from class_findings(result)

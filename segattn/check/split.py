@@ -76,6 +76,10 @@ class SplitResult:
         """Label files of inspections."""
         return tuple(str(self.dataset.pairs[seen.index].mask) for seen in inspections)
 
+    def instance_paths(self, inspections: Iterable[Inspection]) -> tuple[str, ...]:
+        """Instance maps of inspections."""
+        return tuple(str(self.dataset.pairs[seen.index].instances) for seen in inspections)
+
     def image_paths(self, inspections: Iterable[Inspection]) -> tuple[str, ...]:
         """Images of inspections."""
         return tuple(str(self.dataset.pairs[seen.index].image) for seen in inspections)

@@ -64,6 +64,18 @@ def test_instance_maps_are_no_surplus_and_count_objects(tmp_path):
     assert report.splits["val"].objects.sum(axis=1)[CITYSCAPES_CLASSES.names.index("car")] == 3
 
 
+def test_instance_maps_that_cannot_be_used(tmp_path):
+    root = distinct_photos(layouts.cityscapes(tmp_path))
+    data = CityscapesDataModule(str(root), instances=True, **SMALL)
+    first, second = (pair.instances for pair in data.dataset("val").pairs[:2])
+    first.write_bytes(first.read_bytes()[:40])
+    layouts.save(second, layouts.quarters([1, 2, 3, 4], (6, 4)))
+    finding = found(data)["unreadable-instances", "val"]
+    assert finding.files == (str(first), str(second))
+    assert finding.what.startswith("2 instance maps cannot be used; the first: ")
+    assert not {kind for kind, _ in found(data)} & {"unreadable-label", "size-mismatch"}
+
+
 def test_missing_and_surplus_label_files(camvid):
     root, data = camvid
     lost = masks_of(data)[2]
@@ -130,6 +142,27 @@ def test_masks_of_0_and_255(tmp_path):
     assert not kinds(make_folder(tmp_path / "chance", both[4:], TWO))
     border = [layouts.quarters([0, 1, 255, 0])] * 3
     assert not kinds(make_folder(tmp_path / "border", border, TWO))
+
+
+def test_255_is_void_where_the_foreground_is_rare(tmp_path):
+    """One file of 300 shows it, and none of the sample does."""
+    void, rare = layouts.quarters([0, 255, 0, 0], (6, 8)), layouts.quarters([0, 1, 255, 0], (6, 8))
+    data = make_folder(tmp_path / "rare", [*[void] * 250, rare, *[void] * 49], TWO, val=[rare])
+    report = check_data(data)
+    assert report.splits["train"].pixels.all()
+    assert not {finding.kind for finding in report.findings if finding.severity == "error"}
+    assert not [finding for finding in check_data(data, every=True).findings if finding.severity == "error"]
+    never = make_folder(tmp_path / "never", [void] * 80, TWO)
+    assert len(found(never)["binary-255", "train"].files) == 64
+
+
+def test_255_is_void_in_a_part_without_foreground_if_it_is_elsewhere(tmp_path):
+    void, both = layouts.quarters([0, 255, 0, 0]), layouts.quarters([0, 1, 255, 0])
+    train = [both] * 6 + [void] * 3
+    assert "binary-255" not in kinds(make_folder(tmp_path / "few", train, TWO, val=[void] * 3))
+    assert ("binary-255", "val") in found(make_folder(tmp_path / "many", train, TWO, val=[void] * 12))
+    clean = [layouts.quarters([0, 1, 0, 0])] * 9
+    assert ("binary-255", "val") in found(make_folder(tmp_path / "clean", clean, TWO, val=[void] * 3))
 
 
 def test_palettes_whose_indices_are_no_labels(tmp_path):
