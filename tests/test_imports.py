@@ -13,7 +13,7 @@ PACKAGE = Path(segattn.__file__).parent
 
 LAYERS = [
     {"__init__"},
-    {"sample", "record_format", "bins", "objects", "configs", "schedule", "sentences", "whole_file"},
+    {"sample", "record_format", "bins", "objects", "configs", "schedule", "sentences", "whole_file", "processes"},
     {"records", "images", "windows", "attention", "overlay", "metrics", "losses"},
     {"data", "encoders", "evaluation", "report"},
     {"heads", "blueprint", "residual"},

@@ -2,6 +2,7 @@
 
 import ctypes
 import multiprocessing
+import os
 import platform
 import re
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from segattn.processes import end_with
 
 ModuleFactory = Callable[[], nn.Module]
 Shape = tuple[int, int, int, int]
@@ -157,7 +160,8 @@ def peak_memory(
     if device.type == "cuda":
         return _peaks(factory, shape, device, dtype)
     threads = torch.get_num_threads()
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=end_with, initargs=(os.getpid(),)) as pool:
         pool.submit(torch.set_num_threads, threads).result()
         return pool.submit(_peaks, factory, shape, device, dtype).result()
 

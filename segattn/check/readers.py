@@ -1,5 +1,6 @@
 """Reading many pairs of files, in this process or in several."""
 
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -8,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 import cv2
 
 from segattn.check.inspection import Inspection, Inspector
+from segattn.processes import end_with
 
 _CHUNK = 16
 """Pairs that a process looks at before it tells: between processes, a message costs more than what it says."""
@@ -34,7 +36,7 @@ def inspect_all(inspector: Inspector, indices: Sequence[int], *, workers: int) -
         yield from map(inspector, indices)
         return
     try:
-        with ProcessPoolExecutor(workers, initializer=_begin, initargs=(inspector,)) as readers:
+        with ProcessPoolExecutor(workers, initializer=_begin, initargs=(inspector, os.getpid())) as readers:
             yield from readers.map(_inspect, indices, chunksize=_CHUNK)
     except BrokenProcessPool as error:
         raise RuntimeError(
@@ -42,10 +44,11 @@ def inspect_all(inspector: Inspector, indices: Sequence[int], *, workers: int) -
         ) from error
 
 
-def _begin(inspector: Inspector) -> None:
+def _begin(inspector: Inspector, parent: int) -> None:
     global _inspector  # sent once to a process, not with every message
     _inspector = inspector
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
+    end_with(parent)
     cv2.setNumThreads(0)
 
 

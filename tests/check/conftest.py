@@ -35,6 +35,9 @@ def labels(*values: int, ignore=()) -> dict:
     return {"classes": [{"name": f"class {value}", "label": value} for value in values], "ignore": list(ignore)}
 
 
+TWO = labels(0, 1, ignore=[255])
+
+
 @pytest.fixture
 def camvid(tmp_path):
     """CamVid's layout without a fault, twelve pairs to train on so that every class occurs."""

@@ -14,10 +14,9 @@ from segattn.check.findings import KINDS, SEVERITIES
 from segattn.data import ADE20KDataModule, CamVidDataModule, CityscapesDataModule, FolderDataModule, ShapesDataModule
 from segattn.data.ade20k_classes import CLASSES as ADE20K_CLASSES
 from segattn.data.cityscapes import CLASSES as CITYSCAPES_CLASSES
-from tests.check.conftest import GOOD, SMALL, distinct_photos, labels, make_folder
+from tests.check.conftest import GOOD, SMALL, TWO, distinct_photos, labels, make_folder
 from tests.data import layouts
 
-TWO = labels(0, 1, ignore=[255])
 ABSENCE = {"never-present", "never-scored"}
 """Found in all small data of many classes, and rightly so."""
 
@@ -309,6 +308,14 @@ def test_copies_of_training_images_in_validation(camvid):
     assert finding.files == (str(copy.with_suffix(".png")),)
     assert str(own.with_suffix(".bmp")) in finding.what
     assert finding.severity == "warning"
+
+
+def test_images_of_one_mean_color_are_no_copies(camvid):
+    _, data = camvid
+    image = layouts.photo(5)
+    layouts.save(images_of(data)[7], image)
+    layouts.save(images_of(data, "val")[2], np.ascontiguousarray(image[::-1]))
+    assert "duplicates" not in kinds(data)
 
 
 def test_splits_of_the_same_files(tmp_path):

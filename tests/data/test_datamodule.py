@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import lightning.pytorch as pl
 import numpy as np
@@ -246,3 +247,21 @@ def test_a_run_resumed_from_the_end_of_an_epoch_starts_the_next_one(tmp_path: Pa
     fit(tmp_path / "data", tmp_path / "run", stop_at=(2, 1), when=when)
     after = fit(tmp_path / "data", tmp_path / "run", resume=tmp_path / "run" / "last.ckpt", when=when)
     assert after == whole[8:]
+
+
+@pytest.mark.parametrize(("cores", "processes", "workers"), [(6, 1, 6), (6, 2, 3), (1, 1, 1), (2, 4, 1), (64, 2, 8)])
+def test_processes_of_a_machine_share_its_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, workers: int
+) -> None:
+    nodes = 3  # each with its own cores
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    root = layouts.camvid(tmp_path, {"val": nodes * processes})
+    data = CamVidDataModule(str(root), crop_size=(16, 20))
+    assert data.loading_workers(processes) == workers
+    data.trainer = Mock(world_size=nodes * processes, num_nodes=nodes, global_rank=0)
+    data.setup("validate")
+    assert data.val_dataloader().num_workers == workers
+
+
+def test_given_workers_are_those_of_each_process(tmp_path: Path) -> None:
+    assert CamVidDataModule(str(tmp_path), num_workers=5).loading_workers(4) == 5
