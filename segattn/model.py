@@ -1,9 +1,11 @@
 """The model: encoder -> attention -> head -> logits at the size of the image."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
@@ -82,6 +84,20 @@ class SegmentationModel(nn.Module):
             "align_corners": align_corners,
             "pad_to_stride": pad_to_stride,
         }
+
+    @property
+    def idle_attention(self) -> list[int]:
+        """Levels whose attention changes no logits, because the head does not read them."""
+        if not self.attention:
+            return []
+        head, info = deepcopy(self.head).to("meta").eval(), self.encoder.info
+        sides = [4 * info.strides[-1] // stride for stride in info.strides]
+        features = [
+            torch.empty(1, channels, side, side, device="meta", requires_grad=True)
+            for channels, side in zip(info.channels, sides, strict=True)
+        ]
+        gradients = torch.autograd.grad(head(features).logits.sum(), features, allow_unused=True)
+        return [int(level) for level in self.attention if gradients[int(level)] is None]
 
     @property
     def blueprint(self) -> dict[str, Any]:

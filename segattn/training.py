@@ -184,6 +184,9 @@ class SegattnCLI(LightningCLI):
         else:
             weights = self.config.fit.model.encoder.weights or "random"
             rank_zero_info(f"encoder weights: {weights}; newly initialized: {newly_initialized(self.model.model)}")
+        if idle := self.model.model.idle_attention:
+            head = type(self.model.model.head).__name__
+            rank_zero_info(f"warning: {head} does not read level {', '.join(map(str, idle))}: attention there is idle")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the loggers and callbacks of a run unless the config names its own loggers."""

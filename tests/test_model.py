@@ -5,10 +5,10 @@ import torch
 from einops import rearrange
 
 from segattn import attention
-from segattn.attention import SCSA, DualAttention
+from segattn.attention import SCSA, DualAttention, SqueezeExcite
 from segattn.blueprint import build, describe
 from segattn.encoders import EncoderSpec
-from segattn.heads import DANetHead, FCNHead
+from segattn.heads import DANetHead, FCNHead, FLAHead, SCSADecoder, SMPDecoder
 from segattn.model import SegmentationModel, predicted_classes
 from segattn.sample import SizeRule
 
@@ -82,6 +82,32 @@ def test_every_block_learns_inside_residual_blocks(block, name, position):
     model(torch.rand(2, 3, 40, 64)).logits.square().mean().backward()
     gradients = [parameter.grad for block in model.residual_attention for parameter in block.parameters()]
     assert all(gradient is not None for gradient in gradients)
+
+
+@pytest.mark.parametrize(
+    ("head", "idle"),
+    [
+        (SMALL_HEAD, [1, 2, 3, 4]),
+        (partial(FLAHead, channels=8), [1, 2, 3, 4]),  # whose auxiliary classifiers change no prediction
+        (partial(SCSADecoder, channels=32), [1]),
+        (partial(SMPDecoder, decoder="unet"), []),
+    ],
+)
+def test_attention_that_the_head_does_not_read_is_known(head, idle):
+    options = {"attention": SqueezeExcite, "attention_levels": [1, 2, 3, 4, 5]}
+    model = SegmentationModel(4, EncoderSpec("resnet18", None, 32), head, **options)
+    assert model.idle_attention == idle
+    image = torch.rand(1, 3, 64, 96)
+    before = model.eval()(image).logits
+    for level, block in model.attention.items():
+        with torch.no_grad():
+            handle = block.register_forward_hook(lambda module, inputs, output: 2 * output)
+            assert torch.equal(model(image).logits, before) == (int(level) in idle)
+            handle.remove()
+
+
+def test_without_attention_none_is_idle():
+    assert tiny_model().idle_attention == []
 
 
 def test_attention_at_no_level_is_refused():

@@ -212,3 +212,10 @@ def test_mistakes_end_in_one_sentence(config, capfd, arguments, what):
     assert cli.main(arguments) == 1
     (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("segattn ")]
     assert re.search(what, line)
+
+
+def test_attention_without_an_effect_is_said(config, caplog):
+    options = ["--model.attention", "SqueezeExcite", "--model.attention_levels", "[2,-1]"]
+    with caplog.at_level("INFO"):
+        assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1", *options]) == 0
+    assert "warning: FCNHead does not read level 2: attention there is idle" in caplog.text

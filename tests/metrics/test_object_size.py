@@ -164,6 +164,8 @@ def test_two_processes_count_the_same_integers(tmp_path):
     ("arguments", "what"),
     [
         ({"edges": (96, 32)}, "ascend"),
+        ({"edges": (96, float("inf"))}, "finite"),
+        ({"edges": (float("nan"), 96)}, "finite"),
         ({"edges": (0.1, 5)}, "at least one pixel"),
         ({"edges": (0.1, 1.5), "relative": True}, "between 0 and 1"),
         ({"edges": (5,)}, "1 edges need 2 different bucket names"),
