@@ -74,8 +74,11 @@ def _only_data(arguments: Sequence[str]) -> list[str]:
 def _data_section(path: Path) -> dict[str, Any]:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     section = {"data": content["data"]} if content.get("data") else {}
-    if isinstance(section.get("data"), dict) and isinstance(section["data"].get("class_path"), str):
-        section["data"] = section["data"] | {"class_path": _as_source(section["data"]["class_path"])}
+    given = section.get("data")
+    if isinstance(given, str):
+        section["data"] = _as_source(given)
+    elif isinstance(given, dict) and isinstance(given.get("class_path"), str):
+        section["data"] = given | {"class_path": _as_source(given["class_path"])}
     model = content.get("model")
     if isinstance(model, dict) and "object_sizes" in model:
         section["model"] = {"object_sizes": model["object_sizes"]}
