@@ -6,7 +6,8 @@ No torch, no Lightning: ``segattn check`` needs nothing more. The data modules a
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
+from typing import Any, get_args, get_type_hints
 
 from segattn.data.augmentation import Augmentation
 from segattn.data.base import SegmentationDataset
@@ -119,15 +120,22 @@ class SegmentationSource(ABC):
 
 
 def require_sound_data(config: Any) -> None:
-    """Refuse what the argument parser lets pass in the parsed config of a data module.
+    """Refuse what the argument parser lets pass in the parsed config of a source or data module.
 
     Raises:
-        ValueError: if the root or the size rule is null, or the size rule is no mapping.
+        ValueError: if an argument is null that must not be, or the size rule is no mapping.
     """
     given = config.get("init_args", {}) if config else {}
-    for name in ("root", "size_rule"):
-        if name in given and given[name] is None:
+    for name, value in given.items():
+        if value is None and not _may_be_none(resolve_name(config.class_path), name):
             raise ValueError(f"data.{name} must not be null.")
     rule = given.get("size_rule")
     if isinstance(rule, list | str | int | float):
         SizeRule.from_dict(rule)
+
+
+def _may_be_none(source: type, name: str) -> bool:
+    """Whether an argument of a class may be None, by the first constructor that names it."""
+    hints = (get_type_hints(vars(base)["__init__"]) for base in source.__mro__ if "__init__" in vars(base))
+    hint = next((found[name] for found in hints if name in found), Any)
+    return hint is Any or type(None) in get_args(hint)

@@ -275,6 +275,12 @@ def test_a_folder_named_like_a_date_is_a_folder(config, monkeypatch, capsys):
             "A size rule is a mapping with the keys short_side",
         ),
         (["--config", "own.yaml", "--data.size_rule", "null"], 1, "data.size_rule must not be null"),
+        (["--config", "own.yaml", "--data.flip", "null"], 1, "data.flip must not be null"),
+        (
+            ["--data", "FolderDataModule", "--data.root", ".", "--data.val_masks", "null"],
+            1,
+            "data.val_masks must not be",
+        ),
         (["--config", "own.yaml", "--model.head", "FLAHead"], 2, "--model.head"),
         ([], 2, "data"),
         (["--data", "FolderDataModule", "--data.root", "."], 1, "classes.yaml"),
