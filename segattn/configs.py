@@ -1,12 +1,12 @@
 """Finding configs: files of the user, or those that come with the package."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
+
+from segattn.plain_yaml import read_yaml
 
 _PACKAGED = Path(__file__).parent / "shipped_configs"
 _CHECKOUT = Path(__file__).parents[1] / "configs"
@@ -63,10 +63,9 @@ def with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
     if path in seen:
         raise ValueError(f"The config {path} builds on itself: {' -> '.join(str(p) for p in (*seen, path))}.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        json.dumps(content, default=str, skipkeys=True)  # an anchor may contain itself, which nobody could go through
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"The config {path} is no valid YAML: {' '.join(str(error).split())}.") from error
+        content = read_yaml(path)
+    except ValueError as error:
+        raise ValueError(f"The config {path} is no valid YAML: {error}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"The config {path} must be a YAML mapping with keys like model, data and trainer.")
     for key in ("model", "trainer", "checkpoint"):

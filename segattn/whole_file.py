@@ -11,20 +11,23 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Write a whole file or none; what was there before stays until the new file is complete.
 
     Args:
-        path: of the file; its folder is made where it does not exist.
+        path: of the file; its folder is made where it does not exist. Of a link, what it leads to is written.
 
     Yields:
-        A path beside it, with the same ending, to write to. It is renamed at the end of the ``with`` block, and
+        A path beside the file, with the same ending, to write to. It is renamed at the end of the ``with`` block, and
         removed if the block fails.
 
     Raises:
         OSError: in one sentence, if the file cannot be written.
     """
-    temporary = path.with_name(f"partial-{os.getpid()}-{path.name}")
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f"partial-{os.getpid()}-{target.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():  # a device or a folder, which would be replaced
+            raise OSError("it is no regular file")
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        temporary.replace(path)
+        temporary.replace(target)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -60,7 +60,7 @@ def test_configs_that_build_on_themselves_are_refused(tmp_path):
         ("a: [", "no valid YAML"),
         ("[" * 1200, "no valid YAML"),
         ("- a", "must be a YAML mapping"),
-        ("data: &a {init_args: *a}", "no valid YAML: Circular reference"),
+        ("data: &a {init_args: *a}", "no valid YAML: it is nested too deeply, or contains itself"),
         ("", "mapping"),
         ("base: [3]", "must be the name of a config or a list of names"),
         ("model: [1]", r"The key model of the config .*own\.yaml must be a mapping, got \[1\]"),

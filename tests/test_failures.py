@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from segattn.sample import ClassTable
 from segattn.task import SegmentationTask
 from segattn.training import main
 from tests.checkpoints import save_checkpoint
-from tests.tiny_run import assert_same_end, run_folder, write_config
+from tests.tiny_run import STEPS_PER_EPOCH, assert_same_end, run_folder, write_config
 
 FIT = ["fit", "--config", "tiny.yaml"]
 RESUME = [*FIT, "--ckpt_path", "last"]
@@ -167,6 +168,45 @@ def test_two_processes_stop_at_one_step_on_sigterm_and_go_on(tmp_path):
     assert 2 <= step < 16
     assert re.search(r"ended \[0, 0\] 16", done.stdout), done.stdout
     assert [path.name for path in Path("two/tiny").iterdir()] == ["version_0"]
+
+
+SLOW_VALIDATION = """
+import signal, sys, time
+from pathlib import Path
+from segattn import cli
+from segattn.task import SegmentationTask
+validate = SegmentationTask.validation_step
+
+def slowly(task, batch, batch_idx):
+    if not task.trainer.sanity_checking:
+        Path("validating").touch()
+        time.sleep(0.5)
+    return validate(task, batch, batch_idx)
+
+SegmentationTask.validation_step = slowly
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have turned off
+options = ["--data.num_workers", "2", "--trainer.num_sanity_val_steps", "2", "--trainer.max_epochs", "9"]
+sys.exit(cli.main(["fit", "--config", "tiny.yaml", *options]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_lets_the_validation_finish(tmp_path, number):
+    """As a terminal and a cluster send it; the loading processes of the sanity check are older than the handler."""
+    with (tmp_path / "said").open("w") as said:
+        command = subprocess.Popen(
+            [sys.executable, "-c", SLOW_VALIDATION], stdout=said, stderr=said, start_new_session=True
+        )
+    end = time.monotonic() + 120
+    while not Path("validating").is_file() and time.monotonic() < end:
+        time.sleep(0.05)
+    os.killpg(command.pid, number)
+    assert command.wait(timeout=120) == 1
+    said = (tmp_path / "said").read_text()
+    assert said.count("stopping after this training step") == 1, said
+    assert "stopped; go on with --ckpt_path last (runs/tiny/version_0/checkpoints/last.ckpt)" in said
+    last = torch.load(run_folder("runs") / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == STEPS_PER_EPOCH + 1
 
 
 def test_sigterm_during_validation_lets_it_finish(monkeypatch):

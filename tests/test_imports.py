@@ -13,8 +13,8 @@ PACKAGE = Path(segattn.__file__).parent
 
 LAYERS = [
     {"__init__"},
-    {"sample", "record_format", "bins", "objects", "configs", "schedule", "sentences", "whole_file", "processes"},
-    {"records", "images", "windows", "attention", "overlay", "metrics", "losses"},
+    {"sample", "record_format", "bins", "objects", "schedule", "sentences", "whole_file", "processes", "plain_yaml"},
+    {"configs", "records", "images", "windows", "attention", "overlay", "metrics", "losses"},
     {"data", "encoders", "evaluation", "report"},
     {"heads", "blueprint", "residual"},
     {"model"},

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import pytest
 
 from segattn.whole_file import whole_file
@@ -45,3 +48,23 @@ def test_a_file_inside_another_is_said_once(tmp_path):
         whole_file(outer),
     ):
         raise OSError(28, "No space left on device")
+
+
+def test_what_a_link_leads_to_is_written(tmp_path):
+    real, link = tmp_path / "deep" / "real.txt", tmp_path / "link.txt"
+    real.parent.mkdir()
+    link.symlink_to(real)
+    for text in ("first", "second"):
+        with whole_file(link) as path:
+            path.write_text(text)
+        assert link.is_symlink()
+        assert real.read_text() == text
+    assert list(real.parent.iterdir()) == [real]
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null"), tmp_path):
+        with pytest.raises(OSError, match=f"^{path} cannot be written: it is no regular file.$"), whole_file(path):
+            raise AssertionError("the block must not be entered")
+    assert (tmp_path / "pipe").is_fifo()

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from jaxtyping import Integer, UInt8
 from jsonargparse import ArgumentParser
 from PIL import Image, ImageDraw
@@ -19,6 +18,7 @@ from segattn.data.base import RawSample, SegmentationDataset
 from segattn.data.views import EvaluationView
 from segattn.model import predicted_classes
 from segattn.overlay import blend
+from segattn.plain_yaml import read_yaml
 from segattn.report.markup import Exhibit, Picture
 from segattn.report.runs import Run, Study
 
@@ -80,9 +80,10 @@ def _open_data(run: Run, split: str) -> SegmentationDataset:
         raise FileNotFoundError(f"there is no {path}")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(SegmentationDataModule, "data")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
-        data: SegmentationDataModule = parser.instantiate_classes(parser.parse_object({"data": content["data"]})).data
+        data: SegmentationDataModule = parser.instantiate_classes(
+            parser.parse_object({"data": read_yaml(path)["data"]})
+        ).data
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} describes none that can be opened") from error
     if not data.root.is_dir():

@@ -1,5 +1,6 @@
 """The data sets for Lightning: the loaders of training and evaluation."""
 
+import signal
 from typing import Any
 
 import cv2
@@ -83,7 +84,7 @@ class SegmentationDataModule(SegmentationSource, LightningDataModule):
             "persistent_workers": workers > 0,
             "pin_memory": torch.cuda.is_available(),
             "collate_fn": collate,
-            "worker_init_fn": one_thread,
+            "worker_init_fn": begin_loading,
         }
 
 
@@ -107,6 +108,11 @@ class ShapesDataModule(ShapesSource, SegmentationDataModule):
     """Shapes for Lightning; the arguments are those of :class:`ShapesSource`."""
 
 
-def one_thread(worker: int) -> None:
-    """Keep OpenCV from starting a thread for every core in each of the workers."""
+def begin_loading(worker: int) -> None:
+    """Begin a loading process: OpenCV takes one thread instead of all cores, and signals are for the training process.
+
+    That one finishes its step, or its validation, before it ends; clusters and terminals send signals to all of them.
+    """
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))  # the second one is meant

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import yaml
 from jaxtyping import Integer
 
 from segattn.data.base import SegmentationDataset
@@ -33,6 +32,7 @@ from segattn.data.errors import DataError, DataNotFoundError
 from segattn.data.files import Pair, list_images, read_colors, read_labels
 from segattn.data.labels import LabelMap, color_values
 from segattn.data.source import SegmentationSource
+from segattn.plain_yaml import read_yaml
 from segattn.sample import ClassInfo, ClassTable
 
 
@@ -61,8 +61,8 @@ class LabelScheme:
                 f"There is no file of classes at {path.absolute()}: it lists a name and a label, or a color, for each."
             )
         try:
-            return cls._parse(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            return cls._parse(read_yaml(path))
+        except ValueError as error:
             reason = " ".join(str(error).split()).rstrip(".")
             raise DataError(f"The file of classes {path} cannot be used: {reason}.") from error
 
