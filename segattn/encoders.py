@@ -48,6 +48,9 @@ class EncoderSpec:
         dilations: of the 3x3 convolutions of a stage of a ResNet-family encoder, block by block and again from the
             first, by the name of the stage, as in ``{layer4: [4, 8, 16]}``; null leaves those that follow from the
             output stride. Weights do not tell with which dilations they were trained.
+
+    Raises:
+        ValueError: if a std is not positive.
     """
 
     name: str = "resnet50"
@@ -56,6 +59,11 @@ class EncoderSpec:
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     dilations: dict[str, list[int]] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a normalization that divides by nothing."""
+        if self.std is not None and not min(self.std) > 0:
+            raise ValueError(f"std must be positive, got {self.std}.")
 
     def resolved(self) -> "EncoderSpec":
         """The same encoder with its normalization spelled out and nothing left to download: fit for a checkpoint."""

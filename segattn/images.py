@@ -1,5 +1,6 @@
 """Reading any image file as upright 8-bit RGB, and the one way in which images are resized. No torch, no Lightning."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,9 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, UnidentifiedImageError
+
+# Pillow warns from 89 million pixels on, in its own words, and refuses twice as many; predict has a limit of its own.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif"),

@@ -195,3 +195,60 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no checkpoint .*nowhere"):
         load_model(tmp_path / "nowhere")
     assert cli.main(["predict", "--checkpoint", str(tmp_path / "x.safetensors"), "--images", "a", "--output", "b"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        *((broken, "config.json is damaged") for broken in ("{", "[1]", "null", "{}", "[" * 100_000)),
+        ('{"segattn": {"version": "99.0"}}', "config.json describes another model than .*model.safetensors"),
+    ],
+)
+def test_a_folder_whose_config_is_not_that_of_its_weights_is_refused(slim, tmp_path, text, what):
+    load_model(slim).save_pretrained(tmp_path / "hub")
+    (tmp_path / "hub" / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=what):
+        TrainedModel.from_pretrained(tmp_path / "hub")
+
+
+@pytest.mark.parametrize("name", ["/no/where", "./nowhere", "a/b/c"])
+def test_a_folder_that_is_not_there_is_no_name_on_the_hub(name):
+    with pytest.raises(FileNotFoundError, match="There is no folder"):
+        TrainedModel.from_pretrained(name)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (lambda value: value * torch.nan, "holds values that are no finite numbers"),
+        (lambda value: value.to(torch.complex64), "holds values that are no finite numbers"),
+        (lambda value: value.to(torch.int32), "holds values that are no finite numbers"),
+        (lambda value: value.to_sparse(), "holds no plain tensor as"),
+        (lambda value: value.to("meta"), "holds no plain tensor as"),
+        (lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8), "holds no plain tensor as"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*[Qq]uantize", "ignore:TypedStorage")
+def test_weights_that_are_no_numbers_are_refused(lightning, tmp_path, spoil, what):
+    checkpoint = torch.load(lightning, weights_only=True)
+    key = next(key for key, value in checkpoint["state_dict"].items() if value.ndim == 4)
+    checkpoint["state_dict"][key] = spoil(checkpoint["state_dict"][key])
+    torch.save(checkpoint, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match=what):
+        load_model(tmp_path / "x.ckpt")
+
+
+def test_a_normalization_that_divides_by_nothing_is_refused(lightning, tmp_path):
+    checkpoint = torch.load(lightning, weights_only=True)
+    checkpoint[CONTENT]["model"]["encoder"]["std"] = [0.2, 0.0, 0.2]
+    torch.save(checkpoint, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match="std must be positive"):
+        load_model(tmp_path / "x.ckpt")
+
+
+def test_a_description_that_nests_without_end_is_refused(slim, tmp_path):
+    with safe_open(slim, framework="pt") as file:
+        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # no mapping
+    save_file(weights, tmp_path / "x.safetensors", {CONTENT: "[" * 100_000})
+    with pytest.raises(CheckpointError, match="its description is no JSON"):
+        load_model(tmp_path / "x.safetensors")

@@ -230,6 +230,16 @@ def test_sigterm_during_validation_lets_it_finish(monkeypatch):
     assert_same_end("whole", "stopped")
 
 
+def test_a_full_disk_at_the_first_checkpoint_promises_no_previous_one(monkeypatch, capfd):
+    def full(content, file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("segattn.checkpoints.whole.torch.save", full)
+    sentence = sentence_of(capfd, FIT)
+    assert re.search(r"\.ckpt cannot be written \(No space left on device\): make room", sentence)
+    assert "previous" not in sentence
+
+
 def test_a_full_disk_leaves_the_previous_checkpoint_whole(monkeypatch, capfd):
     assert main([*FIT, "--output", "whole"]) == 0
     save, saved = torch.save, []

@@ -45,10 +45,16 @@ KINDS: dict[str, Kind] = {
     "palette-label": Kind(
         "error", "List the classes by color in the file of classes: palettes are looked through then."
     ),
+    "palettes-apart": Kind(
+        "error", "Export the labels with one palette, or list the classes by color: palettes are looked through then."
+    ),
     "grey-of-colors": Kind(
         "error", "Use the color masks that these grey files were made from, and list the classes by color."
     ),
     "binary-255": Kind("error", "List the foreground as label 255 in the file of classes, or divide the masks by 255."),
+    "perhaps-255": Kind(
+        "warning", "Look at them: if 255 is their foreground, divide them by 255; if it is void, all is well."
+    ),
     "cityscapes-train-ids": Kind("error", "Use *_gtFine_labelIds.png: train ids are made from them on reading."),
     "cityscapes-label-ids": Kind("error", "Use CityscapesDataModule, or give the label ids in the file of classes."),
     "ade20k-reduced-twice": Kind(

@@ -21,6 +21,7 @@ TINY = 4
 """Area in pixels up to which an object is more likely an artefact than an annotation."""
 
 Array = npt.NDArray[np.int64]
+_RGB = np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
 _EMPTY: Array = np.zeros(0, dtype=np.int64)
 
 
@@ -38,7 +39,8 @@ class Inspection:
         known: whether each value stands for something.
         classes: class index of each known value, or ``IGNORE_INDEX``; of all values if all are known, else empty.
         format: of the label file, as Pillow names it.
-        wrong_palette: whether the label file's palette gives values the colors of other classes.
+        colors: the color of each value in the label file's palette, 65536 red + 256 green + blue; empty if it has none.
+        wrong_palette: whether that palette gives values the colors of other classes.
         objects: rows of (class, fine size bin, number of objects).
         tiny: how many of them have at most four pixels.
     """
@@ -52,6 +54,7 @@ class Inspection:
     known: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     classes: Array = field(default_factory=_EMPTY.copy)
     format: str | None = None
+    colors: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
     wrong_palette: bool = False
     objects: Array = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
     tiny: int = 0
@@ -159,10 +162,14 @@ class Inspector:
             colors = (image.getpalette() or []) if image.mode == "P" and not self.dataset.label_map.of_colors else []
         if not colors:
             return
+        table = np.zeros((1 << 8, 3), dtype=np.int32)
+        table[: len(colors) // 3] = np.reshape(colors, (-1, 3))
+        seen.colors = (table @ _RGB)[seen.values]
         classes = self.dataset.classes
-        label_of = {tuple(c): label for c, label in zip(classes.palette.tolist(), classes.label_ids, strict=True)}
-        found = [(value, label_of.get(tuple(colors[3 * value : 3 * value + 3]))) for value in seen.values.tolist()]
-        agreeing = [label == value for value, label in found if label is not None]
+        numbers = (classes.palette.astype(np.int32) @ _RGB).tolist()
+        label_of = dict(zip(numbers, classes.label_ids, strict=True))
+        pairs = zip(seen.values.tolist(), seen.colors.tolist(), strict=True)
+        agreeing = [label_of[color] == value for value, color in pairs if color in label_of]
         seen.wrong_palette = agreeing.count(False) > agreeing.count(True)
 
 

@@ -1,6 +1,7 @@
 """What the values in the label files of a split give away."""
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -83,23 +84,40 @@ def _palette(labels: Labels) -> tuple[str, list[Inspection]]:
     return what, [seen for seen in labels.files if seen.wrong_palette]
 
 
+def _palettes_apart(labels: Labels) -> tuple[str, list[Inspection]]:
+    """Most colors stand at other indices in other files, as where each file was saved with a palette of its own."""
+    places: dict[int, Counter[int]] = defaultdict(Counter)
+    files = [seen for seen in labels.files if len(seen.colors)]
+    for seen in files:
+        for value, color in zip(seen.values.tolist(), seen.colors.tolist(), strict=True):
+            places[color][value] += 1
+    several = [counts for counts in places.values() if counts.total() > 1]
+    wandering = sum(len(counts) > 1 for counts in several)
+    what = "with palettes that contradict each other: one color has other indices in other files."
+    return what, files if 2 * wandering > len(several) else []
+
+
 def _binary_255(labels: Labels) -> tuple[str, list[Inspection]]:
     """0 and 255 where two classes are expected: 255 would be ignored, or is unknown."""
     what = "with the foreground as 255, which is no class here."
+    white = _white(labels)
+    others = sum(more_than_void(seen.values) for seen in labels.files)
+    count, in_parts = len(labels.files), sum(0 in seen.values for seen in white)
+    by_chance = math.comb(count - others, in_parts) / math.comb(count, in_parts)
+    return what, white if not others or by_chance < UNLIKELY else []
+
+
+def _perhaps_255(labels: Labels) -> tuple[str, list[Inspection]]:
+    return "with 255, which is no class here, and never beside the class that others show.", _white(labels)
+
+
+def _white(labels: Labels) -> list[Inspection]:
+    """Files that hold 255 where two classes are expected, unless it is void, as beside 0 and the other class."""
     if len(labels.classes) > 2 or VOID in labels.label_ids or labels.label_map.of_colors:
-        return what, []
-    white = [seen for seen in labels.files if VOID in seen.values]
-    others = [seen for seen in labels.files if more_than_void(seen.values)]
-    count = len(labels.files)
-    if any(VOID in seen.values for seen in others):
-        return what, []  # 255 is what it is listed as: no class
-    if others:
-        in_parts = [seen for seen in white if 0 in seen.values]
-        return what, white if _by_chance(count, len(others), len(in_parts)) < UNLIKELY else []
-    shown = [seen for seen in labels.elsewhere if more_than_void(seen.values)]
-    is_void = any(VOID in seen.values for seen in shown)
-    by_chance = _by_chance(count + len(labels.elsewhere), len(shown), count)
-    return what, white if not is_void or by_chance < UNLIKELY else []
+        return []
+    if any(VOID in seen.values and more_than_void(seen.values) for seen in (*labels.files, *labels.elsewhere)):
+        return []
+    return [seen for seen in labels.files if VOID in seen.values]
 
 
 def more_than_void(values: Array) -> bool:
@@ -107,18 +125,15 @@ def more_than_void(values: Array) -> bool:
     return bool(((values != 0) & (values != VOID)).any())
 
 
-def _by_chance(count: int, some: int, others: int) -> float:
-    """The probability that two random choices from one set, of so many each, share nothing."""
-    return math.comb(count - some, others) / math.comb(count, others)
-
-
 def _cityscapes_train_ids(labels: Labels) -> tuple[str, list[Inspection]]:
     """Train ids (0..18 and 255) read as label ids: roads, sidewalks and buildings are ignored then."""
     what = "with Cityscapes train ids where label ids are expected; read so, most pixels are ignored."
     if sorted(labels.label_ids) != sorted(CITYSCAPES.label_ids):
         return what, []
-    train_ids = [*range(len(CITYSCAPES)), VOID]
-    return what, [seen for seen in labels.files if np.isin(seen.values, train_ids).all() and _hidden_share(seen) >= 0.5]
+    found = [seen for seen in labels.files if np.isin(seen.values, [*range(len(CITYSCAPES)), VOID]).all()]
+    hidden = [seen for seen in found if _hidden_share(seen) >= 0.5]
+    all_of_many = len(found) == len(labels.files) >= FEW  # label ids of vegetation, sky and cars lie above train ids
+    return what, found if all_of_many or 2 * len(hidden) > len(found) else hidden
 
 
 def _cityscapes_label_ids(labels: Labels) -> tuple[str, list[Inspection]]:
@@ -205,7 +220,9 @@ def _speckled(labels: Labels) -> tuple[str, list[Inspection]]:
 RULES: dict[str, Rule] = {
     "jpeg-label": _jpeg,
     "palette-label": _palette,
+    "palettes-apart": _palettes_apart,
     "binary-255": _binary_255,
+    "perhaps-255": _perhaps_255,
     "cityscapes-train-ids": _cityscapes_train_ids,
     "cityscapes-label-ids": _cityscapes_label_ids,
     "ade20k-reduced-twice": _ade20k_reduced_twice,

@@ -71,12 +71,15 @@ def weights_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     """The named tensors of a checkpoint or of a plain state dict, without the prefixes of wrappers around the model.
 
     Raises:
-        CheckpointError: if there are none.
+        CheckpointError: if there are none, or one is no plain tensor.
     """
     state = checkpoint.get("state_dict", checkpoint.get("model", checkpoint))
     named = isinstance(state, Mapping) and all(isinstance(key, str) for key in state)
     if not named or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} holds no weights: a mapping from names to tensors is needed.")
+    for key, value in state.items():
+        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+            raise CheckpointError(f"{path} holds no plain tensor as {key}: dense, unquantized weights are needed.")
     for wrapper in ("module.", "_orig_mod."):
         if all(key.startswith(wrapper) for key in state):
             state = {key.removeprefix(wrapper): value for key, value in state.items()}
@@ -135,7 +138,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     if CONTENT in metadata:
         try:
             checkpoint[CONTENT] = json.loads(metadata[CONTENT])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path} is damaged: its description is no JSON ({one_line(error)}).") from error
     return checkpoint
 

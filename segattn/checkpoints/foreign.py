@@ -81,8 +81,10 @@ def import_checkpoint(
     meta = checkpoint.get("meta")
     try:
         trained, notes = _rebuilt(weights, meta if isinstance(meta, Mapping) else {}, origin, wishes)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:  # the file's own description may be anything
+    except ValueError as error:
         raise CheckpointError(f"{path} cannot be imported: {one_line(error)}.") from error
+    except (TypeError, KeyError, AttributeError) as error:  # the file's own description may be anything
+        raise CheckpointError(f"{path} cannot be imported: its config has another form ({one_line(error)}).") from error
     for note in notes:
         say(note)
     return trained
@@ -158,4 +160,4 @@ def class_table(count: int, meta: Mapping[str, Any], wished: ClassTable | None) 
 def _same_names(table: ClassTable, known: ClassTable) -> bool:
     """Whether two tables mean the same; ADE20K's lists differ in how many synonyms they give."""
     pairs = zip(table.names, known.names, strict=True)
-    return sum(name in [part.strip() for part in own.split(",")] for name, own in pairs) >= 0.9 * len(known)
+    return sum(name in [own, *(part.strip() for part in own.split(","))] for name, own in pairs) >= 0.9 * len(known)

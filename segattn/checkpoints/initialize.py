@@ -63,7 +63,7 @@ def initialize(model: SegmentationModel, path: str | Path, *, classes: ClassTabl
         used.add(source or "")
     body = [key for key in own if key.startswith(_BODY) and not key.startswith(_inserted(model))]
     lacking = [key for key in body if key not in taken and not key.endswith("num_batches_tracked")]
-    if not taken or (part == "encoder" and lacking):
+    if all(value.ndim < 2 for value in taken.values()) or (part == "encoder" and lacking):  # no kernel, only counts
         first = lacking[0] if lacking else next(iter(reasons))
         raise CheckpointError(
             f"{path} does not fit the encoder {model.encoder.spec.name}: {len(lacking)} of its {len(body)} weights are "

@@ -65,6 +65,26 @@ class TrainedModel(
             draft.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> "TrainedModel":
+        """Read a folder that ``save_pretrained`` wrote, or with a network a model of the hub.
+
+        Args:
+            pretrained_model_name_or_path: the folder, or the model's name on the hub.
+            options: of the hub: ``revision``, ``token``, ``cache_dir``, ``force_download``, ``local_files_only``.
+
+        Raises:
+            FileNotFoundError: if there is no such folder.
+            CheckpointError: if a file in it is damaged, or its config.json is of another model than its weights.
+        """
+        folder = Path(pretrained_model_name_or_path)
+        if folder.is_dir():
+            _require_one_description(folder)
+        elif folder.is_absolute() or len(folder.parts) > 2 or str(pretrained_model_name_or_path).startswith("."):
+            raise FileNotFoundError(f"There is no folder {folder.absolute()}.")
+        trained: TrainedModel = super().from_pretrained(str(folder), **options)
+        return trained
+
+    @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> "TrainedModel":
         """Called by ``from_pretrained``: from a folder, or with a network from the hub."""
         if Path(model_id).is_dir():
@@ -72,6 +92,19 @@ class TrainedModel(
         names = ("revision", "cache_dir", "force_download", "local_files_only", "token")
         given: dict[str, Any] = {name: options[name] for name in names if name in options}
         return load_model(snapshot_download(model_id, allow_patterns=[CONFIG_NAME, SAFETENSORS_SINGLE_FILE], **given))
+
+
+def _require_one_description(folder: Path) -> None:
+    path = folder / CONFIG_NAME
+    if not path.is_file():  # the file of weights describes itself
+        return
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))[CONTENT]
+    except (ValueError, RecursionError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} is damaged: it is no description of a model of segattn.") from error
+    weights = checkpoint_file(folder)
+    if read_checkpoint(weights).get(CONTENT) != described:
+        raise CheckpointError(f"{path} describes another model than {weights}: take both from one place.")
 
 
 def describe_model(model: SegmentationModel, classes: ClassTable, size_rule: SizeRule) -> dict[str, Any]:
@@ -239,5 +272,9 @@ def _fill(model: SegmentationModel, weights: Mapping[str, Tensor], path: Path) -
             raise CheckpointError(
                 f"The weights in {path} do not fit its own model of {model.num_classes} classes: {key} has shape "
                 f"{tuple(weights[key].shape)} where {tuple(value.shape)} is needed."
+            )
+        if value.is_floating_point() and not (weights[key].is_floating_point() and weights[key].isfinite().all()):
+            raise CheckpointError(
+                f"The weights in {path} cannot be used: {key} holds values that are no finite numbers."
             )
     model.load_state_dict(weights)

@@ -32,11 +32,10 @@ class WholeCheckpointIO(TorchCheckpointIO):
             with durable_file(Path(path)) as draft, draft.open("wb") as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:  # torch's writer wraps what the file raises, or is raised beside it
-            reason = _reason(error)
-            raise OSError(
-                f"The checkpoint {path} cannot be written ({reason}): the previous one is untouched, so mend this and "
-                f"go on with --ckpt_path last."
-            ) from error
+            remedy = "make room or choose another --output, and start again"
+            if Path(path).is_file():
+                remedy = "the previous one is untouched, so mend this and go on with --ckpt_path last"
+            raise OSError(f"The checkpoint {path} cannot be written ({_reason(error)}): {remedy}.") from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         """Read a checkpoint, or a saved model as far as evaluation needs it.

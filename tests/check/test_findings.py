@@ -138,7 +138,10 @@ def test_masks_of_0_and_255(tmp_path):
     assert "binary-255" not in kinds(make_folder(tmp_path / "right", masks, labels(0, 255)))
     both = [layouts.quarters([0, 255, 0, 0])] * 6 + [layouts.quarters([0, 1, 0, 0])] * 6
     assert len(found(make_folder(tmp_path / "both", both, TWO))["binary-255", "train"].files) == 6
-    assert not kinds(make_folder(tmp_path / "chance", both[4:], TWO))
+    few = found(make_folder(tmp_path / "chance", both[4:], TWO))
+    assert {kind for kind, _ in few} == {"perhaps-255"}
+    assert few["perhaps-255", "train"].severity == "warning"
+    assert len(few["perhaps-255", "train"].files) == 2
     border = [layouts.quarters([0, 1, 255, 0])] * 3
     assert not kinds(make_folder(tmp_path / "border", border, TWO))
 
@@ -158,10 +161,27 @@ def test_255_is_void_where_the_foreground_is_rare(tmp_path):
 def test_255_is_void_in_a_part_without_foreground_if_it_is_elsewhere(tmp_path):
     void, both = layouts.quarters([0, 255, 0, 0]), layouts.quarters([0, 1, 255, 0])
     train = [both] * 6 + [void] * 3
-    assert "binary-255" not in kinds(make_folder(tmp_path / "few", train, TWO, val=[void] * 3))
-    assert ("binary-255", "val") in found(make_folder(tmp_path / "many", train, TWO, val=[void] * 12))
+    assert kinds(make_folder(tmp_path / "void", train, TWO, val=[void] * 12)) == {"one-class"}
     clean = [layouts.quarters([0, 1, 0, 0])] * 9
     assert ("binary-255", "val") in found(make_folder(tmp_path / "clean", clean, TWO, val=[void] * 3))
+
+
+def test_palettes_that_contradict_each_other(tmp_path, noise):
+    """As after ``convert("P", palette=ADAPTIVE)``: the colors are those of the data set, the indices are not."""
+    colors = noise.permutation(256)[:60].reshape(20, 3).astype(np.uint8)
+    data = make_folder(
+        tmp_path, [noise.integers(0, 20, (24, 32)).astype(np.uint8) for _ in range(5)], labels(*range(20))
+    )
+    for apart in (False, True):
+        for path in [*masks_of(data), *masks_of(data, "val")]:
+            order = noise.permutation(20) if apart else np.arange(20)
+            mask = Image.fromarray(np.argsort(order).astype(np.uint8)[np.array(Image.open(path))], "P")
+            mask.putpalette(colors[order].ravel().tolist())
+            mask.save(path)
+        findings = found(data)
+        assert (("palettes-apart", "train") in findings) == apart
+    assert findings["palettes-apart", "train"].severity == "error"
+    assert len(findings["palettes-apart", "val"].files) == 5
 
 
 def test_palettes_whose_indices_are_no_labels(tmp_path):
@@ -194,6 +214,15 @@ def test_color_masks_read_as_grey(tmp_path):
     index = layouts.quarters([0, 1, 2, 0]).astype(np.uint8)
     assert "grey-label" in kinds(make_folder(tmp_path / "index", [index] * 2, {"classes": by_color}))
     assert not kinds(make_folder(tmp_path / "right", [colors] * 2, {"classes": by_color}))
+
+
+def test_cityscapes_train_ids_that_are_valid_label_ids_too(tmp_path):
+    root = distinct_photos(layouts.cityscapes(tmp_path, {"train": 9, "val": 3}))
+    data = CityscapesDataModule(str(root), **SMALL)
+    assert not kinds(data) - ABSENCE
+    for path in masks_of(data):
+        layouts.save(path, layouts.quarters([7, 8, 11, 17]))
+    assert len(found(data)["cityscapes-train-ids", "train"].files) == 9
 
 
 def test_cityscapes_train_ids_where_label_ids_are_expected(tmp_path):
