@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 COCO_EDGES = (32**2, 96**2)
 FINE_EDGES = tuple(side**2 for side in (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512))
+_TOO_LARGE = 2**62  # for 64 bits
 RELATIVE_FINE_EDGES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 
 
@@ -41,8 +42,8 @@ def check_edges(edges: Sequence[int | float], names: Sequence[str], *, relative:
     Raises:
         ValueError: if edges do not ascend, are out of range or not finite, or names are too few, too many or equal.
     """
-    if not all(math.isfinite(edge) for edge in edges):
-        raise ValueError(f"Edges must be finite, got {list(edges)}.")
+    if not all(math.isfinite(edge) and edge < _TOO_LARGE for edge in edges):
+        raise ValueError(f"Edges must be finite and below 2**62, got {list(edges)}.")
     if any(low >= high for low, high in pairwise(edges)):
         raise ValueError(f"Edges must ascend, got {list(edges)}.")
     if relative and any(not 0 < edge < 1 for edge in edges):

@@ -2,7 +2,6 @@
 
 import ctypes
 import multiprocessing
-import os
 import platform
 import re
 import time
@@ -15,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segattn.processes import end_with
+from segattn.processes import end_with_parent
 
 ModuleFactory = Callable[[], nn.Module]
 Shape = tuple[int, int, int, int]
@@ -161,7 +160,7 @@ def peak_memory(
         return _peaks(factory, shape, device, dtype)
     threads = torch.get_num_threads()
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, initializer=end_with, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=end_with_parent) as pool:
         pool.submit(torch.set_num_threads, threads).result()
         return pool.submit(_peaks, factory, shape, device, dtype).result()
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         OSError: if a result cannot be written.
     """
     parser = _parser()
-    config = parser.parse_args([_as_source(argument) for argument in _only_data(expand_configs(arguments[1:]))])
+    config = parser.parse_args(_with_sources(_only_data(expand_configs(arguments[1:]))))
     require_sound_data(config.data)
     given = parser.instantiate(config)
     source: data.SegmentationSource = given.data
@@ -85,12 +86,26 @@ def _data_section(path: Path) -> dict[str, Any]:
     return section
 
 
-def _as_source(argument: str) -> str:
-    """Name the source of a data set where one of our data modules is named, which would bring torch and Lightning."""
-    flag, equals, name = argument.rpartition("=")
-    source = f"{name.removeprefix('segattn.data.').removesuffix('DataModule')}Source"
-    known = name.endswith("DataModule") and source in data.__all__
-    return f"{flag}{equals}segattn.data.{source}" if known else argument
+def _with_sources(arguments: Sequence[str]) -> list[str]:
+    """Name the source in the arguments that name a data set."""
+    named = list(arguments)
+    for position, argument in enumerate(named):
+        flag, equals, value = argument.partition("=")
+        if flag in ("--data", "--data.class_path") and equals:
+            named[position] = f"{flag}={_as_source(value)}"
+        elif flag in ("--data", "--data.class_path") and position + 1 < len(named):
+            named[position + 1] = _as_source(named[position + 1])
+    return named
+
+
+def _as_source(name: str) -> str:
+    """The source of one of our data modules, which would bring torch and Lightning; what is none stays as it is."""
+    bare = name.removeprefix("segattn.data.")
+    source = f"{bare.removesuffix('DataModule')}Source" if bare.endswith("DataModule") else bare
+    if source.endswith("Source") and source in data.__all__:
+        return f"segattn.data.{source}"
+    import_module("segattn.data.datamodule")  # so that the parser knows all names, wherever in the text they are
+    return name
 
 
 def _parser() -> ArgumentParser:
@@ -105,7 +120,9 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--fix-report", type=str, metavar="FILE", help="also write the findings as JSON, with all files"
     )
-    parser.add_subclass_arguments(data.SegmentationSource, "data", required=True, help="as for segattn fit")
+    parser.add_subclass_arguments(
+        data.SegmentationSource, "data", required=True, help="the data module of a training, or its source"
+    )
     parser.add_argument(
         "--model.object_sizes",
         type=ObjectSizes | None,

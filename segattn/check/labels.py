@@ -100,11 +100,12 @@ def _palettes_apart(labels: Labels) -> tuple[str, list[Inspection]]:
 def _binary_255(labels: Labels) -> tuple[str, list[Inspection]]:
     """0 and 255 where two classes are expected: 255 would be ignored, or is unknown."""
     what = "with the foreground as 255, which is no class here."
-    white = _white(labels)
-    others = sum(more_than_void(seen.values) for seen in labels.files)
-    count, in_parts = len(labels.files), sum(0 in seen.values for seen in white)
-    by_chance = math.comb(count - others, in_parts) / math.comb(count, in_parts)
-    return what, white if not others or by_chance < UNLIKELY else []
+    everywhere = [*labels.files, *labels.elsewhere]
+    others = sum(more_than_void(seen.values) for seen in everywhere)
+    in_parts = sum(VOID in seen.values and 0 in seen.values for seen in everywhere)
+    by_chance = math.comb(len(everywhere) - others, in_parts) / math.comb(len(everywhere), in_parts)
+    # One file alone proves nothing: the only one with the foreground may well be one without void.
+    return what, _white(labels) if not others or (others > 1 and by_chance < UNLIKELY) else []
 
 
 def _perhaps_255(labels: Labels) -> tuple[str, list[Inspection]]:
@@ -113,11 +114,16 @@ def _perhaps_255(labels: Labels) -> tuple[str, list[Inspection]]:
 
 def _white(labels: Labels) -> list[Inspection]:
     """Files that hold 255 where two classes are expected, unless it is void, as beside 0 and the other class."""
-    if len(labels.classes) > 2 or VOID in labels.label_ids or labels.label_map.of_colors:
+    if not may_mean_two_things(labels.classes, labels.label_map):
         return []
     if any(VOID in seen.values and more_than_void(seen.values) for seen in (*labels.files, *labels.elsewhere)):
         return []
     return [seen for seen in labels.files if VOID in seen.values]
+
+
+def may_mean_two_things(classes: ClassTable, label_map: LabelMap) -> bool:
+    """Whether 255 may be void, or the foreground of two classes in masks of 0 and 255."""
+    return len(classes) <= 2 and VOID not in classes.label_ids and not label_map.of_colors
 
 
 def more_than_void(values: Array) -> bool:

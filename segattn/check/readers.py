@@ -1,15 +1,17 @@
 """Reading many pairs of files, in this process or in several."""
 
-import os
+import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from ctypes import c_bool
 
 import cv2
 
 from segattn.check.inspection import Inspection, Inspector
-from segattn.processes import end_with
+from segattn.processes import end_with_parent
+from segattn.sentences import one_line
 
 _CHUNK = 16
 """Pairs that a process looks at before it tells: between processes, a message costs more than what it says."""
@@ -30,27 +32,36 @@ def inspect_all(inspector: Inspector, indices: Sequence[int], *, workers: int) -
         What each pair tells, in the order of the indices.
 
     Raises:
-        RuntimeError: if a process died.
+        RuntimeError: if a process died, or what a data set of the user's own raises in one.
     """
     if not workers:
         yield from map(inspector, indices)
         return
+    stop = multiprocessing.RawValue(c_bool, False)
+    readers = ProcessPoolExecutor(workers, initializer=_begin, initargs=(inspector, stop))
+    finished = False
     try:
-        with ProcessPoolExecutor(workers, initializer=_begin, initargs=(inspector, os.getpid())) as readers:
-            yield from readers.map(_inspect, indices, chunksize=_CHUNK)
+        yield from readers.map(_inspect, indices, chunksize=_CHUNK)
+        finished = True
     except BrokenProcessPool as error:
         raise RuntimeError(
             "A process that reads files died: often memory runs out, so take fewer data.num_workers."
         ) from error
+    finally:
+        stop.value = not finished  # nobody waits for what is left
+        readers.shutdown(wait=finished, cancel_futures=True)
 
 
-def _begin(inspector: Inspector, parent: int) -> None:
+def _begin(inspector: Inspector, stop: c_bool) -> None:
     global _inspector  # sent once to a process, not with every message
     _inspector = inspector
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
-    end_with(parent)
+    end_with_parent(stop)
     cv2.setNumThreads(0)
 
 
 def _inspect(index: int) -> Inspection:
-    return _inspector(index)
+    try:
+        return _inspector(index)
+    except Exception as error:  # of any kind, which may not find its way to the other process
+        raise RuntimeError(f"{type(error).__name__}: {one_line(error)}") from error

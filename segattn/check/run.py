@@ -11,7 +11,7 @@ from rich.progress import track
 from segattn.bins import ObjectSizes
 from segattn.check.findings import Finding, by_severity
 from segattn.check.inspection import Inspection, Inspector
-from segattn.check.labels import VOID, label_findings, more_than_void
+from segattn.check.labels import VOID, label_findings, may_mean_two_things, more_than_void
 from segattn.check.listing import complete_pairs, listing_findings, open_splits, sample
 from segattn.check.readers import inspect_all
 from segattn.check.rules import class_findings, crop_findings, duplicate_findings, file_findings, has_wrong_labels
@@ -114,7 +114,8 @@ def _with_foreground(
         looked_at.append(seen)
         yield seen
     values = {value for seen in looked_at for value in seen.values.tolist()}
-    if len(inspector.dataset.classes) > 2 or VOID not in values or values - {0, VOID}:
+    dataset = inspector.dataset
+    if not may_mean_two_things(dataset.classes, dataset.label_map) or VOID not in values or values - {0, VOID}:
         return
     known = {seen.index for seen in looked_at}
     further = (index for index in np.random.default_rng(1).permutation(usable).tolist() if index not in known)

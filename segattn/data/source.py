@@ -86,6 +86,11 @@ class SegmentationSource(ABC):
     def prepare_data(self) -> None:  # noqa: B027  # most data sets are there already
         """Make the files, where the data set does so; on one process of each machine."""
 
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        """(height, width) of training crops."""
+        return self.augmentation.crop_size
+
     def setup(self, stage: str) -> None:
         """Open what a stage needs, so that missing data is found before anything starts.
 

@@ -138,7 +138,7 @@ def test_masks_of_0_and_255(tmp_path):
     assert "binary-255" not in kinds(make_folder(tmp_path / "right", masks, labels(0, 255)))
     both = [layouts.quarters([0, 255, 0, 0])] * 6 + [layouts.quarters([0, 1, 0, 0])] * 6
     assert len(found(make_folder(tmp_path / "both", both, TWO))["binary-255", "train"].files) == 6
-    few = found(make_folder(tmp_path / "chance", both[4:], TWO))
+    few = found(make_folder(tmp_path / "chance", both[4:], TWO, val=both[-1:]))
     assert {kind for kind, _ in few} == {"perhaps-255"}
     assert few["perhaps-255", "train"].severity == "warning"
     assert len(few["perhaps-255", "train"].files) == 2
@@ -154,8 +154,25 @@ def test_255_is_void_where_the_foreground_is_rare(tmp_path):
     assert report.splits["train"].pixels.all()
     assert not {finding.kind for finding in report.findings if finding.severity == "error"}
     assert not [finding for finding in check_data(data, every=True).findings if finding.severity == "error"]
+    alone = layouts.quarters([0, 1, 0, 0], (6, 8))  # without void
+    some = make_folder(tmp_path / "alone", [*[void] * 98, alone], TWO, val=[void] * 20)
+    for every in (False, True):
+        assert not {kind for kind in kinds(some, every=every) if KINDS[kind].severity == "error"}
     never = make_folder(tmp_path / "never", [void] * 80, TWO)
     assert len(found(never)["binary-255", "train"].files) == 64
+
+
+BY_COLOR = {"classes": [{"name": "ground", "color": [0, 0, 0]}, {"name": "sky", "color": [0, 0, 255]}]}
+
+
+@pytest.mark.parametrize("listed", [labels(0, 255), BY_COLOR])
+def test_no_second_look_where_255_is_a_class(tmp_path, monkeypatch, listed):
+    mask = layouts.quarters([0, 255, 0, 0])
+    data = make_folder(
+        tmp_path, [np.stack([0 * mask, 0 * mask, mask], -1) if listed is BY_COLOR else mask] * 80, listed
+    )
+    monkeypatch.setattr("segattn.check.inspection.Inspector.values", lambda *_: pytest.fail("read"))
+    assert not kinds(data)
 
 
 def test_255_is_void_in_a_part_without_foreground_if_it_is_elsewhere(tmp_path):

@@ -72,6 +72,55 @@ def test_no_reader_outlives_the_command(tmp_path, data, number):
     assert "Traceback" not in (tmp_path / "said").read_text()
 
 
+def test_a_second_interruption_hangs_nothing(tmp_path, data):
+    with (tmp_path / "said").open("w") as said:
+        command = subprocess.Popen(
+            [sys.executable, "-c", SLOW, str(data.root)], cwd=tmp_path, stdout=said, stderr=said, start_new_session=True
+        )
+    assert waits(lambda: len(list(tmp_path.glob("reader_*"))) == 2)
+    for _ in range(2):
+        os.killpg(command.pid, signal.SIGINT)
+        time.sleep(0.05)
+    command.wait(timeout=10)
+    readers = [int(path.name.removeprefix("reader_")) for path in tmp_path.glob("reader_*")]
+    assert waits(lambda: not any(is_running(reader) for reader in readers))
+
+
+STARTED_OTHERWISE = """
+import multiprocessing, sys
+from segattn.check import check_data
+from segattn.data import FolderSource
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    report = check_data(FolderSource(sys.argv[2], crop_size=(8, 8)), every=True, workers=2)
+    print(len(report.splits["train"].inspections), [finding.kind for finding in report.findings])
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_readers_can_be_started_in_any_way(tmp_path, data, method):
+    (tmp_path / "script.py").write_text(STARTED_OTHERWISE)
+    command = [sys.executable, str(tmp_path / "script.py"), method, str(data.root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split()[0] == "40", done.stderr
+
+
+class OddError(Exception):
+    """Cannot be told between processes: it is made from two arguments and told by one."""
+
+    def __init__(self, path, why):
+        super().__init__(f"{path} is {why}")
+
+
+def test_what_a_data_set_of_ones_own_raises_is_told(data):
+    class Strange(Inspector):
+        def __call__(self, index):
+            raise OddError("a.png", "odd")
+
+    with pytest.raises(RuntimeError, match=r"OddError: a\.png is odd"):
+        list(inspect_all(Strange(data.dataset("train"), ObjectSizes()), range(40), workers=2))
+
+
 def test_a_reader_that_dies_is_one_sentence(data):
     class Deadly(Inspector):
         def __call__(self, index):

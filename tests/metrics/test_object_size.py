@@ -165,6 +165,7 @@ def test_two_processes_count_the_same_integers(tmp_path):
     [
         ({"edges": (96, 32)}, "ascend"),
         ({"edges": (96, float("inf"))}, "finite"),
+        ({"edges": (96, 1e30)}, "below 2"),
         ({"edges": (float("nan"), 96)}, "finite"),
         ({"edges": (0.1, 5)}, "at least one pixel"),
         ({"edges": (0.1, 1.5), "relative": True}, "between 0 and 1"),
