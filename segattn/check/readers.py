@@ -41,7 +41,9 @@ def inspect_all(inspector: Inspector, indices: Sequence[int], *, workers: int) -
     readers = ProcessPoolExecutor(workers, initializer=_begin, initargs=(inspector, stop))
     finished = False
     try:
-        yield from readers.map(_inspect, indices, chunksize=_CHUNK)
+        futures = [readers.submit(_inspect, indices[first : first + _CHUNK]) for first in range(0, len(indices), _CHUNK)]
+        for future in futures:
+            yield from future.result()
         finished = True
     except BrokenProcessPool as error:
         raise RuntimeError(
@@ -49,7 +51,7 @@ def inspect_all(inspector: Inspector, indices: Sequence[int], *, workers: int) -
         ) from error
     finally:
         stop.value = not finished  # nobody waits for what is left
-        readers.shutdown(wait=finished, cancel_futures=True)
+        readers.shutdown(wait=finished)
 
 
 def _begin(inspector: Inspector, stop: c_bool) -> None:
@@ -60,8 +62,8 @@ def _begin(inspector: Inspector, stop: c_bool) -> None:
     cv2.setNumThreads(0)
 
 
-def _inspect(index: int) -> Inspection:
+def _inspect(indices: Sequence[int]) -> list[Inspection]:
     try:
-        return _inspector(index)
+        return [_inspector(index) for index in indices]
     except Exception as error:  # of any kind, which may not find its way to the other process
         raise RuntimeError(f"{type(error).__name__}: {one_line(error)}") from error

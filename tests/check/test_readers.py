@@ -82,6 +82,7 @@ def test_a_second_interruption_hangs_nothing(tmp_path, data):
         os.killpg(command.pid, signal.SIGINT)
         time.sleep(0.05)
     command.wait(timeout=10)
+    assert "InvalidStateError" not in (tmp_path / "said").read_text()
     readers = [int(path.name.removeprefix("reader_")) for path in tmp_path.glob("reader_*")]
     assert waits(lambda: not any(is_running(reader) for reader in readers))
 
