@@ -41,8 +41,8 @@ def inspect_all(inspector: Inspector, indices: Sequence[int], *, workers: int) -
     readers = ProcessPoolExecutor(workers, initializer=_begin, initargs=(inspector, stop))
     finished = False
     try:
-        futures = [readers.submit(_inspect, indices[first : first + _CHUNK]) for first in range(0, len(indices), _CHUNK)]
-        for future in futures:
+        chunks = (indices[first : first + _CHUNK] for first in range(0, len(indices), _CHUNK))
+        for future in [readers.submit(_inspect, chunk) for chunk in chunks]:
             yield from future.result()
         finished = True
     except BrokenProcessPool as error:
