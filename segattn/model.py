@@ -90,13 +90,14 @@ class SegmentationModel(nn.Module):
         """Levels whose attention changes no logits, because the head does not read them."""
         if not self.attention:
             return []
-        head, info = deepcopy(self.head).to("meta").eval(), self.encoder.info
+        head, info = deepcopy(self.head).eval(), self.encoder.info
         sides = [4 * info.strides[-1] // stride for stride in info.strides]
         features = [
-            torch.empty(1, channels, side, side, device="meta", requires_grad=True)
+            self.encoder.mean.new_zeros(1, channels, side, side, requires_grad=True)
             for channels, side in zip(info.channels, sides, strict=True)
         ]
-        gradients = torch.autograd.grad(head(features).logits.sum(), features, allow_unused=True)
+        logits = head([feature.clone() for feature in features]).logits  # a head may write into what it is given
+        gradients = torch.autograd.grad(logits.sum(), features, allow_unused=True)
         return [int(level) for level in self.attention if gradients[int(level)] is None]
 
     @property

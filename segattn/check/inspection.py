@@ -160,7 +160,7 @@ class Inspector:
         with Image.open(path) as image:
             seen.format = image.format
             colors = (image.getpalette() or []) if image.mode == "P" and not self.dataset.label_map.of_colors else []
-        if not colors:
+        if not colors or seen.values[-1] >= 1 << 8:  # values of a data set of one's own may be no indices
             return
         table = np.zeros((1 << 8, 3), dtype=np.int32)
         table[: len(colors) // 3] = np.reshape(colors, (-1, 3))
