@@ -1,5 +1,6 @@
 """Looking at one pair of files: all that the rules need to know about it, in a few hundred bytes."""
 
+import os
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ TINY = 4
 
 Array = npt.NDArray[np.int64]
 _RGB = np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
+_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _EMPTY: Array = np.zeros(0, dtype=np.int64)
 
 
@@ -93,6 +95,7 @@ class Inspector:
         seen = Inspection(index)
         try:
             image = read_image(pair.image)
+            _require_end(pair.image)
             seen.size = (image.shape[0], image.shape[1])
             seen.digest = (*image.shape[:2], zlib.crc32(image.data), *map(int, cv2.sumElems(image)))
         except DataError as error:
@@ -119,6 +122,7 @@ class Inspector:
             DataError: if it cannot be read.
         """
         labels = self.dataset.read_values(path)
+        _require_end(path)
         seen.values, seen.pixels = _value_counts(labels)
         label_map = self.dataset.label_map
         seen.known = label_map.knows(seen.values)
@@ -145,6 +149,8 @@ class Inspector:
         """
         path = self.dataset.pairs[seen.index].instances
         instances = None if path is None else self.dataset.read_instances(path)
+        if path is not None:
+            _require_end(path)
         if instances is not None and instances.shape != mask.shape:
             own, needed = (f"{width}x{height}" for height, width in (instances.shape, mask.shape))
             raise DataError(f"The instance map {path} has {own} pixels, its label file {needed}.")
@@ -171,6 +177,23 @@ class Inspector:
         pairs = zip(seen.values.tolist(), seen.colors.tolist(), strict=True)
         agreeing = [label_of[color] == value for value, color in pairs if color in label_of]
         seen.wrong_palette = agreeing.count(False) > agreeing.count(True)
+
+
+def _require_end(path: Path) -> None:
+    """Refuse a PNG file that ends too early, which a reader notices only where pixels are missing.
+
+    Raises:
+        DataError: if the mark of its end is missing.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_PNG)) != _PNG:
+            return
+        file.seek(-len(_PNG_END), os.SEEK_END)
+        if file.read() == _PNG_END:
+            return
+        file.seek(0)
+        if _PNG_END not in file.read():  # something may follow the end
+            raise DataError(f"The file {path} is truncated: its end is missing.")
 
 
 def _value_counts(labels: npt.NDArray[np.integer]) -> tuple[Array, Array]:

@@ -55,6 +55,21 @@ def test_good_data_has_no_findings(tmp_path, name, every):
     assert not kinds(data, every=every) - ABSENCE
 
 
+@pytest.mark.parametrize("missing", [1, 4, 12, 16])
+def test_png_files_that_lack_only_their_end(tmp_path, missing):
+    data = make_folder(tmp_path, [layouts.quarters([0, 1, 0, 1])] * 4, TWO)
+    image, mask = images_of(data)[1], masks_of(data, "val")[2]
+    for path in (image, mask):
+        path.write_bytes(path.read_bytes()[:-missing])
+    longer = masks_of(data)[0]
+    longer.write_bytes(longer.read_bytes() + b"a note of some program")
+    findings = found(data)
+    assert findings["unreadable-image", "train"].files == (str(image),)
+    assert findings["unreadable-label", "val"].files == (str(mask),)
+    assert "truncated: its end is missing" in findings["unreadable-label", "val"].what
+    assert ("unreadable-label", "train") not in findings
+
+
 def test_instance_maps_are_no_surplus_and_count_objects(tmp_path):
     root = distinct_photos(layouts.cityscapes(tmp_path))
     data = CityscapesDataModule(str(root), instances=True, **SMALL)
