@@ -200,7 +200,7 @@ def _build(name: str, output_stride: int, *, downloaded: bool) -> Any:
         return smp.encoders.get_encoder(name, weights=weights, output_stride=output_stride, **any_size)
     except OSError as error:
         raise OSError(_no_download(name, error)) from error
-    except (ValueError, TypeError, NotImplementedError, AssertionError, AttributeError) as error:
+    except (ValueError, TypeError, NotImplementedError, AssertionError, AttributeError) as error:  # as libraries refuse
         what = "be used here" if output_stride == 32 else f"be dilated to output stride {output_stride} (32 may do)"
         raise ValueError(f"The encoder {name!r} cannot {what}: {_first_line(error)}.") from error
 

@@ -24,6 +24,7 @@ from segattn.data import SegmentationDataModule
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.data.source import require_sound_data
 from segattn.failures import in_one_sentence, quiet_lightning
+from segattn.plain_yaml import read_yaml
 from segattn.provenance import config_differences, record_start, require_same_optimizer
 from segattn.recording import RecordObjects
 from segattn.run_folders import find_checkpoint, keep_old_metrics, run_folder, run_name
@@ -165,7 +166,13 @@ class SegattnCLI(LightningCLI):
         if not saved.is_file():
             return []
         now = self._parser(self.subcommand).dump(config, skip_none=False)
-        return config_differences(*(yaml.safe_load(text) for text in (saved.read_text(encoding="utf-8"), now)))
+        try:
+            then = read_yaml(saved)
+        except ValueError as error:
+            raise ValueError(f"The config {saved} of the run cannot be read: {error}.") from error
+        if not isinstance(then, dict):
+            raise ValueError(f"The config {saved} of the run must be a YAML mapping.")
+        return config_differences(then, yaml.safe_load(now))
 
     @rank_zero_only
     def _record_start(self) -> None:

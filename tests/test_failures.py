@@ -342,6 +342,15 @@ def test_checkpoints_to_go_on_from_run_nothing(tmp_path, monkeypatch, capfd, com
     assert not Path("made").exists()
 
 
+@pytest.mark.parametrize("text", ["a: [", "- 3", "", "data: &a {init_args: *a}"])
+def test_a_damaged_config_of_the_run_is_said_on_resuming(capfd, text):
+    assert main([*FIT, "--trainer.max_epochs", "1"]) == 0
+    (run_folder("runs") / "config.yaml").write_text(text)
+    capfd.readouterr()
+    sentence = sentence_of(capfd, RESUME)
+    assert re.search(r"The config \S*/runs/tiny/version_0/config.yaml of the run (cannot be read|must be)", sentence)
+
+
 def test_what_no_training_can_go_on_with_is_said(capfd):
     assert main([*FIT, "--trainer.max_epochs", "1"]) == 0
     last = run_folder("runs") / "checkpoints" / "last.ckpt"

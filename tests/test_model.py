@@ -106,6 +106,19 @@ def test_attention_that_the_head_does_not_read_is_known(head, idle):
             handle.remove()
 
 
+class Writing(FCNHead):
+    """Writes into the features that it is given."""
+
+    def forward(self, features):
+        features[-1].relu_()
+        return super().forward(features)
+
+
+def test_heads_that_write_into_the_features_tell_their_idle_attention():
+    head = partial(Writing, channels=8, stage3_channels=None)
+    assert tiny_model(head, attention=SqueezeExcite, attention_levels=[2, -1]).idle_attention == [2]
+
+
 def test_without_attention_none_is_idle():
     assert tiny_model().idle_attention == []
 

@@ -18,6 +18,7 @@ from segattn.check.run import Report, check_data
 from segattn.check.tables import print_report, print_summary
 from segattn.configs import FLAGS, expand_configs
 from segattn.data.source import require_sound_data
+from segattn.plain_yaml import read_yaml
 from segattn.whole_file import whole_file
 
 
@@ -73,7 +74,7 @@ def _only_data(arguments: Sequence[str]) -> list[str]:
 
 
 def _data_section(path: Path) -> dict[str, Any]:
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = read_yaml(path)
     section = {"data": content["data"]} if content.get("data") else {}
     given = section.get("data")
     if isinstance(given, str):

@@ -148,12 +148,13 @@ class Inspector:
             DataError: if its instance map cannot be used.
         """
         path = self.dataset.pairs[seen.index].instances
-        instances = None if path is None else self.dataset.read_instances(path)
+        instances = None
         if path is not None:
+            instances = self.dataset.read_instances(path)
             _require_end(path)
-        if instances is not None and instances.shape != mask.shape:
-            own, needed = (f"{width}x{height}" for height, width in (instances.shape, mask.shape))
-            raise DataError(f"The instance map {path} has {own} pixels, its label file {needed}.")
+            if instances.shape != mask.shape:
+                own, needed = (f"{width}x{height}" for height, width in (instances.shape, mask.shape))
+                raise DataError(f"The instance map {path} has {own} pixels, its label file {needed}.")
         relative = self.sizes.relative
         found = target_objects(mask, len(self.dataset.classes), ignore_index=IGNORE_INDEX, instances=instances)
         edges = pixel_edges(fine_edges(self.sizes.edges, relative=relative), *mask.shape, relative=relative)

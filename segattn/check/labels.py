@@ -99,13 +99,15 @@ def _palettes_apart(labels: Labels) -> tuple[str, list[Inspection]]:
 
 def _binary_255(labels: Labels) -> tuple[str, list[Inspection]]:
     """0 and 255 where two classes are expected: 255 would be ignored, or is unknown."""
-    what = "with the foreground as 255, which is no class here."
+    what, white = "with the foreground as 255, which is no class here.", _white(labels)
+    if not white:
+        return what, []
     everywhere = [*labels.files, *labels.elsewhere]
     others = sum(more_than_void(seen.values) for seen in everywhere)
     in_parts = sum(VOID in seen.values and 0 in seen.values for seen in everywhere)
     by_chance = math.comb(len(everywhere) - others, in_parts) / math.comb(len(everywhere), in_parts)
     # One file alone proves nothing: the only one with the foreground may well be one without void.
-    return what, _white(labels) if not others or (others > 1 and by_chance < UNLIKELY) else []
+    return what, white if not others or (others > 1 and by_chance < UNLIKELY) else []
 
 
 def _perhaps_255(labels: Labels) -> tuple[str, list[Inspection]]:
@@ -133,7 +135,7 @@ def more_than_void(values: Array) -> bool:
 
 def _cityscapes_train_ids(labels: Labels) -> tuple[str, list[Inspection]]:
     """Train ids (0..18 and 255) read as label ids: roads, sidewalks and buildings are ignored then."""
-    what = "with Cityscapes train ids where label ids are expected; read so, most pixels are ignored."
+    what = "with Cityscapes train ids where label ids are expected: read so, they mean other classes or none."
     if sorted(labels.label_ids) != sorted(CITYSCAPES.label_ids):
         return what, []
     found = [seen for seen in labels.files if np.isin(seen.values, [*range(len(CITYSCAPES)), VOID]).all()]

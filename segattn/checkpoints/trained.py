@@ -81,7 +81,7 @@ class TrainedModel(
             _require_one_description(folder)
         elif folder.is_absolute() or len(folder.parts) > 2 or str(pretrained_model_name_or_path).startswith("."):
             raise FileNotFoundError(f"There is no folder {folder.absolute()}.")
-        trained: TrainedModel = super().from_pretrained(str(folder), **options)
+        trained: TrainedModel = super().from_pretrained(str(pretrained_model_name_or_path), **options)
         return trained
 
     @classmethod

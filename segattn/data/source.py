@@ -72,7 +72,6 @@ class SegmentationSource(ABC):
         self.datasets: dict[str, SegmentationDataset] = {}
         """Those that :meth:`setup` opened, by split."""
         self._classes = classes
-        self._size_rule = size_rule
 
     @abstractmethod
     def dataset(self, split: str) -> SegmentationDataset:
@@ -114,7 +113,7 @@ class SegmentationSource(ABC):
     @property
     def size_rule(self) -> SizeRule:
         """The size of whole images in evaluation."""
-        return self._size_rule
+        return self.augmentation.size_rule
 
     def loading_workers(self, processes: int = 1) -> int:
         """Loading processes of each of several training processes on this machine."""
