@@ -24,11 +24,11 @@ from einops import rearrange
 from PIL import Image
 
 from segattn import __version__
-from segattn.encoders import EncoderSpec
 from segattn.heads import FLAHead
-from segattn.model import SegmentationModel, predicted_classes
+from segattn.inference.backends import Network, choose_devices, load_network
+from segattn.models.encoders import EncoderSpec
+from segattn.models.segmentation_model import SegmentationModel, predicted_classes
 from segattn.predict import Settings, predict_folder
-from segattn.runtime import Network, choose_devices, load_network
 from segattn.sample import ClassInfo, ClassTable, SizeRule
 
 
@@ -87,7 +87,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 def import_only() -> None:
     """A Python process that loads what predicting needs."""
-    subprocess.run([sys.executable, "-c", "import segattn.predict.run"], check=True)
+    subprocess.run([sys.executable, "-c", "import segattn.predict.prediction_run"], check=True)
 
 
 def command_line(checkpoint: Path, images: Path, output: Path, *options: str) -> None:

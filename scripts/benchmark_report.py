@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segattn.records import RecordInfo, RecordWriter
+from segattn.objects.record_files import RecordInfo, RecordWriter
 from segattn.report import compare, load_runs
 from segattn.report.page import write_page
 

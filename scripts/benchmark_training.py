@@ -18,10 +18,10 @@ from lightning.pytorch.utilities import move_data_to_device
 from rich.console import Console
 from rich.table import Table
 
-from segattn.configs import expand_configs
-from segattn.failures import quiet_lightning
-from segattn.task import SegmentationTask
-from segattn.training import SegattnCLI
+from segattn.io.config_files import expand_configs
+from segattn.training.command import SegattnCLI
+from segattn.training.failures import quiet_lightning
+from segattn.training.task import SegmentationTask
 
 WARM_UP = 3
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from segattn import __version__
-from segattn.sentences import is_out_of_memory, one_line, without_frames
+from segattn.io.error_text import is_out_of_memory, one_line, without_frames
 
 DESCRIPTION = "Semantic segmentation with attention heads, scored by object size."
 
@@ -26,7 +26,7 @@ COMMANDS = {
 }
 
 MODULES = {
-    **dict.fromkeys(("fit", "validate", "test"), "segattn.training"),
+    **dict.fromkeys(("fit", "validate", "test"), "segattn.training.command"),
     **{name: f"segattn.{name}.command" for name in ("check", "predict", "compare", "explain", "export", "benchmark")},
     "import": "segattn.checkpoints.import_command",
 }

@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 
 from segattn.cli import main
-from tests.checkpoints import save_checkpoint
+from tests.checkpoints.saved import save_checkpoint
 from tests.data import layouts
 from tests.mutations import broken_bytes, broken_data, broken_text
 from tests.predict.conftest import picture

@@ -1,8 +1,11 @@
-"""Imports point downward only: each room knows the rooms of the lower layers and itself."""
+"""Imports point downward only: each package may import the packages above it in CONTRIBUTING's map, and itself."""
 
 import ast
+import re
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,65 +13,73 @@ import pytest
 import segattn
 
 PACKAGE = Path(segattn.__file__).parent
-
-LAYERS = [
-    {"__init__"},
-    {"sample", "record_format", "bins", "objects", "schedule", "sentences", "whole_file", "processes", "plain_yaml"},
-    {"configs", "records", "images", "windows", "attention", "overlay", "metrics", "losses"},
-    {"data", "encoders", "evaluation", "report"},
-    {"heads", "blueprint", "residual"},
-    {"model"},
-    {"checkpoints"},
-    {"runtime", "task"},
-    {
-        "callbacks",
-        "check",
-        "compare",
-        "failures",
-        "provenance",
-        "recording",
-        "run_folders",
-        "predict",
-        "explain",
-        "export",
-    },
-    {"training"},
-    {"benchmark"},
-    {"cli"},
-]
-LAYER = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+CONTRIBUTING = PACKAGE.parent / "CONTRIBUTING.md"
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def imported_rooms(path):
-    """The rooms that a file imports, wherever in the file."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
+def module_name(path):
+    return ".".join(("segattn", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+MODULES = {module_name(path) for path in FILES}
+
+
+def package_of(module):
+    """The package directly below segattn, or the loose module."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def imported_modules(path):
+    """The modules of segattn that a file imports when it is executed, types for the checker left out."""
+    pending = [ast.parse(path.read_text(encoding="utf-8"))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        pending += ast.iter_child_nodes(node)
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names = [node.module] if node.module != "segattn" else [f"segattn.{alias.name}" for alias in node.names]
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in MODULES else node.module
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            if name.split(".")[0] == "segattn":
-                room = name.split(".")[1]
-                yield room if room in LAYER else "__init__"
+            yield from (alias.name for alias in node.names)
 
 
-def rooms():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path.relative_to(PACKAGE).with_suffix("").parts[0], path
+IMPORTS = {
+    module_name(path): {name for name in imported_modules(path) if name.split(".")[0] == "segattn"} for path in FILES
+}
 
 
-def test_every_room_has_its_layer():
-    assert {room for room, _ in rooms()} <= set(LAYER)
+def documented_order():
+    """The packages and loose modules in the order of CONTRIBUTING's map."""
+    text = CONTRIBUTING.read_text(encoding="utf-8").partition("## Where things are")[2].partition("\n## ")[0]
+    return [name.removesuffix("/").removesuffix(".py") for name in re.findall(r"^    ([a-z_]+(?:/|\.py))", text, re.M)]
 
 
-@pytest.mark.parametrize(
-    ("room", "path"), list(rooms()), ids=lambda value: value.name if isinstance(value, Path) else value
-)
-def test_imports_point_downward(room, path):
-    upward = {other for other in imported_rooms(path) if other != room and LAYER[other] >= LAYER[room]}
-    assert not upward, f"{path} imports {upward}"
+def test_the_map_in_contributing_names_every_package():
+    existing = {package_of(module) for module in MODULES} - {"__init__"}
+    assert sorted(documented_order()) == sorted(existing)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_point_downward(module):
+    order = ["__init__", *documented_order()]
+    own = package_of(module)
+    upward = {name for name in IMPORTS[module] if order.index(package_of(name)) > order.index(own)}
+    assert not upward, f"{module} imports {upward}, which come later in the map of CONTRIBUTING.md"
+
+
+def test_no_circular_imports_between_modules():
+    try:
+        TopologicalSorter(IMPORTS).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(error.args[1][::-1]))
+
+
+def test_module_basenames_are_unique():
+    names = sorted(path.stem for path in FILES if path.stem not in ("__init__", "command"))
+    assert not [name for name, other in pairwise(names) if name == other]
 
 
 def modules_after(statement):
@@ -91,7 +102,7 @@ def test_a_check_of_the_data_waits_for_no_torch(tmp_path, data):
         data = ["--config", str(tmp_path / "own.yaml")]
     few = ["--data.root", str(tmp_path / "shapes"), "--data.num_train", "2", "--data.num_val", "2"]
     loaded = modules_after(f"import segattn.cli; segattn.cli.main({['check', *data, *few]!r})")
-    assert "segattn.check.run" in loaded
+    assert "segattn.check.check_data" in loaded
     assert not loaded & {"torch", "lightning", "torchmetrics", "albumentations", "scipy", "pandas"}
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from segattn.benchmark.block import attention_block, use_implementation
+from segattn.benchmark.block_cost import attention_block, use_implementation
 from segattn.benchmark.estimate import estimate_memory
 from segattn.benchmark.measure import (
     IMAGE_CHANNELS,
@@ -65,12 +65,12 @@ def _maker(given: argparse.Namespace, others: Sequence[str], shape: Shape) -> Mo
     if given.block:
         return partial(attention_block, given.block, given.channels, dict(given.option))
     if given.head:
-        from segattn.benchmark.head import head_on_features
-        from segattn.encoders import EncoderSpec
+        from segattn.benchmark.head_cost import head_on_features
+        from segattn.models.encoders import EncoderSpec
 
         spec = EncoderSpec(given.encoder, None, given.output_stride)
         return partial(head_on_features, given.head, given.classes, spec, shape=shape, options=dict(given.option))
-    from segattn.benchmark.config import config_model
+    from segattn.benchmark.model_cost import config_model
 
     return partial(config_model, ("--config", given.config, *others))
 

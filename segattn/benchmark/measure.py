@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segattn.processes import end_with_parent
+from segattn.io.worker_process import end_with_parent
 
 ModuleFactory = Callable[[], nn.Module]
 Shape = tuple[int, int, int, int]

@@ -3,9 +3,9 @@
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from segattn.check.run import Report, UnsoundDataError, check_data
+from segattn.check.check_data import Report, UnsoundDataError, check_data
 from segattn.data import SegmentationSource
-from segattn.data.base import incomplete_allowed
+from segattn.data.dataset import incomplete_allowed
 
 
 def refuse_nonsense(data: SegmentationSource) -> None:

@@ -12,14 +12,14 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from segattn import data
-from segattn.bins import ObjectSizes
-from segattn.check.page import write_page
-from segattn.check.run import Report, check_data
-from segattn.check.tables import print_report, print_summary
-from segattn.configs import FLAGS, expand_configs
+from segattn.check.check_data import Report, check_data
+from segattn.check.check_page import write_page
+from segattn.check.finding_tables import print_report, print_summary
 from segattn.data.source import require_sound_data
-from segattn.plain_yaml import read_yaml
-from segattn.whole_file import whole_file
+from segattn.io.atomic_write import whole_file
+from segattn.io.config_files import FLAGS, expand_configs
+from segattn.io.yaml_files import read_yaml
+from segattn.objects.size_bins import ObjectSizes
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -11,11 +11,11 @@ import numpy.typing as npt
 from jaxtyping import UInt8
 from PIL import Image
 
-from segattn.bins import ObjectSizes, fine_edges, pixel_edges
 from segattn.data import SegmentationDataset
 from segattn.data.errors import ColorMaskError, DataError
-from segattn.data.files import read_image
-from segattn.objects import target_objects
+from segattn.data.label_files import read_image
+from segattn.objects.size_bins import ObjectSizes, fine_edges, pixel_edges
+from segattn.objects.target_objects import target_objects
 from segattn.sample import IGNORE_INDEX
 
 TINY = 4

@@ -10,9 +10,9 @@ import numpy as np
 
 from segattn.check.findings import Finding
 from segattn.data import SegmentationDataset, SegmentationSource
-from segattn.data.base import incomplete_allowed
+from segattn.data.dataset import incomplete_allowed
 from segattn.data.errors import DataError, DataNotFoundError
-from segattn.data.files import Pair, image_files
+from segattn.data.label_files import Pair, image_files
 
 SPLITS = ("train", "val", "test")
 

@@ -10,8 +10,8 @@ from ctypes import c_bool
 import cv2
 
 from segattn.check.inspection import Inspection, Inspector
-from segattn.processes import end_with_parent
-from segattn.sentences import one_line
+from segattn.io.error_text import one_line
+from segattn.io.worker_process import end_with_parent
 
 _CHUNK = 16
 """Pairs that a process looks at before it tells: between processes, a message costs more than what it says."""

@@ -6,9 +6,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from segattn.bins import ObjectSizes, bucket_cuts
 from segattn.check.inspection import Inspection
 from segattn.data import SegmentationDataset
+from segattn.objects.size_bins import ObjectSizes, bucket_cuts
 from segattn.sample import IGNORE_INDEX
 
 Counts = npt.NDArray[np.int64]

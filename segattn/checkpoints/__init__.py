@@ -1,6 +1,6 @@
 """Checkpoints: loading and saving trained models, importing foreign ones, starting from any of them."""
 
-from segattn.checkpoints.files import CONTENT, CheckpointError
+from segattn.checkpoints.checkpoint_files import CONTENT, CheckpointError
 from segattn.checkpoints.foreign import import_checkpoint
 from segattn.checkpoints.initialize import Part, initialize, newly_initialized
 from segattn.checkpoints.trained import (

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from segattn.checkpoints.files import CheckpointError, origin_of, read_checkpoint, weights_of
+from segattn.checkpoints.checkpoint_files import CheckpointError, origin_of, read_checkpoint, weights_of
 from segattn.checkpoints.openmmlab import Recipe, classes_of, recipe_of
 from segattn.checkpoints.repositories import REPOSITORIES, Repository
 from segattn.checkpoints.trained import TrainedModel
 from segattn.data import ade20k, ade20k_classes, cityscapes
-from segattn.model import SegmentationModel
+from segattn.io.error_text import one_line
+from segattn.models.segmentation_model import SegmentationModel
 from segattn.sample import ClassTable, SizeRule
-from segattn.sentences import one_line
 
 Origin = Literal["openmmlab", "danet", "flanet"]
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from segattn.checkpoints.files import CONTENT, CheckpointError, origin_of, read_checkpoint, weights_of
+from segattn.checkpoints.checkpoint_files import CONTENT, CheckpointError, origin_of, read_checkpoint, weights_of
 from segattn.checkpoints.foreign import INERT
 from segattn.checkpoints.repositories import REPOSITORIES
 from segattn.checkpoints.trained import checkpoint_file, described_classes, own_weights
-from segattn.model import SegmentationModel
+from segattn.models.segmentation_model import SegmentationModel
 from segattn.sample import ClassTable
 
 Part = Literal["encoder", "all"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from segattn.encoders import EncoderSpec
+from segattn.models.encoders import EncoderSpec
 from segattn.sample import ClassInfo, ClassTable, SizeRule
 
 _D8 = {"strides": [1, 2, 1, 1], "dilations": [1, 1, 2, 4], "contract_dilation": True}

@@ -17,8 +17,8 @@ from typing import Any
 
 from torch import Tensor
 
-from segattn.encoders import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 from segattn.heads import DANetHead, FLAHead, Head
+from segattn.models.encoders import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
 

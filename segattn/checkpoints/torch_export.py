@@ -16,8 +16,8 @@ from zipfile import ZipFile
 
 import torch
 
-from segattn.checkpoints.files import CheckpointError, zip_problem
-from segattn.sentences import one_line
+from segattn.checkpoints.checkpoint_files import CheckpointError, zip_problem
+from segattn.io.error_text import one_line
 
 _MEMBER = re.compile(
     r"archive_format|archive_version|version|byteorder|\.data/(version|serialization_id)|\.(format_version|storage_alignment)"

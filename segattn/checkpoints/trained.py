@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from segattn import __version__
-from segattn.checkpoints.files import (
+from segattn.checkpoints.checkpoint_files import (
     CONTENT,
     CheckpointError,
     durable_file,
@@ -22,9 +22,9 @@ from segattn.checkpoints.files import (
     read_checkpoint,
     weights_of,
 )
-from segattn.model import SegmentationModel
+from segattn.io.error_text import one_line
+from segattn.models.segmentation_model import SegmentationModel
 from segattn.sample import ClassTable, SizeRule
-from segattn.sentences import one_line
 
 _MODEL_CARD = """---
 {{ card_data }}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from segattn.checkpoints.files import CONTENT, durable_file, read_checkpoint, weights_of
+from segattn.checkpoints.checkpoint_files import CONTENT, durable_file, read_checkpoint, weights_of
 
 _VERSION = "pytorch-lightning_version"
 

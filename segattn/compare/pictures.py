@@ -14,11 +14,11 @@ from PIL import Image, ImageDraw
 
 from segattn.checkpoints import TrainedModel, load_model
 from segattn.data import SegmentationDataModule
-from segattn.data.base import RawSample, SegmentationDataset
-from segattn.data.views import EvaluationView
-from segattn.model import predicted_classes
-from segattn.overlay import blend
-from segattn.plain_yaml import read_yaml
+from segattn.data.dataset import RawSample, SegmentationDataset
+from segattn.data.samples import EvaluationView
+from segattn.io.overlay import blend
+from segattn.io.yaml_files import read_yaml
+from segattn.models.segmentation_model import predicted_classes
 from segattn.report.markup import Exhibit, Picture
 from segattn.report.runs import Run, Study
 

@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from segattn.data.ade20k import ADE20K, ADE20KSource
-from segattn.data.base import SegmentationDataset
 from segattn.data.camvid import CamVid, CamVidSource
 from segattn.data.cityscapes import Cityscapes, CityscapesSource
-from segattn.data.folder import Folder, FolderSource
+from segattn.data.dataset import SegmentationDataset
+from segattn.data.folder_dataset import Folder, FolderSource
 from segattn.data.shapes import Shapes, ShapesSource
 from segattn.data.source import SegmentationSource
 

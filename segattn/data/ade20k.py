@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Int32
 
 from segattn.data.ade20k_classes import CLASSES
-from segattn.data.base import SegmentationDataset
-from segattn.data.files import pair_files, read_colors
-from segattn.data.labels import LabelMap
+from segattn.data.dataset import SegmentationDataset
+from segattn.data.label_files import pair_files, read_colors
+from segattn.data.label_map import LabelMap
 from segattn.data.source import SegmentationSource
 from segattn.sample import SizeRule
 

@@ -6,9 +6,9 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-from segattn.data.base import SegmentationDataset
-from segattn.data.files import pair_files
-from segattn.data.labels import LabelMap
+from segattn.data.dataset import SegmentationDataset
+from segattn.data.label_files import pair_files
+from segattn.data.label_map import LabelMap
 from segattn.data.source import SegmentationSource
 from segattn.sample import ClassInfo, ClassTable
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Int32
 
-from segattn.data.base import SegmentationDataset
-from segattn.data.files import Pair, list_images, read_labels
-from segattn.data.labels import LabelMap
+from segattn.data.dataset import SegmentationDataset
+from segattn.data.label_files import Pair, list_images, read_labels
+from segattn.data.label_map import LabelMap
 from segattn.data.source import SegmentationSource
 from segattn.sample import ClassInfo, ClassTable
 

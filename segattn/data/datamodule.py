@@ -9,15 +9,15 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from segattn.data.ade20k import ADE20KSource
-from segattn.data.base import SegmentationDataset
 from segattn.data.camvid import CamVidSource
 from segattn.data.cityscapes import CityscapesSource
-from segattn.data.folder import FolderSource
+from segattn.data.dataset import SegmentationDataset
+from segattn.data.folder_dataset import FolderSource
+from segattn.data.samples import EvaluationView, FindObjects, TrainingView, collate
 from segattn.data.sampling import EvaluationSampler, TrainingLoader, TrainingSampler
 from segattn.data.shapes import ShapesSource
 from segattn.data.source import SegmentationSource
 from segattn.data.transforms import TrainingTransform
-from segattn.data.views import EvaluationView, FindObjects, TrainingView, collate
 from segattn.sample import Batch, Sample
 
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from segattn.data.base import SegmentationDataset
+from segattn.data.dataset import SegmentationDataset
 from segattn.data.errors import DataError, DataNotFoundError, DownloadError
 
 _CHUNK = 1 << 20

@@ -14,10 +14,10 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from segattn.data.base import SegmentationDataset
+from segattn.data.dataset import SegmentationDataset
 from segattn.data.errors import DataError
-from segattn.data.files import pair_files
-from segattn.data.labels import LabelMap
+from segattn.data.label_files import pair_files
+from segattn.data.label_map import LabelMap
 from segattn.data.scenes import CLASSES, draw_scene
 from segattn.data.source import SegmentationSource
 from segattn.sample import IGNORE_INDEX

@@ -10,7 +10,7 @@ from pkgutil import resolve_name
 from typing import Any, get_args, get_type_hints
 
 from segattn.data.augmentation import Augmentation
-from segattn.data.base import SegmentationDataset
+from segattn.data.dataset import SegmentationDataset
 from segattn.sample import ClassTable, SizeRule
 
 _MAX_DEFAULT_WORKERS = 8

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segattn.data.augmentation import Augmentation
-from segattn.images import resize_image
+from segattn.io.image_files import resize_image
 from segattn.sample import IGNORE_INDEX, SizeRule
 
 PADDING_COLOR = (124, 116, 104)

@@ -33,7 +33,7 @@ def explain(model: Any, image: Any, point: tuple[int, int], class_name: str | No
     """
     from segattn.checkpoints import TrainedModel, load_model
     from segattn.explain.explanation import explain_pixel
-    from segattn.images import read_image
+    from segattn.io.image_files import read_image
 
     trained = model if isinstance(model, TrainedModel) else load_model(model)
     pixels = read_image(Path(image)) if isinstance(image, str | Path) else image

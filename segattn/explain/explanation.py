@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
 from segattn.checkpoints import TrainedModel
-from segattn.explain.views import View, view, viewed_blocks
-from segattn.images import resize_image
+from segattn.explain.attention_views import View, view, viewed_blocks
+from segattn.io.atomic_write import whole_file
+from segattn.io.image_files import resize_image
 from segattn.sample import ClassTable
-from segattn.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from segattn.explain.attention_views import View
 from segattn.explain.explanation import Explanation
-from segattn.explain.views import View
-from segattn.images import resize_image
-from segattn.whole_file import whole_file
+from segattn.io.atomic_write import whole_file
+from segattn.io.image_files import resize_image
 
 LONG_SIDE = 800
 """Images are shown at most this large."""

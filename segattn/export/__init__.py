@@ -55,7 +55,7 @@ def export_model(
     from segattn.export.agreement import agreement, find_images
     from segattn.export.graph import to_program
     from segattn.export.writing import require_packages, write_program
-    from segattn.whole_file import whole_file
+    from segattn.io.atomic_write import whole_file
 
     require_packages(format)
     files = find_images(images)

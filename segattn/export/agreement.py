@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from segattn.checkpoints import TrainedModel
-from segattn.images import IMAGE_SUFFIXES, read_image, resize_image
-from segattn.model import predicted_classes
-from segattn.runtime import load_network
+from segattn.inference.backends import load_network
+from segattn.io.image_files import IMAGE_SUFFIXES, read_image, resize_image
+from segattn.models.segmentation_model import predicted_classes
 
 SIZES = ((1, 225, 290), (2, 97, 130), (1, 33, 64), (1, 7, 200), (3, 1, 1))
 """Batch, height and width of random images: odd sides, multiples of a stride, features of one row or one pixel."""

@@ -14,7 +14,7 @@ from torch.fx.experimental import _config as shape_config
 from torch.nn.functional import linear
 from torch.utils._sympy.value_ranges import ValueRanges
 
-from segattn.model import SegmentationModel
+from segattn.models.segmentation_model import SegmentationModel
 
 EXAMPLE = (2, 3, 481, 545)
 """Shape of the input that the graph is traced with: no side of any feature is special (1, a multiple of a stride)."""

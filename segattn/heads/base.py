@@ -1,12 +1,24 @@
 """What every head is: features of the encoder in, logits and named auxiliary logits out, at the head's resolution."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
-from segattn.encoders import FeatureInfo
+
+@dataclass(frozen=True)
+class FeatureInfo:
+    """What a head needs to know of an encoder.
+
+    Attributes:
+        channels: of every level; level 0 is the normalized image, and an encoder without a level has 0 channels there.
+        strides: pixels of the image per pixel of the level, from 1 up to the output stride.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
 
 
 class HeadOutput(NamedTuple):

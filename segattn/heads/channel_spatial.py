@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention import ChannelAttention, ChannelPositionAttention, DualAttention, PositionAttention
-from segattn.encoders import FeatureInfo
-from segattn.heads.base import Head, HeadOutput, conv_classifier
-from segattn.heads.fcn import stage3_classifier
+from segattn.heads.base import FeatureInfo, Head, HeadOutput, conv_classifier
+from segattn.heads.fcn_head import stage3_classifier
 
 
 class ChannelSpatialHead(Head):

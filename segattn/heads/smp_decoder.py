@@ -15,8 +15,7 @@ from segmentation_models_pytorch.decoders.unetplusplus.decoder import UnetPlusPl
 from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
 from torch import Tensor, nn
 
-from segattn.encoders import FeatureInfo
-from segattn.heads.base import Head, HeadOutput
+from segattn.heads.base import FeatureInfo, Head, HeadOutput
 
 Decoder = Literal["deeplabv3plus", "fpn", "pspnet", "segformer", "unet", "unetplusplus", "upernet"]
 

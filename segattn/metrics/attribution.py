@@ -14,7 +14,7 @@ import numpy.typing as npt
 from segattn.metrics.nearest import QuadKeys, Sites, nearest_ranks
 from segattn.metrics.overlap import Overlap, find_overlap
 from segattn.metrics.sites import outer_sites
-from segattn.objects import Array, TargetObjects, pieces, sum_by
+from segattn.objects.target_objects import Array, TargetObjects, pieces, sum_by
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from einops import rearrange
 from jaxtyping import Float64, Int64, Integer
 from torch import Tensor
 
-from segattn.objects import check_class_range, check_same_shape
+from segattn.objects.target_objects import check_class_range, check_same_shape
 
 
 def confusion_counts(

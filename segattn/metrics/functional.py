@@ -6,7 +6,7 @@ from segattn.metrics.counts import confusion_counts, confusion_scores, size_scor
 from segattn.metrics.image_level import image_counts, image_scores
 from segattn.metrics.instance_iou import instance_parts
 from segattn.metrics.rows import object_rows
-from segattn.objects import TargetObjects, target_objects
+from segattn.objects.target_objects import TargetObjects, target_objects
 
 __all__ = [
     "TargetObjects",

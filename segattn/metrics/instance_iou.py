@@ -17,7 +17,7 @@ from jaxtyping import Float64, Int64, Integer
 from torch import Tensor
 from torchmetrics import Metric
 
-from segattn.objects import Array, TargetObjects, check_same_shape, shifted_classes, target_objects
+from segattn.objects.target_objects import Array, TargetObjects, check_same_shape, shifted_classes, target_objects
 
 CITYSCAPES_AVERAGE_SIZES: Mapping[str, float] = MappingProxyType(
     {

@@ -15,8 +15,8 @@ from jaxtyping import Int64, Integer
 from torch import Tensor
 from torchmetrics import Metric
 
-from segattn.bins import COCO_EDGES, bucket_cuts, check_edges, fine_edges, pixel_edges
 from segattn.metrics.functional import TargetObjects, size_counts, size_scores, target_objects
+from segattn.objects.size_bins import COCO_EDGES, bucket_cuts, check_edges, fine_edges, pixel_edges
 
 
 class ObjectSizeIoU(Metric):

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segattn.objects import Array, TargetObjects, check_same_shape, components, pieces, runs, shifted_classes
+from segattn.objects.target_objects import (
+    Array,
+    TargetObjects,
+    check_same_shape,
+    components,
+    pieces,
+    runs,
+    shifted_classes,
+)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from jaxtyping import Integer
 from torch import Tensor
 
 from segattn.metrics.attribution import Contested, LeftOver, charge, share_false_positives
+from segattn.metrics.object_shapes import boxes, confusions, shapes, touches_ignored
 from segattn.metrics.overlap import Overlap, find_overlap
-from segattn.metrics.shapes import boxes, confusions, shapes, touches_ignored
-from segattn.objects import Array, TargetObjects, target_objects
+from segattn.objects.target_objects import Array, TargetObjects, target_objects
 
 
 def object_rows(  # noqa: PLR0917 - the published signature
@@ -40,7 +40,7 @@ def object_rows(  # noqa: PLR0917 - the published signature
             ``instances``.
 
     Returns:
-        Columns with one value per row, named, ordered and explained as in :data:`segattn.records.COLUMNS`.
+        Columns with one value per row, named, ordered and explained as in :data:`segattn.objects.record_files.COLUMNS`.
 
     Raises:
         ValueError: if shapes differ, a pixel that counts holds a class out of range, or the names do not fit.

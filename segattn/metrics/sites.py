@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from segattn.objects import Array
+from segattn.objects.target_objects import Array
 
 STEPS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from segattn.predict.folder import predict_folder
 from segattn.predict.options import Options, Settings
+from segattn.predict.predict_folder import predict_folder
 
 if TYPE_CHECKING:
-    from segattn.predict.run import Report
+    from segattn.predict.prediction_run import Report
 
 
 def main(arguments: Sequence[str]) -> int:

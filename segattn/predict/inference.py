@@ -12,12 +12,12 @@ from jaxtyping import Float, Float16, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from segattn.images import resize_image
-from segattn.model import predicted_classes
+from segattn.inference.backends import Network
+from segattn.inference.sliding_window import Area, blend_windows
+from segattn.io.image_files import resize_image
+from segattn.models.segmentation_model import predicted_classes
 from segattn.predict.options import Options
 from segattn.predict.spool import Spool
-from segattn.runtime import Network
-from segattn.windows import Area, blend_windows
 
 BAND_BYTES = 256 * 2**20
 """Logits at the images' own size are made in bands of rows of about this size, since 150 classes of a photograph of

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segattn.images import IMAGE_SUFFIXES
+from segattn.io.image_files import IMAGE_SUFFIXES
 from segattn.predict.manifest import is_results
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")

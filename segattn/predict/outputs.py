@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from segattn.overlay import blend
+from segattn.io.overlay import blend
 from segattn.predict.inference import Prediction
 from segattn.predict.manifest import CLASSES, OutputFolder, file_digest
 from segattn.predict.options import Options

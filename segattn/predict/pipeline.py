@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import torch
 
-from segattn.images import ImageFileError, open_image
+from segattn.io.image_files import ImageFileError, open_image
 from segattn.predict.inference import Prediction, Predictor
 from segattn.predict.spool import Spool
 

@@ -7,8 +7,8 @@ from typing import BinaryIO, cast
 import numpy as np
 from jaxtyping import UInt8
 
-from segattn.images import ImageFile
-from segattn.windows import Area
+from segattn.inference.sliding_window import Area
+from segattn.io.image_files import ImageFile
 
 _ROWS = 256
 

@@ -1,7 +1,7 @@
 """From object records to tables, figures and a web page: which head wins on which objects, with intervals. No torch."""
 
 from segattn.report.bootstrap import Comparison, compare
-from segattn.report.objects import PROPERTIES, divided_objects, property_table, worst_objects
+from segattn.report.object_rows import PROPERTIES, divided_objects, property_table, worst_objects
 from segattn.report.runs import MixedRunsError, Run, Study, load_runs
 from segattn.report.scores import run_scores
 from segattn.report.tables import class_table, confusion_matrix, confusions, curves, size_gaps, size_table

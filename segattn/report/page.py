@@ -13,7 +13,7 @@ from segattn import __version__
 from segattn.report import charts
 from segattn.report.bootstrap import Comparison
 from segattn.report.markup import Chart, Exhibit, Table, chart, table
-from segattn.report.objects import PROPERTIES, property_table, worst_objects
+from segattn.report.object_rows import PROPERTIES, property_table, worst_objects
 from segattn.report.runs import Run, Study
 from segattn.report.tables import confusions, size_gaps
 from segattn.report.verdict import verdict, win_tie_loss

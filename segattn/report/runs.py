@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from segattn.records import COLUMNS, RecordInfo, read_confusions, read_record
+from segattn.objects.record_files import COLUMNS, RecordInfo, read_confusions, read_record
 
 SPLITS = ("val", "test")
 _LISTS = ("confused_class", "confused_px")
@@ -29,7 +29,7 @@ class Run:
         label: tells the runs of one name apart.
         path: of the record.
         rows: those of the record, sorted by image, without the lists of confusions.
-        confusions: as :func:`segattn.records.read_confusions` returns them, with positions in ``rows``.
+        confusions: as :func:`segattn.objects.record_files.read_confusions` returns them, with positions in ``rows``.
         info: what the record says of itself.
     """
 

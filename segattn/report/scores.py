@@ -11,8 +11,8 @@ import numpy.typing as npt
 import scipy.sparse
 from jaxtyping import Bool, Float
 
-from segattn.bins import bucket_cuts, fine_edges, pixel_edges
-from segattn.records import RecordInfo
+from segattn.objects.record_files import RecordInfo
+from segattn.objects.size_bins import bucket_cuts, fine_edges, pixel_edges
 from segattn.report.runs import Run
 
 Array = npt.NDArray[Any]

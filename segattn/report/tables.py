@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from segattn.bins import fine_edges
+from segattn.objects.size_bins import fine_edges
 from segattn.report.runs import Run, Study
 from segattn.report.scores import Array, divide, row_bins, row_buckets, run_scores
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from segattn.benchmark import command
-from segattn.benchmark.block import attention_block, use_implementation
-from segattn.benchmark.config import config_model
+from segattn.benchmark.block_cost import attention_block, use_implementation
+from segattn.benchmark.model_cost import config_model
 from segattn.cli import main
 
 

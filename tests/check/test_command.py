@@ -189,7 +189,7 @@ def test_a_quick_check_finds_the_copy_among_many(tmp_path):
 
 
 def test_large_images_make_the_sample_smaller(tmp_path, monkeypatch):
-    monkeypatch.setattr("segattn.check.run.SAMPLE_PIXELS", 5 * 48)
+    monkeypatch.setattr("segattn.check.check_data.SAMPLE_PIXELS", 5 * 48)
     data = make_folder(tmp_path, [layouts.quarters([0, 1, 0, 1], (6, 8))] * 9, labels(0, 1))
     assert len(check_data(data).splits["train"].inspections) == 5
     assert len(check_data(data, every=True).splits["train"].inspections) == 9
@@ -236,7 +236,7 @@ def test_only_fit_takes_the_option_and_configs_are_shared(config, capsys):
 
 def test_the_check_can_be_left_out(config, monkeypatch, capsys):
     spoil(config)
-    monkeypatch.setattr("segattn.training.refuse_nonsense", lambda data: pytest.fail("checked"))
+    monkeypatch.setattr("segattn.training.command.refuse_nonsense", lambda data: pytest.fail("checked"))
     assert cli.main(["fit", "--config", "own.yaml", "--check", "false", "--data.batch_size", "99"]) == 1
     assert "12 training images fill no batch of 99" in capsys.readouterr().err
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from segattn.bins import ObjectSizes
 from segattn.check.inspection import Inspector
 from segattn.check.readers import inspect_all
+from segattn.objects.size_bins import ObjectSizes
 from tests.check.conftest import TWO, make_folder
 from tests.data import layouts
 

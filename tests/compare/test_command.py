@@ -11,7 +11,7 @@ from PIL import Image
 
 from segattn import cli
 from segattn.report import load_runs, run_scores
-from segattn.training import main as train
+from segattn.training.command import main as train
 from tests.report.records import named, write_record
 
 CONFIG = {

@@ -98,7 +98,7 @@ def test_every_official_cityscapes_label_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("dataset", "make"), DATASETS)
 def test_predictions_go_back_to_the_files_own_labels(tmp_path: Path, dataset: type, make: object) -> None:
     data: SegmentationDataset = dataset(make(tmp_path))  # type: ignore[operator]
-    from segattn.data.files import read_labels
+    from segattn.data.label_files import read_labels
 
     for pair in data.pairs:
         indices, labels = data.read_mask(pair.mask), read_labels(pair.mask)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from segattn.data.errors import DataError
-from segattn.data.files import Pair, list_images, pair_files, read_colors, read_image, read_labels, require_files
+from segattn.data.label_files import Pair, list_images, pair_files, read_colors, read_image, read_labels, require_files
 from tests.data.layouts import photo, save
 
 GREY = np.array([[0, 100, 255], [7, 8, 9]], dtype=np.uint8)

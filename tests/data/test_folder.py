@@ -7,7 +7,7 @@ from PIL import Image
 
 from segattn.data import Folder, FolderDataModule
 from segattn.data.errors import DataError, DataNotFoundError
-from segattn.data.folder import LabelScheme
+from segattn.data.folder_dataset import LabelScheme
 from segattn.sample import IGNORE_INDEX
 from tests.data import layouts
 from tests.data.test_datasets import labels_of

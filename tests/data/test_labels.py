@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segattn.data.errors import DataError
-from segattn.data.labels import LabelMap, color_values
+from segattn.data.label_map import LabelMap, color_values
 from segattn.sample import IGNORE_INDEX, ClassInfo, ClassTable
 
 FILE = Path("masks/a.png")

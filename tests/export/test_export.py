@@ -15,9 +15,9 @@ from segattn.cli import main
 from segattn.export import command, export_model, writing
 from segattn.export.agreement import Agreement
 from segattn.export.graph import _CellMeans, _with_fixed_padding
-from segattn.runtime import load_network
+from segattn.inference.backends import load_network
 from segattn.sample import SizeRule
-from tests.checkpoints import CLASSES, lively_model, save_checkpoint
+from tests.checkpoints.saved import CLASSES, lively_model, save_checkpoint
 from tests.predict.conftest import mask, save_pictures
 
 

@@ -8,15 +8,15 @@ from torch import nn
 
 from segattn import heads
 from segattn.checkpoints import TrainedModel
-from segattn.encoders import EncoderSpec
 from segattn.export import SUFFIXES
 from segattn.export.graph import to_program
 from segattn.export.writing import write_program
 from segattn.heads import ChannelSpatialHead, DANetHead, FCNHead, FLAHead, Head, HeadOutput, SCSADecoder, SMPDecoder
-from segattn.model import SegmentationModel
-from segattn.runtime import load_network
+from segattn.inference.backends import load_network
+from segattn.models.encoders import EncoderSpec
+from segattn.models.segmentation_model import SegmentationModel
 from segattn.sample import SizeRule
-from tests.checkpoints import CLASSES
+from tests.checkpoints.saved import CLASSES
 
 SLIM = {"channels": 16, "stage3_channels": None}
 HEADS = {

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from segattn import heads
-from segattn.blueprint import build, describe
-from segattn.encoders import FeatureInfo
-from segattn.heads import ChannelSpatialHead, DANetHead, FCNHead, FLAHead, Head, SCSADecoder, SMPDecoder
+from segattn.heads import ChannelSpatialHead, DANetHead, FCNHead, FeatureInfo, FLAHead, Head, SCSADecoder, SMPDecoder
+from segattn.models.factories import build, describe
 
 PYRAMID = FeatureInfo((3, 8, 16, 24, 32, 40), (1, 2, 4, 8, 16, 32))
 DILATED = FeatureInfo((3, 8, 16, 24, 32, 40), (1, 2, 4, 8, 8, 8))

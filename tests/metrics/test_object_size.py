@@ -7,9 +7,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from segattn.bins import FINE_EDGES
 from segattn.metrics import ObjectSizeIoU
 from segattn.metrics.functional import size_scores
+from segattn.objects.size_bins import FINE_EDGES
 from tests.metrics.cases import HAND_CASES, drawn
 from tests.oracles.object_size import size_counts as oracle
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from segattn.metrics.functional import object_rows, size_counts, target_objects
-from segattn.records import COLUMNS
+from segattn.objects.record_files import COLUMNS
 from tests.metrics.cases import dense_case, drawn, sparse_case
 from tests.oracles.object_size import object_rows as oracle
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from segattn import objects
 from segattn.metrics import nearest, sites
 from segattn.metrics.functional import size_counts, target_objects
+from segattn.objects import target_objects as objects
 from tests.metrics.cases import HAND_CASES, dense_case, drawn, sparse_case
 from tests.oracles.object_size import size_counts as oracle
 

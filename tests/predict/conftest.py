@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.checkpoints import save_checkpoint
+from tests.checkpoints.saved import save_checkpoint
 
 
 @pytest.fixture(scope="session")

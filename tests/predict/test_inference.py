@@ -9,13 +9,13 @@ import torch
 from einops import rearrange
 from PIL import Image
 
-from segattn.images import open_image
+from segattn.inference.backends import Network, load_network
+from segattn.io.image_files import open_image
 from segattn.predict import Options, inference
 from segattn.predict.inference import Predictor, StoppedError, resized_rows
 from segattn.predict.spool import Spool
-from segattn.runtime import Network, load_network
 from segattn.sample import SizeRule
-from tests.checkpoints import CLASSES
+from tests.checkpoints.saved import CLASSES
 from tests.predict.conftest import picture
 
 CPU = torch.device("cpu")
@@ -74,7 +74,7 @@ def test_masks_are_those_of_the_model_in_validation(checkpoint, rule):
     image = picture(1, 40, 56)
     (prediction,) = Predictor(Network(network.logits, CLASSES, rule, "0", CPU), Options()).predict(image[None])
     from segattn.checkpoints import load_model
-    from segattn.images import resize_image
+    from segattn.io.image_files import resize_image
 
     resized = resize_image(image, rule.resized(40, 56))
     pixels = rearrange(torch.from_numpy(resized), "h w c -> 1 c h w").float() / 255

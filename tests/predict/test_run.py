@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segattn.images import open_image
+from segattn.io.image_files import open_image
 from segattn.predict import Settings, outputs, pipeline, predict_folder
 from segattn.predict import run as run_module
 from segattn.predict.inference import Predictor
 from segattn.predict.spool import Spool
 from segattn.sample import ClassInfo, ClassTable, SizeRule
-from tests.checkpoints import CLASSES, save_checkpoint
+from tests.checkpoints.saved import CLASSES, save_checkpoint
 from tests.predict.conftest import mask, picture, save_pictures, tree
 
 QUIET = Settings(progress=False)

@@ -5,7 +5,7 @@ import numpy as np
 
 from segattn.data.scenes import CLASSES, draw_scene
 from segattn.metrics.functional import object_rows
-from segattn.records import RecordInfo, RecordWriter
+from segattn.objects.record_files import RecordInfo, RecordWriter
 
 EDGES, NAMES = (400, 2000), ("small", "medium", "large")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from segattn.records import RecordInfo
+from segattn.objects.record_files import RecordInfo
 from segattn.report import compare, load_runs, run_scores, verdict
 from segattn.report.runs import Run, Study
 from tests.report.records import named, write_record

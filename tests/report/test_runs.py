@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from segattn.records import RecordInfo, RecordWriter
+from segattn.objects.record_files import RecordInfo, RecordWriter
 from segattn.report import MixedRunsError, load_runs
 from tests.report.records import EDGES, info, named, write_record
 
@@ -30,7 +30,7 @@ def test_the_order_of_the_images_does_not_matter(tmp_path):
     """Several processes write their images one process after the other."""
     one = write_record(tmp_path / "one.parquet", **named("one"), images=4)
     rows = load_runs([one]).runs[0]
-    from segattn.records import read_record
+    from segattn.objects.record_files import read_record
 
     shuffled = read_record(one).rows
     with RecordWriter(tmp_path / "two.parquet", info(**named("two"))) as writer:
@@ -62,7 +62,7 @@ def test_what_differs_is_refused(tmp_path, changes, what):
 
 def test_other_ground_truth_is_refused(tmp_path):
     one = write_record(tmp_path / "one.parquet", images=2)
-    from segattn.records import read_record
+    from segattn.objects.record_files import read_record
 
     rows = read_record(one).rows
     rows.loc[rows["kind"] == "object", "size_px"] += rows["image"] == "001.png"

@@ -1,0 +1,189 @@
+"""Files of weights: reading them without executing anything in them, and writing them whole or not at all."""
+
+import json
+import os
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from segattn.io.atomic_write import whole_file
+from segattn.io.error_text import one_line
+
+CONTENT = "segattn"
+"""The key of a checkpoint under which everything but the weights is kept, as plain data."""
+
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+_FOREIGN = {
+    "openmmlab": ("backbone.", "decode_head."),
+    "danet": ("pretrained.", "head.conv5a."),
+    "flanet": ("backbone.", "fully."),
+}
+"""Prefixes of keys by which the checkpoints are known that ``segattn import`` reads."""
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint of segattn, or not a whole one."""
+
+
+def read_checkpoint(path: Path, *, inert: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a file of weights: safetensors, or what ``torch.save`` wrote. Nothing in it is executed.
+
+    Args:
+        path: the file. Safetensors are told by its content, not by its name.
+        inert: packages, or full names, of objects in the file that are read as empty stand-ins, since only the weights
+            beside them are wanted; everything else that is neither weights nor plain data is refused.
+
+    Returns:
+        What ``torch.save`` was given; of safetensors, the tensors under ``state_dict``, and under ``segattn`` the
+        description, if there is one.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged, holds code, or is something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint {path.absolute()}.")
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head:
+        raise CheckpointError(f"{path} is empty: copy or write it again.")
+    if head[8:9] == b"{" or path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if head.startswith(_ZIP):
+        problem = zip_problem(path)
+        if problem is not None:
+            raise CheckpointError(f"{path} is damaged ({problem}): copy it again.")
+    if not head.startswith((_ZIP, _PICKLE)):
+        raise CheckpointError(f"{path} is no checkpoint: it is neither safetensors nor a file of torch.save.")
+    return _read_torch(path, inert)
+
+
+def weights_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The named tensors of a checkpoint or of a plain state dict, without the prefixes of wrappers around the model.
+
+    Raises:
+        CheckpointError: if there are none, or one is no plain tensor.
+    """
+    state = checkpoint.get("state_dict", checkpoint.get("model", checkpoint))
+    named = isinstance(state, Mapping) and all(isinstance(key, str) for key in state)
+    if not named or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path} holds no weights: a mapping from names to tensors is needed.")
+    for key, value in state.items():
+        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+            raise CheckpointError(f"{path} holds no plain tensor as {key}: dense, unquantized weights are needed.")
+    for wrapper in ("module.", "_orig_mod."):
+        if all(key.startswith(wrapper) for key in state):
+            state = {key.removeprefix(wrapper): value for key, value in state.items()}
+    return {str(key): value for key, value in state.items()}
+
+
+def origin_of(keys: Sequence[str]) -> str | None:
+    """Which of the repositories that ``segattn import`` knows a checkpoint with these keys is from; None for others."""
+    for origin, prefixes in _FOREIGN.items():
+        if all(any(key.startswith(prefix) for key in keys) for prefix in prefixes):
+            return origin
+    return None
+
+
+@contextmanager
+def durable_file(path: Path) -> Iterator[Path]:
+    """Write a file atomically (:func:`segattn.io.atomic_write.whole_file`) and flush it to the disk before it is renamed.
+
+    Args:
+        path: of the file. What was there before stays until the new file is whole.
+
+    Yields:
+        A path to write to.
+
+    Raises:
+        OSError: in one sentence, if the file cannot be written.
+    """
+    with whole_file(path) as draft:
+        yield draft
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def zip_problem(path: Path) -> str | None:
+    """What is damaged in an archive, or None. The checksums are compared, which torch itself does not."""
+    if not zipfile.is_zipfile(path):
+        return "its end is missing"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except Exception as error:  # zipfile raises many kinds on damaged archives
+        return one_line(error)
+    return None if bad is None else f"the checksum of {bad} is wrong"
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            keys = file.keys()  # an open file is no mapping, and cannot be iterated
+            checkpoint: dict[str, Any] = {"state_dict": {key: file.get_tensor(key) for key in keys}}
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is damaged or no safetensors file ({one_line(error)}): copy it again."
+        ) from error
+    if CONTENT in metadata:
+        try:
+            checkpoint[CONTENT] = json.loads(metadata[CONTENT])
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path} is damaged: its description is no JSON ({one_line(error)}).") from error
+    return checkpoint
+
+
+def _read_torch(path: Path, inert: Sequence[str]) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_stand_ins(path, inert)):
+            checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if named is None and "nsupported" not in str(error):
+            raise CheckpointError(f"{path} is damaged or no checkpoint: {_first_line(error)}.") from error
+        raise CheckpointError(
+            f"{path} is refused: it holds {named[1] if named else 'objects'} beside weights and plain data, and to "
+            f"load such a file can run whatever its author wrote into it."
+        ) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # the reader raises many kinds on damaged files
+        raise CheckpointError(f"{path} is damaged or no checkpoint: {_first_line(error)}.") from error
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"{path} is no checkpoint: it holds a {type(checkpoint).__name__}.")
+    return checkpoint
+
+
+def _stand_ins(path: Path, packages: Sequence[str]) -> list[Any]:
+    """Inert stand-ins for the objects of some packages that a file names."""
+    if not packages:
+        return []
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+    except Exception:  # a damaged file, of which the reader says more
+        return []
+    return [(_Inert, name) for name in names if any(f"{name}.".startswith(f"{package}.") for package in packages)]
+
+
+class _Inert:
+    """Takes the place of an object that is not wanted: accepts any state and does nothing with it."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _first_line(error: BaseException) -> str:
+    return one_line(ValueError((str(error).splitlines() or [type(error).__name__])[0]))

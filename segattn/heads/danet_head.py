@@ -1,0 +1,81 @@
+"""DANet head: position and channel attention side by side.
+
+Fu et al.: Dual Attention Network for Scene Segmentation. CVPR 2019, arXiv 1809.02983, figure 2.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
+
+from segattn.attention import ChannelAttention, PositionAttention
+from segattn.heads.base import FeatureInfo, Head, HeadOutput
+from segattn.heads.fcn_head import stage3_classifier
+
+
+class DANetHead(Head):
+    """Two branches of 3x3 conv, attention, 3x3 conv; their sum is the fused prediction.
+
+    Auxiliary outputs: ``position`` and ``channel``, each branch with a classifier of its own, and ``stage3``.
+
+    Differences from the paper: the optional auxiliary head on stage 3, from OpenMMLab's recipe.
+
+    Args:
+        features: of the encoder.
+        num_classes: number of output channels.
+        channels: width of the branches; null takes a quarter of the encoder's last level, as the paper.
+        dropout: probability of dropping a channel before each classifier.
+        softmax: form of the channel attention's softmax: ``released`` (of max - energy) or ``formula`` (of energy).
+        implementation: ``fused`` never builds the map of all pixel pairs, ``plain`` does.
+        stage3_channels: width of the auxiliary head on the level before the last; null for none.
+    """
+
+    min_levels = 2
+
+    def __init__(
+        self,
+        features: FeatureInfo,
+        num_classes: int,
+        *,
+        channels: int | None = None,
+        dropout: float = 0.1,
+        softmax: Literal["released", "formula"] = "released",
+        implementation: Literal["fused", "plain"] = "fused",
+        stage3_channels: int | None = 256,
+    ) -> None:
+        super().__init__(features)
+        in_channels = features.channels[-1]
+        width = in_channels // 4 if channels is None else channels
+        self.position = nn.Sequential(
+            Conv2dNormActivation(in_channels, width, kernel_size=3),
+            PositionAttention(width, implementation=implementation),
+            Conv2dNormActivation(width, width, kernel_size=3),
+        )
+        self.channel = nn.Sequential(
+            Conv2dNormActivation(in_channels, width, kernel_size=3),
+            ChannelAttention(width, softmax=softmax),
+            Conv2dNormActivation(width, width, kernel_size=3),
+        )
+        self.classifiers = nn.ModuleDict(
+            {
+                name: nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, num_classes, kernel_size=1))
+                for name in ("fused", "position", "channel")
+            }
+        )
+        self.stage3 = stage3_classifier(features, stage3_channels, num_classes, dropout)
+        self.auxiliary_names = ("position", "channel") + (() if self.stage3 is None else ("stage3",))
+
+    def forward(self, features: Sequence[Tensor]) -> HeadOutput:
+        """Logits at the output stride."""
+        position, channel = self.position(features[-1]), self.channel(features[-1])
+        logits = self.classifiers["fused"](position + channel)
+        if not self.training:
+            return HeadOutput(logits, {})
+        auxiliary = {
+            "position": self.classifiers["position"](position),
+            "channel": self.classifiers["channel"](channel),
+        }
+        if self.stage3 is not None:
+            auxiliary["stage3"] = self.stage3(features[-2])
+        return HeadOutput(logits, auxiliary)

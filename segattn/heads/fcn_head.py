@@ -1,0 +1,67 @@
+"""FCN head: the baseline without attention.
+
+Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation. CVPR 2015, arXiv 1411.4038.
+In the form of dilated encoders that later papers compare with (OpenMMLab's FCN-D8).
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
+
+from segattn.heads.base import FeatureInfo, Head, HeadOutput, conv_classifier
+
+
+class FCNHead(Head):
+    """Convolutions on the last level, concatenated with their input, and a classifier.
+
+    Differences from the paper: no skip connections; the encoder is dilated instead.
+
+    Args:
+        features: of the encoder.
+        num_classes: number of output channels.
+        channels: width of the convolutions.
+        convs: number of 3x3 convolutions before the concatenation.
+        dropout: probability of dropping a channel before the classifier.
+        stage3_channels: width of the auxiliary head ``stage3`` on the level before the last; null for none.
+    """
+
+    min_levels = 2
+
+    def __init__(
+        self,
+        features: FeatureInfo,
+        num_classes: int,
+        *,
+        channels: int = 512,
+        convs: int = 2,
+        dropout: float = 0.1,
+        stage3_channels: int | None = 256,
+    ) -> None:
+        super().__init__(features)
+        if convs < 1:
+            raise ValueError(f"FCNHead needs at least one convolution, got convs={convs}.")
+        in_channels = features.channels[-1]
+        widths = [in_channels] + [channels] * convs
+        self.convs = nn.Sequential(
+            *(Conv2dNormActivation(before, after, kernel_size=3) for before, after in pairwise(widths))
+        )
+        self.classifier = conv_classifier(in_channels + channels, channels, num_classes, dropout)
+        self.stage3 = stage3_classifier(features, stage3_channels, num_classes, dropout)
+        self.auxiliary_names = () if self.stage3 is None else ("stage3",)
+
+    def forward(self, features: Sequence[Tensor]) -> HeadOutput:
+        """Logits at the output stride."""
+        x = features[-1]
+        logits = self.classifier(torch.cat([x, self.convs(x)], dim=1))
+        auxiliary = {"stage3": self.stage3(features[-2])} if self.training and self.stage3 is not None else {}
+        return HeadOutput(logits, auxiliary)
+
+
+def stage3_classifier(
+    features: FeatureInfo, channels: int | None, num_classes: int, dropout: float
+) -> nn.Sequential | None:
+    """The auxiliary FCN head on the level before the last, as in OpenMMLab's recipes; None for no channels."""
+    return None if channels is None else conv_classifier(features.channels[-2], channels, num_classes, dropout)

@@ -1,0 +1,90 @@
+"""FLA head: fully attentional block, where channel attention keeps its place along rows and columns.
+
+Song et al.: Fully Attentional Network for Semantic Segmentation. AAAI 2022, arXiv 2112.04108, figure 3.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torchvision.ops import Conv2dNormActivation
+
+from segattn.attention import FullyAttentional
+from segattn.heads.base import FeatureInfo, Head, HeadOutput, conv_classifier
+
+
+class FLAHead(Head):
+    """Two 3x3 convs on the last level, the fully attentional block, and a classifier on both concatenated.
+
+    Auxiliary outputs: ``stage3`` and ``stage2``, small classifiers on the two levels before the last.
+
+    Differences from the paper: none that is known. The released code pairs images of a batch with each other's
+    encodings; :class:`segattn.attention.FullyAttentional` does not.
+
+    Args:
+        features: of the encoder.
+        num_classes: number of output channels.
+        channels: width of the block and of the classifier.
+        dropout: probability of dropping a channel before each classifier.
+        auxiliary_channels: width of the two auxiliary classifiers; null for none.
+        upsample: factor by which the features grow before the classifier's 3x3 convolution; 2 in the paper. 1 makes
+            the classifier four times as cheap.
+        upsample_mode: ``bilinear``, or ``nearest`` as in the released code.
+        upsample_auxiliary: whether the features of the auxiliary classifiers grow likewise, as in the released code.
+        implementation: ``fused`` never builds the channel maps of all rows and columns, ``plain`` does.
+    """
+
+    min_levels = 3
+
+    def __init__(
+        self,
+        features: FeatureInfo,
+        num_classes: int,
+        *,
+        channels: int = 512,
+        dropout: float = 0.1,
+        auxiliary_channels: int | None = 64,
+        upsample: int = 2,
+        upsample_mode: Literal["bilinear", "nearest"] = "bilinear",
+        upsample_auxiliary: bool = False,
+        implementation: Literal["fused", "plain"] = "fused",
+    ) -> None:
+        super().__init__(features)
+        if upsample < 1:
+            raise ValueError(f"FLAHead cannot upsample by {upsample}; take 1 (no upsampling) or more.")
+        in_channels = features.channels[-1]
+        self.upsample = upsample
+        self.upsample_mode = upsample_mode
+        self.upsample_auxiliary = upsample_auxiliary
+        self.reduce = nn.Sequential(
+            Conv2dNormActivation(in_channels, channels, kernel_size=3),
+            Conv2dNormActivation(channels, channels, kernel_size=3),
+        )
+        self.attention = FullyAttentional(channels, implementation=implementation)
+        self.classifier = conv_classifier(in_channels + channels, channels, num_classes, dropout)
+        self.auxiliary = nn.ModuleDict()
+        if auxiliary_channels is not None:
+            for name, level in (("stage3", -2), ("stage2", -3)):
+                width = features.channels[level]
+                self.auxiliary[name] = conv_classifier(width, auxiliary_channels, num_classes, dropout)
+        self.auxiliary_names = tuple(self.auxiliary)
+
+    def forward(self, features: Sequence[Tensor]) -> HeadOutput:
+        """Logits at the output stride divided by ``upsample``."""
+        x = features[-1]
+        logits = self.classifier(self._grown(torch.cat([self.attention(self.reduce(x)), x], dim=1)))
+        if not self.training:
+            return HeadOutput(logits, {})
+        levels = {"stage3": features[-2], "stage2": features[-3]}
+        if self.upsample_auxiliary:
+            levels = {name: self._grown(level) for name, level in levels.items()}
+        return HeadOutput(logits, {name: head(levels[name]) for name, head in self.auxiliary.items()})
+
+    def _grown(self, x: Tensor) -> Tensor:
+        if self.upsample == 1:
+            return x
+        align_corners = False if self.upsample_mode == "bilinear" else None
+        factor = float(self.upsample)
+        return interpolate(x, scale_factor=factor, mode=self.upsample_mode, align_corners=align_corners)

@@ -1,0 +1,87 @@
+"""SCSA decoder: a feature pyramid whose levels are refined by spatial and channel synergistic attention.
+
+SCSA: Si et al.: SCSA: Exploring the Synergistic Effects Between Spatial and Channel Attention. Neurocomputing 2025,
+arXiv 2407.05128. Pyramid: Lin et al., Feature Pyramid Networks, CVPR 2017. Pyramid pooling: Xiao et al., Unified
+Perceptual Parsing (UPerNet), ECCV 2018.
+
+Differences from the paper: the paper puts SCSA inside the encoder's residual blocks. Where it sits in a decoder is
+this project's own design: one block on every merged level, before that level's 3x3 convolution.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from segmentation_models_pytorch.decoders.upernet.decoder import PSPModule
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torchvision.ops import Conv2dNormActivation
+
+from segattn.attention import SCSA
+from segattn.heads.base import FeatureInfo, Head, HeadOutput
+from segattn.heads.fcn_head import stage3_classifier
+
+
+class SCSADecoder(Head):
+    """Feature pyramid over all encoder levels of stride 4 and more, each refined by an attention block.
+
+    Args:
+        features: of the encoder.
+        num_classes: number of output channels.
+        form: ``fpn``, or ``upernet`` with a pyramid pooling module on the last level.
+        channels: width of the pyramid, a multiple of 4 for SCSA.
+        attention: the block that refines every level, made from its number of channels.
+        dropout: probability of dropping a channel before the classifier.
+        stage3_channels: width of the auxiliary head on the level before the last; null for none.
+    """
+
+    min_levels = 3
+
+    def __init__(
+        self,
+        features: FeatureInfo,
+        num_classes: int,
+        *,
+        form: Literal["fpn", "upernet"] = "fpn",
+        channels: int = 256,
+        attention: Callable[[int], nn.Module] = SCSA,
+        dropout: float = 0.1,
+        stage3_channels: int | None = 256,
+    ) -> None:
+        super().__init__(features)
+        if form not in ("fpn", "upernet"):
+            raise ValueError(f"form must be fpn or upernet, got {form!r}.")
+        self.levels = [
+            level
+            for level, (width, stride) in enumerate(zip(features.channels, features.strides, strict=True))
+            if width and stride >= 4
+        ]
+        widths = [features.channels[level] for level in self.levels]
+        self.lateral = nn.ModuleList(Conv2dNormActivation(width, channels, kernel_size=1) for width in widths[:-1])
+        self.top = (
+            PSPModule(widths[-1], channels)
+            if form == "upernet"
+            else Conv2dNormActivation(widths[-1], channels, kernel_size=1)
+        )
+        self.refine = nn.ModuleList(
+            nn.Sequential(attention(channels), Conv2dNormActivation(channels, channels, kernel_size=3)) for _ in widths
+        )
+        self.fuse = Conv2dNormActivation(channels * len(widths), channels, kernel_size=3)
+        self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(channels, num_classes, kernel_size=1))
+        self.stage3 = stage3_classifier(features, stage3_channels, num_classes, dropout)
+        self.auxiliary_names = () if self.stage3 is None else ("stage3",)
+
+    def forward(self, features: Sequence[Tensor]) -> HeadOutput:
+        """Logits at stride 4."""
+        used = [features[level] for level in self.levels]
+        merged = [self.top(used[-1])]
+        for lateral, feature in zip(reversed(self.lateral), reversed(used[:-1]), strict=True):
+            merged.append(lateral(feature) + _resize(merged[-1], feature))
+        refined = [block(x) for block, x in zip(self.refine, reversed(merged), strict=True)]
+        logits = self.classifier(self.fuse(torch.cat([_resize(x, refined[0]) for x in refined], dim=1)))
+        auxiliary = {"stage3": self.stage3(features[-2])} if self.training and self.stage3 is not None else {}
+        return HeadOutput(logits, auxiliary)
+
+
+def _resize(x: Tensor, like: Tensor) -> Tensor:
+    return interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,1 @@
+"""Files: reading images and YAML, writing atomically, overlays, and the text of errors."""

@@ -1,0 +1,1 @@
+"""Segmentation models: encoder, attention and head."""

@@ -1,0 +1,1 @@
+"""What an object is: size bins, the objects of a ground truth, and the record of every object."""

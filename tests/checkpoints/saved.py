@@ -1,0 +1,61 @@
+"""Small trained-looking models as files, made without Lightning."""
+
+from dataclasses import asdict
+from functools import partial
+
+import torch
+
+from segattn import __version__
+from segattn.heads import FCNHead
+from segattn.models.encoders import EncoderSpec
+from segattn.models.segmentation_model import SegmentationModel
+from segattn.sample import ClassInfo, ClassTable, SizeRule
+
+CLASSES = ClassTable(
+    (
+        ClassInfo("road", (128, 64, 128), 7),
+        ClassInfo("sky", (70, 130, 180), 23),
+        ClassInfo("car", (0, 0, 142), 26, thing=True),
+        ClassInfo("person", (220, 20, 60), 24, thing=True),
+    )
+)
+TINY = EncoderSpec("tu-test_resnet", None, 8)
+HEAD = partial(FCNHead, channels=8, stage3_channels=None)
+
+
+def lively_model(head=HEAD, *, encoder=TINY, classes=CLASSES, seed=0, **options):
+    """A model with random weights at which no branch is silent and every class is predicted somewhere."""
+    torch.manual_seed(seed)
+    model = SegmentationModel(len(classes), encoder, head, **options).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("gamma"):
+                parameter.fill_(0.5)
+        blocks = torch.rand(4, 3, 6, 8).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
+        classifiers = [
+            module
+            for module in model.head.modules()
+            if isinstance(module, torch.nn.Conv2d) and module.out_channels == len(classes) and module.bias is not None
+        ]
+        for _ in range(2):  # first to an even spread of the classes, then to certain ones
+            logits = model(blocks).logits
+            for classifier in classifiers:
+                classifier.bias -= logits.mean(dim=(0, 2, 3))
+                classifier.weight *= 2 / logits.std()
+                classifier.bias *= 2 / logits.std()
+    return model
+
+
+def save_checkpoint(path, model=None, *, classes=CLASSES, size_rule=SizeRule()):
+    """Write what a training run writes, as far as prediction reads it."""
+    model = lively_model(classes=classes) if model is None else model
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "version": __version__,
+        "classes": classes.to_json(),
+        "size_rule": asdict(size_rule),
+        "model": model.blueprint,
+    }
+    weights = {f"model.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"state_dict": weights, "segattn": content}, path)
+    return path

@@ -1,0 +1,223 @@
+"""Imported models give the logits of the originals, and what does not fit is named."""
+
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from segattn import cli
+from segattn.checkpoints import CheckpointError, import_checkpoint, initialize, load_model
+from segattn.checkpoints.foreign import class_table
+from segattn.checkpoints.openmmlab import recipe_of
+from segattn.heads import FCNHead
+from segattn.models.encoders import EncoderSpec
+from segattn.models.segmentation_model import SegmentationModel
+from segattn.sample import SizeRule
+from tests.oracles import foreign
+
+CASES = {
+    "openmmlab": (foreign.openmmlab, 19, {"align_corners": True}, {"align_corners": True}),
+    "danet, deep stem": (foreign.authors_danet, 150, {"stem": "deep"}, {}),
+    "danet, as released": (
+        foreign.authors_danet,
+        19,
+        {"stem": "plain", "multi_dilation": [4, 8, 16]},
+        {"multi_dilation": [4, 8, 16]},
+    ),
+    "flanet": (foreign.flanet, 19, {}, {}),
+}
+
+
+@pytest.fixture(scope="module")
+def states():
+    """The weights of every case, made by its original on first use."""
+    made = {}
+
+    def state(case):
+        if case not in made:
+            forward, classes, options, _ = CASES[case]
+            made[case] = foreign.State()
+            with torch.no_grad():
+                forward(made[case], torch.rand(1, 3, 32, 32), classes, **options)
+        return made[case]
+
+    return state
+
+
+def training_logits(model, image):
+    """All outputs, with norms and dropout as in evaluation."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.Dropout2d):
+            module.eval()
+    output = model(image)
+    return {"logits": output.logits, **output.auxiliary}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_logits_are_those_of_the_original(states, tmp_path, case):
+    forward, classes, options, wishes = CASES[case]
+    path = tmp_path / "original.pth"
+    torch.save({"state_dict": dict(states(case))}, path)
+    trained = import_checkpoint(path, case.split(",")[0], **wishes)
+    image = torch.rand(1, 3, 64, 97)  # no multiple of the stride
+    with torch.no_grad():
+        expected = forward(states(case), image, classes, **options)
+        torch.testing.assert_close(trained.model(image).logits, expected["logits"], rtol=1e-5, atol=1e-4)
+        found = training_logits(trained.model, image)
+    assert expected["logits"].std() > 0.5
+    assert set(found) == set(expected)
+    for name, logits in expected.items():
+        torch.testing.assert_close(found[name], logits, rtol=1e-5, atol=1e-4)
+    assert len(trained.classes) == classes
+    assert trained.size_rule == (SizeRule(512, 2048) if classes == 150 else SizeRule())
+
+
+CONFIG = """
+norm_cfg = dict(type='SyncBN', requires_grad=True)
+data_root = base + '/cityscapes'
+data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], size=(769, 769))
+model = dict(
+    backbone=dict(type='ResNetV1c', depth=50, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), contract_dilation=True),
+    decode_head=dict(type='DAHead', align_corners=True),
+    test_cfg=dict(mode='slide', crop_size=(769, 769), stride=(513, 513)))
+"""
+
+
+class HistoryBuffer:
+    """What mmengine's training checkpoints hold beside the weights."""
+
+    def __reduce__(self):
+        return HistoryBuffer, ("made",)
+
+    def __init__(self, *arguments):
+        assert not arguments, "the object was made"
+
+
+def test_a_training_checkpoint_tells_its_recipe_and_none_of_its_objects_is_made(states, tmp_path, monkeypatch, capsys):
+    module = ModuleType("mmengine")
+    module.HistoryBuffer = HistoryBuffer
+    monkeypatch.setattr(HistoryBuffer, "__module__", "mmengine")
+    monkeypatch.setitem(sys.modules, "mmengine", module)
+    names = [f"class {index}" for index in range(19)]
+    told = {"classes": names, "palette": [[index, 0, 255] for index in range(19)]}
+    checkpoint = {"meta": {"cfg": CONFIG, "dataset_meta": told}, "state_dict": dict(states("openmmlab"))}
+    torch.save({**checkpoint, "message_hub": {"loss": HistoryBuffer()}}, tmp_path / "iter_80000.pth")
+    output = tmp_path / "imported.safetensors"
+    arguments = ["import", "--from", "openmmlab", str(tmp_path / "iter_80000.pth"), "--output", str(output)]
+    assert cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "Taken: 376 of 376 weights." in printed
+    assert f"{output}: tu-resnet50c, DANetHead, 19 classes" in printed
+    fresh = SegmentationModel(19, SPEC, FCNHead)
+    lines = initialize(fresh, tmp_path / "iter_80000.pth", classes=load_model(output).classes, part="encoder")
+    assert lines[1] == "  encoder: 330 of 330 weights taken"
+    trained = load_model(output)
+    assert trained.classes.names == tuple(names)
+    assert trained.classes.palette[3].tolist() == [3, 0, 255]
+    assert trained.size_rule == SizeRule(window=(769, 769), stride=(513, 513))
+    assert trained.model.align_corners
+    assert trained.model.encoder.spec.dilations is None
+    assert trained.model.encoder.spec.mean == (0.485, 0.456, 0.406)
+    image = torch.rand(1, 3, 33, 64)
+    with torch.no_grad():
+        expected = foreign.openmmlab(states("openmmlab"), image, 19, align_corners=True)["logits"]
+        torch.testing.assert_close(trained.model(image).logits, expected, rtol=1e-5, atol=1e-4)
+
+
+SPEC = EncoderSpec("tu-resnet50c", None, 8)
+
+
+def recipe(**backbone):
+    """What a config with another backbone says of the encoder."""
+    model = {"backbone": {"type": "ResNetV1c", **backbone}, "decode_head": {"type": "DAHead"}}
+    return recipe_of({"config": f"model = {model}"}, SPEC)
+
+
+def test_other_layouts_of_dilations_are_followed():
+    plain = {"strides": (1, 2, 1, 1), "dilations": (1, 1, 2, 4)}
+    assert recipe(**plain, contract_dilation=True).encoder.dilations is None
+    assert recipe(**plain).encoder.dilations["layer3"][:2] == [2, 2]
+    grid = recipe(**plain, contract_dilation=True, multi_grid=(1, 2, 4)).encoder.dilations
+    assert (grid["layer3"][:3], grid["layer4"]) == ([1, 2, 2], [1, 2, 4])
+    assert recipe(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)).encoder.output_stride == 16
+    assert recipe_of({"config": "model = make_model()"}, SPEC) is None
+    with pytest.raises(ValueError, match="describes ASPPHead on ResNet"):
+        recipe_of({"cfg": "model = dict(backbone=dict(type='ResNet'), decode_head=dict(type='ASPPHead'))"}, SPEC)
+
+
+def without(name):
+    return lambda state: state.pop(name)
+
+
+def extra(name, *shape):
+    return lambda state: state.update({name: torch.zeros(shape)})
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            without("backbone.layer2.1.bn2.bias"),
+            r"it has no weights for encoder\.body\.model\.layer2\.1\.bn2\.bias\.",
+        ),
+        (
+            lambda state: state.update({"backbone.neck.a": torch.zeros(1), "decode_head.b": torch.zeros(1)}),
+            r"there is no place for backbone\.neck\.a, decode_head\.b\.",
+        ),
+        (
+            extra("decode_head.pam.key_project.weight", 8, 32, 1, 1),
+            r"key_project.weight has shape \(8, .*\(4, 32, 1, 1",
+        ),
+        (without("decode_head.conv_seg.weight"), "it lacks decode_head.conv_seg.weight"),
+        (without("backbone.layer3.5.conv3.weight"), "none of ResNet-50, 101 and 152: its stages have .3, 4, 5, 3."),
+        (extra("backbone.stem.0.weight", 48, 3, 3, 3), "its stem is 48 channels wide, known are 32, 64"),
+    ],
+)
+def test_what_does_not_fit_is_named(states, tmp_path, change, sentence):
+    state = dict(states("openmmlab"))
+    change(state)
+    torch.save(state, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=f"other.pth cannot be imported: .*{sentence}"):
+        import_checkpoint(tmp_path / "other.pth", "openmmlab")
+
+
+def small_state(**weights):
+    """Enough of OpenMMLab's names to be known as such."""
+    return {"backbone.x": torch.zeros(1), "decode_head.x": torch.zeros(1), **weights}
+
+
+def test_other_repositories_and_arguments_without_effect_are_refused(tmp_path):
+    path = tmp_path / "x.pth"
+    torch.save({"module." + key: value for key, value in small_state().items()}, path)
+    with pytest.raises(CheckpointError, match="no checkpoint of danet: take --from openmmlab"):
+        import_checkpoint(path, "danet")
+    torch.save({"conv1.weight": torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match=r"no checkpoint of flanet: its first weight is conv1\.weight"):
+        import_checkpoint(path, "flanet")
+    with pytest.raises(ValueError, match="multi_dilation is an option of danet"):
+        import_checkpoint(path, "flanet", multi_dilation=[4, 8])
+    with pytest.raises(ValueError, match="align_corners is fixed in the code of danet"):
+        import_checkpoint(path, "danet", align_corners=True)
+
+
+def test_classes_come_from_the_user_the_file_or_the_number(tmp_path):
+    table, rule, source = class_table(150, {}, None)
+    assert (table.names[0], rule.short_side, source) == ("wall", 512, "those of ADE20K, by their number")
+    names = [name.split(",")[0] for name in table.names]
+    palette = [[0, 0, 0]] * 150
+    for spelled in (names, list(table.names)):  # the first synonym, or all of them
+        assert class_table(150, {"CLASSES": tuple(spelled), "PALETTE": palette}, None)[0] is table
+    with pytest.raises(ValueError, match="has 7 classes and does not tell which: name them with --classes"):
+        class_table(7, {}, None)
+    with pytest.raises(ValueError, match="given table has 150 classes, the checkpoint 7"):
+        class_table(7, {}, table)
+    classes = tmp_path / "classes.yaml"
+    classes.write_text(yaml.safe_dump({"classes": [{"name": "a", "label": 0}, {"name": "b", "label": 5}]}))
+    torch.save(small_state(), tmp_path / "x.pth")
+    command = ["import", "--from", "openmmlab", str(tmp_path / "x.pth"), "--classes", str(classes)]
+    assert cli.main([*command, "--output", str(tmp_path / "out")]) == 1
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,302 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from einops import rearrange
+from matplotlib.figure import Figure
+from PIL import ExifTags, Image
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from segattn import attention
+from segattn.attention import (
+    CBAM,
+    PCSA,
+    SCSA,
+    SMSA,
+    ChannelAttention,
+    DualAttention,
+    FullyAttentional,
+    PositionAttention,
+)
+from segattn.checkpoints import TrainedModel
+from segattn.cli import main
+from segattn.explain import explain, figures
+from segattn.explain.attention_views import position_row, view, viewed_blocks
+from segattn.heads import ChannelSpatialHead, DANetHead, FLAHead, SCSADecoder
+from segattn.sample import SizeRule
+from tests.checkpoints.saved import CLASSES, lively_model, save_checkpoint
+from tests.predict.conftest import picture, tree
+
+PIXEL = (3, 5)
+
+
+def trained(head, *, rule=SizeRule(), **options):
+    return TrainedModel(lively_model(head, **options), CLASSES, rule, "0")
+
+
+def looked_at(block, x, pixel=PIXEL):
+    with torch.no_grad():
+        return view("layer", block.eval(), before=x[0], after=block(x)[0], pixel=pixel)
+
+
+@pytest.fixture
+def x():
+    return torch.randn(1, 16, 6, 9)
+
+
+def test_a_row_of_position_attention_is_that_of_the_whole_map(x):
+    block = PositionAttention(16)
+    query, key = (rearrange(conv(x), "1 c h w -> (h w) c") for conv in (block.query, block.key))
+    whole = (query @ key.T).softmax(dim=1)
+    row = looked_at(block, x).maps["attends to"]
+    np.testing.assert_allclose(row.ravel(), whole[PIXEL[0] * 9 + PIXEL[1]].detach().numpy(), rtol=1e-5, atol=1e-7)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers the number of elements of the largest tensor that any operator made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        sizes = [value.numel() for value in tree_leaves(result) if isinstance(value, torch.Tensor)]
+        self.elements = max([self.elements, *sizes])
+        return result
+
+
+def test_one_row_needs_no_map_of_all_pairs():
+    height, width = 384, 512
+    positions = height // 8 * (width // 8)
+    model = trained(HEADS["danet"])
+    with LargestTensor() as largest:
+        explanation = explain(model, picture(1, height, width), (300, 200))
+    assert explanation.views[0].maps["attends to"].size == positions
+    assert largest.elements < positions**2 / 4
+    with LargestTensor() as largest, torch.no_grad():
+        position_row(torch.randn(2), torch.randn(2, height, width))
+    assert largest.elements == 2 * height * width
+
+
+@pytest.mark.parametrize("softmax", ["released", "formula"])
+def test_rows_of_channel_attention_are_those_of_the_whole_map(x, softmax):
+    x = x / 4
+    flat = rearrange(x, "1 c h w -> c (h w)")
+    energy = flat @ flat.T
+    whole = (energy.amax(dim=1, keepdim=True) - energy if softmax == "released" else energy).softmax(dim=1)
+    seen = looked_at(ChannelAttention(16, softmax=softmax), x)
+    at_pixel = x[0, :, PIXEL[0], PIXEL[1]].abs()
+    assert list(seen.channels) == at_pixel.argsort(descending=True)[:8].tolist()
+    np.testing.assert_allclose(seen.rows["channel attention"], whole[list(seen.channels)].numpy(), rtol=1e-4, atol=1e-7)
+    first = seen.channels[0]
+    gathered = rearrange(whole @ flat, "c (h w) -> c h w", h=6)[first]
+    np.testing.assert_allclose(seen.maps[f"channel {first} gathers"], gathered.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_fully_attentional_maps_give_the_blocks_own_result(x):
+    block = FullyAttentional(16)
+    seen = looked_at(block, x)
+    with torch.no_grad():
+        from segattn.attention.fully_attentional import fully_attentional
+
+        column_key = block.column_encoding(x.mean(dim=3).mT).mT
+        row_key = block.row_encoding(x.mean(dim=2).mT).mT
+        attended = fully_attentional(x, column_key, row_key, implementation="plain")[0, :, PIXEL[0], PIXEL[1]]
+    at_pixel = x[0, :, PIXEL[0], PIXEL[1]].numpy()
+    own = (seen.arrays["whole map of the column"] + seen.arrays["whole map of the row"]) @ at_pixel
+    np.testing.assert_allclose(own, attended.numpy(), rtol=1e-4, atol=1e-5)
+    first = seen.channels[0]
+    gathered = seen.maps[f"channel {first} gathers"]
+    np.testing.assert_allclose(gathered[PIXEL], attended[first].numpy(), rtol=1e-4, atol=1e-5)
+    assert np.isfinite(gathered).sum() == 6 + 9 - 1
+    np.testing.assert_allclose(seen.rows["in its row"].sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gate", ["sigmoid", "softmax"])
+def test_gates_of_scsa_are_what_multiplies_the_features(x, gate):
+    spatial, channel = SMSA(16, gate=gate), PCSA(16, window=2, gate=gate)
+    seen = looked_at(spatial, x)
+    product = seen.arrays["gates of rows"][:, :, None] * seen.arrays["gates of columns"][:, None, :]
+    with torch.no_grad():
+        np.testing.assert_allclose(x[0].numpy() * product, spatial(x)[0].numpy(), rtol=1e-4, atol=1e-6)
+        weights = looked_at(channel, x).bars["channel weights"]
+        np.testing.assert_allclose(x[0].numpy() * weights[:, None, None], channel(x)[0].numpy(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(seen.maps["spatial gate"], product.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(seen.maps["gate, kernel 9"], product[12:].mean(axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(set(attention.__all__)))
+def test_every_block_can_be_looked_at(name, x):
+    block = getattr(attention, name)(16)
+    inner = viewed_blocks(nn.Sequential(block))
+    assert inner
+    for layer, part in inner.items():
+        seen = looked_at(part, x)
+        assert seen.block == type(part).__name__
+        assert layer.startswith("0")
+        assert all(values.shape == (6, 9) for values in seen.maps.values())
+        assert seen.maps or seen.bars
+
+
+def test_of_blocks_made_of_blocks_the_inner_ones_are_viewed():
+    model = nn.Sequential(DualAttention(16), SCSA(16), CBAM(16), nn.Conv2d(1, 1, 1))
+    assert list(viewed_blocks(model)) == ["0.position", "0.channel", "1.spatial", "1.channel", "2"]
+
+
+HEADS = {
+    "danet": partial(DANetHead, channels=16, stage3_channels=None),
+    "fla": partial(FLAHead, channels=16, auxiliary_channels=None),
+    "scsa": partial(SCSADecoder, channels=16, stage3_channels=None),
+    "non-local": partial(ChannelSpatialHead, kind="channel_position", channels=16, stage3_channels=None),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_an_explanation_holds_every_block_and_fits_the_prediction(name):
+    model = trained(HEADS[name])
+    image = picture(1, 45, 61)
+    explanation = explain(model, image, (50, 30))
+    with torch.no_grad():
+        pixels = rearrange(torch.from_numpy(image), "h w c -> 1 c h w").float() / 255
+        probabilities = model.model(pixels).logits.softmax(dim=1)[0].numpy()
+    np.testing.assert_allclose(explanation.probabilities, probabilities[:, 30, 50], rtol=1e-4, atol=1e-6)
+    assert explanation.predicted == explanation.class_name == CLASSES.names[probabilities[:, 30, 50].argmax()]
+    np.testing.assert_allclose(explanation.class_map, probabilities[explanation.class_index], rtol=1e-4, atol=1e-6)
+    assert [seen.layer for seen in explanation.views] == list(viewed_blocks(model.model))
+    assert all(seen.gamma in (None, 0.5) for seen in explanation.views)
+    assert explanation.padded_size == (48, 64)
+    for seen in explanation.views:
+        for values in seen.maps.values():
+            assert explanation.over_image(values).shape == (45, 61)
+
+
+def test_the_pixel_is_found_in_the_features_of_a_resized_image():
+    model = trained(HEADS["danet"], rule=SizeRule(short_side=80))
+    explanation = explain(model, picture(1, 40, 60), (59, 0))
+    assert (explanation.input_size, explanation.padded_size) == ((80, 120), (80, 120))
+    position = explanation.views[0]
+    assert position.pixel == (0, 14), "the last of 15 columns"
+    assert position.maps["attends to"].shape == (10, 15)
+
+
+def test_evidence_is_grad_cam_on_the_last_level():
+    model = trained(HEADS["fla"])
+    image = picture(2, 40, 56)
+    explanation = explain(model, image, (20, 10), "car")
+    pixels = rearrange(torch.from_numpy(image), "h w c -> 1 c h w").float() / 255
+    with torch.no_grad():
+        features = model.model.encoder(pixels)
+        base = features[-1]
+        weights = []
+        for channel in range(base.shape[1]):  # the gradient by differences, and a mean over positions by adding to all
+
+            def logit(step, channel=channel):
+                moved = base.double().clone()
+                moved[:, channel] += step
+                head = model.model.head.double()
+                logits = head([*[f.double() for f in features[:-1]], moved]).logits
+                full = torch.nn.functional.interpolate(logits, (40, 56), mode="bilinear", align_corners=False)
+                return full[0, CLASSES.names.index("car"), 10, 20]
+
+            weights.append((logit(1e-4) - logit(-1e-4)) / 2e-4 / base[0, 0].numel())
+        expected = torch.einsum("c,chw->hw", torch.stack(weights), base[0].double()).relu()
+    np.testing.assert_allclose(explanation.evidence, expected.numpy(), rtol=1e-2, atol=1e-3 * float(expected.max()))
+    assert explanation.class_name == "car"
+
+
+def test_gain_is_unknown_where_there_was_nothing():
+    x = torch.ones(1, 16, 6, 9)
+    x[:, :, 2, 3] = 0
+    seen = view("layer", CBAM(16), before=x[0], after=x[0] * 2 + 1, pixel=PIXEL)
+    assert np.argwhere(~np.isfinite(seen.maps["gain"])).tolist() == [[2, 3]]
+
+
+def test_the_model_is_left_as_it_was():
+    model = trained(HEADS["fla"])
+    frozen = next(model.model.parameters()).requires_grad_(False)
+    explain(model, picture(0), (5, 3))
+    assert [p.requires_grad for p in model.model.parameters()] == [p is not frozen for p in model.model.parameters()]
+    assert not any(module._forward_hooks for module in model.model.modules())
+
+
+def test_wrong_points_images_and_classes_are_refused():
+    model = trained(HEADS["fla"])
+    for point in ((56, 3), (3, 40), (-1, 3)):
+        with pytest.raises(ValueError, match=f"point {point[0]},{point[1]} lies outside the image of 56x40 pixels"):
+            explain(model, picture(0), point)
+    with pytest.raises(ValueError, match="no class 'cat'; the classes are: road, sky, car, person"):
+        explain(model, picture(0), (5, 3), "cat")
+    for image in (picture(0)[..., 0], picture(0) / 255, [[1]]):
+        with pytest.raises(ValueError, match="must be an array"):
+            explain(model, image, (5, 3))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A checkpoint and an image whose file is turned by EXIF: what is seen is 30 wide and 45 high."""
+    folder = tmp_path_factory.mktemp("explain")
+    save_checkpoint(folder / "m.ckpt", lively_model(HEADS["fla"]))
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    Image.fromarray(picture(3, 30, 45)).save(folder / "a b.png", exif=turned)
+    return folder
+
+
+def run(files, output, point="20,40", **changed):
+    given = {"checkpoint": files / "m.ckpt", "image": files / "a b.png", "point": point, "output": output, **changed}
+    return main(["explain", *(str(part) for name, value in given.items() for part in (f"--{name}", value))])
+
+
+def test_the_command_writes_figures_and_arrays(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(figures, "DPI", 40)
+    assert run(files, tmp_path / "new" / "out", **{"class": "sky"}) == 0
+    names = {"class", "head.attention.FullyAttentional"}
+    expected = {f"{name}.{suffix}" for name in names for suffix in ("png", "svg")} | {"arrays.npz"}
+    first = tree(tmp_path / "new" / "out")
+    assert set(first) == expected
+    for name in names:
+        with Image.open(tmp_path / f"new/out/{name}.png") as image:
+            assert len(np.unique(np.asarray(image))) > 100
+        assert first[f"{name}.svg"].startswith(b"<?xml")
+    with np.load(tmp_path / "new/out/arrays.npz") as arrays:
+        assert arrays["probabilities"].shape == (4,)
+        assert arrays["class map"].shape == (45, 30), "upright"
+        assert arrays["head.attention/whole map of the row"].shape == (16, 16)
+    assert "sky has probability" in capsys.readouterr().out
+
+
+def test_the_same_figure_gives_the_same_bytes(tmp_path):
+    for folder in ("a", "b"):
+        figure = Figure(figsize=(1, 1))
+        figure.subplots().plot([1, 2])
+        figures.save_figure(figure, tmp_path / folder, "name")
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"point": "40,20"}, "The point 40,20 lies outside the image of 30x45 pixels."),
+        ({"class": "cat"}, "There is no class 'cat'; the classes are: road, sky, car, person."),
+        ({"image": "missing.png"}, "missing.png cannot be read as an image: No such file or directory."),
+        ({"image": __file__}, "its content is no image of a known format."),
+        ({"checkpoint": "missing.ckpt"}, "There is no checkpoint"),
+        ({"checkpoint": __file__}, "test_explain.py"),
+        ({"output": __file__}, "cannot be written: "),
+    ],
+)
+def test_a_user_error_is_one_sentence(files, tmp_path, capsys, changed, message):
+    assert run(files, **{"output": tmp_path / "out", **changed}) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("point", ["3", "3,4,5", "a,b", "1.5,2"])
+def test_a_point_is_two_whole_numbers(files, tmp_path, capsys, point):
+    with pytest.raises(SystemExit, match="2"):
+        run(files, tmp_path, point=point)
+    assert f"must be two whole numbers X,Y such as 120,80, got '{point}'" in capsys.readouterr().err

