@@ -96,7 +96,7 @@ def origin_of(keys: Sequence[str]) -> str | None:
 
 @contextmanager
 def durable_file(path: Path) -> Iterator[Path]:
-    """Write a file atomically (:func:`segattn.io.atomic_write.whole_file`) and flush it to the disk before it is renamed.
+    """Write a file atomically (:func:`segattn.io.atomic_write.whole_file`), flushed to the disk before renaming.
 
     Args:
         path: of the file. What was there before stays until the new file is whole.

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from segattn import __version__, records
+from segattn import __version__
+from segattn.objects import record_files as records
 from segattn.objects.record_files import (
     COLUMNS,
     RecordError,

@@ -19,7 +19,7 @@ from PIL import Image
 
 from segattn.io.image_files import open_image
 from segattn.predict import Settings, outputs, pipeline, predict_folder
-from segattn.predict import run as run_module
+from segattn.predict import prediction_run as run_module
 from segattn.predict.inference import Predictor
 from segattn.predict.spool import Spool
 from segattn.sample import ClassInfo, ClassTable, SizeRule
