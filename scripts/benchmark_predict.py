@@ -24,12 +24,13 @@ from einops import rearrange
 from PIL import Image
 
 from segattn import __version__
+from segattn.checkpoints.network import Network, choose_devices, load_network
 from segattn.heads import FLAHead
-from segattn.inference.backends import Network, choose_devices, load_network
+from segattn.inference import InferenceConfig, predicted_classes
 from segattn.models.encoders import EncoderSpec
-from segattn.models.segmentation_model import SegmentationModel, predicted_classes
+from segattn.models.segmentation_model import SegmentationModel
 from segattn.predict import Settings, predict_folder
-from segattn.sample import ClassInfo, ClassTable, SizeRule
+from segattn.sample import ClassInfo, ClassTable
 
 
 def main() -> None:
@@ -148,7 +149,7 @@ def save_random_model(path: Path) -> Path:
     content = {
         "version": __version__,
         "classes": classes.to_json(),
-        "size_rule": asdict(SizeRule()),
+        "inference": asdict(InferenceConfig()),
         "model": model.blueprint,
     }
     weights = {f"model.{key}": value for key, value in model.state_dict().items()}

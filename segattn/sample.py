@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
@@ -21,8 +21,7 @@ class Sample(TypedDict):
 
     Attributes:
         image: RGB in 0..1; the model normalises, so that every data set serves every encoder.
-        mask: class indices 0..num_classes-1, or ``IGNORE_INDEX``. In validation it keeps the size of the annotation
-            while the image may be resized, so the two shapes can differ.
+        mask: class indices 0..num_classes-1, or ``IGNORE_INDEX``, of the image's size.
         name: the image's path relative to the data set's image folder, with forward slashes.
         instances: where the data set has them, instance ids > 0 at annotation resolution; 0 where there is none.
         objects: in evaluation, what ``find_objects`` of the data module made of mask and instances in the worker.
@@ -126,58 +125,28 @@ class ClassTable:
 
 @dataclass(frozen=True)
 class SizeRule:
-    """How a whole image is brought to the model at test time. It travels inside every checkpoint.
-
-    The logits are always brought back to the size of the annotation (or of the image) before argmax.
+    """The size of an image at scale 1, in training and in evaluation. It belongs to the data set.
 
     Attributes:
-        short_side: resize so that the short side has this many pixels; None keeps the image's size.
-        max_long_side: upper bound for the long side when resizing; the ratio is kept.
-        window: side (h, w) of sliding windows; None computes the whole image at once.
-        stride: step (h, w) between windows; required with ``window`` and at most as large.
+        short_side: the image is resized so that its short side has this many pixels; null keeps its size.
+        max_long_side: upper bound of the long side after resizing, in pixels; the aspect ratio is kept.
 
     Raises:
-        ValueError: if a length is not positive or window and stride do not fit together.
+        ValueError: if a length is not positive or has no effect.
     """
 
     short_side: int | None = None
     max_long_side: int | None = None
-    window: tuple[int, int] | None = None
-    stride: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse rules that cannot be followed."""
-        lengths = [self.short_side, self.max_long_side, *(self.window or ()), *(self.stride or ())]
-        if any(length is not None and length < 1 for length in lengths):
-            raise ValueError(f"Lengths of a size rule must be at least one pixel, got {self}.")
+        """Validate the lengths."""
+        if min(length for length in (self.short_side, self.max_long_side, 1) if length is not None) < 1:
+            raise ValueError(f"short_side and max_long_side must be positive, got {self}.")
         if self.max_long_side is not None and self.short_side is None:
-            raise ValueError("max_long_side bounds a resize and has no effect without short_side.")
-        if (self.window is None) != (self.stride is None):
-            raise ValueError(f"window and stride go together, got window {self.window} and stride {self.stride}.")
-        if self.window and self.stride and any(s > w for s, w in zip(self.stride, self.window, strict=True)):
-            raise ValueError(f"stride {self.stride} larger than window {self.window} would leave gaps.")
-
-    @classmethod
-    def from_dict(cls, content: Any) -> "SizeRule":
-        """Build a rule from plain data, as checkpoints hold it.
-
-        Raises:
-            ValueError: if it is no mapping of the attributes, or one of them is of another kind.
-        """
-        names = [field.name for field in fields(cls)]
-        if not isinstance(content, Mapping) or not set(content) <= set(names):
-            raise ValueError(f"A size rule is a mapping with the keys {', '.join(names)}, got {content!r}.")
-        for name, value in content.items():
-            is_pair = name in ("window", "stride")
-            lengths = value if is_pair and isinstance(value, list | tuple) and len(value) == 2 else [value]
-            if value is not None and (is_pair != (len(lengths) == 2) or any(type(side) is not int for side in lengths)):
-                kind = "a pair of integers (height, width)" if is_pair else "an integer"
-                raise ValueError(f"{name} of a size rule is {kind} or null, got {value!r}.")
-        rule: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
-        return cls(**rule)
+            raise ValueError("max_long_side has no effect without short_side.")
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
-        """The size (height, width) to which an image of the given size is resized before the model."""
+        """Return the size (height, width) at scale 1 of an image of the given size."""
         if self.short_side is None:
             return height, width
         scale = self.short_side / min(height, width)

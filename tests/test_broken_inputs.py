@@ -167,7 +167,7 @@ CONFIG = {
         "init_args": {
             **{"root": "../in/data", "classes": "classes.yaml", "train_images": "images/train"},
             **{"crop_size": [16, 16], "batch_size": 2, "num_workers": 0, "flip": 0.5, "scale_range": [0.5, 2.0]},
-            "size_rule": {"short_side": 24, "max_long_side": 99},
+            "inference": {"size_rule": {"short_side": 24, "max_long_side": 99}},
         },
     },
     "model": {"object_sizes": {"edges": [10, 100], "names": ["small", "medium", "large"]}},

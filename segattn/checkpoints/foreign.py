@@ -13,6 +13,7 @@ from segattn.checkpoints.openmmlab import Recipe, classes_of, recipe_of
 from segattn.checkpoints.repositories import REPOSITORIES, Repository
 from segattn.checkpoints.trained import TrainedModel
 from segattn.data import ade20k, ade20k_classes, cityscapes
+from segattn.inference.inference_config import InferenceConfig
 from segattn.io.error_text import one_line
 from segattn.models.segmentation_model import SegmentationModel
 from segattn.sample import ClassTable, SizeRule
@@ -114,7 +115,7 @@ def _rebuilt(
     notes += [f"Classes: {source}.", f"Taken: {len(weights) - len(left_out)} of {len(weights)} weights."]
     if left_out:
         notes.append(f"Left out, since segmentation has no use for them: {', '.join(left_out)}.")
-    return TrainedModel(model.eval(), classes, recipe.size_rule or rule), notes
+    return TrainedModel(model.eval(), classes, recipe.inference or InferenceConfig(rule)), notes
 
 
 def _fill(model: SegmentationModel, weights: Mapping[str, Tensor], repository: Repository) -> list[str]:

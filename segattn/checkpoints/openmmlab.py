@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from segattn.inference.inference_config import InferenceConfig
 from segattn.models.encoders import EncoderSpec
-from segattn.sample import ClassInfo, ClassTable, SizeRule
+from segattn.sample import ClassInfo, ClassTable
 
 _D8 = {"strides": [1, 2, 1, 1], "dilations": [1, 1, 2, 4], "contract_dilation": True}
 _LONGEST_STAGE = 36
@@ -24,12 +25,12 @@ class Recipe:
     Attributes:
         encoder: with output stride, dilations and normalization.
         align_corners: whether logits are resized with aligned corners.
-        size_rule: of testing, if it is told.
+        inference: of testing, where the config specifies sliding windows.
     """
 
     encoder: EncoderSpec
     align_corners: bool
-    size_rule: SizeRule | None = None
+    inference: InferenceConfig | None = None
 
 
 def recipe_of(meta: Mapping[str, Any], encoder: EncoderSpec) -> Recipe | None:
@@ -61,10 +62,10 @@ def recipe_of(meta: Mapping[str, Any], encoder: EncoderSpec) -> Recipe | None:
     if "mean" in pixels and "std" in pixels:
         mean, std = (tuple(round(value / 255, 9) for value in pixels[key]) for key in ("mean", "std"))
         encoder = replace(encoder, mean=mean, std=std)
-    rule = None
+    inference = None
     if test.get("mode") == "slide":
-        rule = SizeRule(window=tuple(test["crop_size"]), stride=tuple(test["stride"]))
-    return Recipe(encoder, bool(head.get("align_corners")), rule)
+        inference = InferenceConfig(window=tuple(test["crop_size"]), stride=tuple(test["stride"]))
+    return Recipe(encoder, bool(head.get("align_corners")), inference)
 
 
 def _dilations(stage: int, layout: Mapping[str, Any], multi_grid: Sequence[int] | None) -> list[int]:

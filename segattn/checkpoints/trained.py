@@ -1,4 +1,4 @@
-"""A trained model and its files. One file suffices: weights, architecture, classes, normalization and size rule."""
+"""A trained model and its file, which holds weights, architecture, classes, normalization and inference config."""
 
 import json
 from collections.abc import Mapping
@@ -22,16 +22,17 @@ from segattn.checkpoints.checkpoint_files import (
     read_checkpoint,
     weights_of,
 )
+from segattn.inference.inference_config import InferenceConfig
 from segattn.io.error_text import one_line
 from segattn.models.segmentation_model import SegmentationModel
-from segattn.sample import ClassTable, SizeRule
+from segattn.sample import ClassTable
 
 _MODEL_CARD = """---
 {{ card_data }}
 ---
 
 A semantic segmentation model of segattn: `segattn predict --checkpoint FOLDER --images DIR --output DIR` predicts with
-it, and `segattn.checkpoints.load_model(FOLDER)` loads it. Classes, size rule and architecture are in `config.json`.
+it, and `segattn.checkpoints.load_model(FOLDER)` loads it. `config.json` describes classes, inference and architecture.
 """
 _TASK = "image-segmentation"
 
@@ -48,18 +49,23 @@ class TrainedModel(
     Attributes:
         model: in evaluation mode.
         classes: of the data set that it was trained on.
-        size_rule: how whole images are brought to the model.
+        inference: how the model is applied to an image.
         version: of segattn that wrote the checkpoint.
     """
 
     model: SegmentationModel
     classes: ClassTable
-    size_rule: SizeRule
+    inference: InferenceConfig
     version: str = __version__
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (b, k, h, w) of images (b, 3, h, w) in 0..1, in one pass, for :func:`segattn.inference.infer`."""
+        output: Tensor = self.model(images).logits
+        return output
 
     def _save_pretrained(self, save_directory: Path) -> None:
         """Called by ``save_pretrained``."""
-        content = {"library_name": "segattn", CONTENT: describe_model(self.model, self.classes, self.size_rule)}
+        content = {"library_name": "segattn", CONTENT: describe_model(self.model, self.classes, self.inference)}
         save_model(self, save_directory / SAFETENSORS_SINGLE_FILE)
         with durable_file(save_directory / CONFIG_NAME) as draft:
             draft.write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -107,12 +113,12 @@ def _require_one_description(folder: Path) -> None:
         raise CheckpointError(f"{path} describes another model than {weights}: take both from one place.")
 
 
-def describe_model(model: SegmentationModel, classes: ClassTable, size_rule: SizeRule) -> dict[str, Any]:
+def describe_model(model: SegmentationModel, classes: ClassTable, inference: InferenceConfig) -> dict[str, Any]:
     """What a checkpoint holds beside the weights, as plain data."""
     return {
         "version": __version__,
         "classes": classes.to_json(),
-        "size_rule": asdict(size_rule),
+        "inference": asdict(inference),
         "model": model.blueprint,
     }
 
@@ -145,7 +151,7 @@ def save_model(trained: TrainedModel, path: str | Path) -> Path:
     """Write a trained model without anything that only training needs, as one file.
 
     Args:
-        trained: the model with its classes and size rule.
+        trained: the model with its classes and inference config.
         path: ends in ``.safetensors``, or in ``.ckpt`` for a file of ``torch.save``. It appears whole or not at all.
 
     Raises:
@@ -157,7 +163,7 @@ def save_model(trained: TrainedModel, path: str | Path) -> Path:
         raise ValueError(
             f"A model is saved as .safetensors or .ckpt, or as a folder with save_pretrained; got {str(path)!r}."
         )
-    content = describe_model(trained.model, trained.classes, trained.size_rule)
+    content = describe_model(trained.model, trained.classes, trained.inference)
     weights = {key: value.detach().cpu().contiguous() for key, value in trained.model.state_dict().items()}
     with durable_file(path) as draft:
         if path.suffix == ".ckpt":
@@ -246,7 +252,7 @@ def _described(content: Any, path: Path) -> TrainedModel:
     version = _known_version(content, path)
     classes = described_classes(content, path)
     try:
-        size_rule = SizeRule.from_dict(content["size_rule"])
+        inference = InferenceConfig.from_dict(content["inference"])
         blueprint = dict(content["model"])
         if blueprint["num_classes"] != len(classes):
             raise ValueError(f"its table has {len(classes)} classes, its model {blueprint['num_classes']}")
@@ -256,7 +262,7 @@ def _described(content: Any, path: Path) -> TrainedModel:
         raise
     except Exception as error:  # constructors of any module get what a damaged file says
         raise _unusable(error, path) from error
-    return TrainedModel(model.eval(), classes, size_rule, version)
+    return TrainedModel(model.eval(), classes, inference, version)
 
 
 def _fill(model: SegmentationModel, weights: Mapping[str, Tensor], path: Path) -> None:

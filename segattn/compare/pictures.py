@@ -15,10 +15,9 @@ from PIL import Image, ImageDraw
 from segattn.checkpoints import TrainedModel, load_model
 from segattn.data import SegmentationDataModule
 from segattn.data.dataset import RawSample, SegmentationDataset
-from segattn.data.samples import EvaluationView
+from segattn.inference import infer, predicted_classes
 from segattn.io.overlay import blend
 from segattn.io.yaml_files import read_yaml
-from segattn.models.segmentation_model import predicted_classes
 from segattn.report.markup import Exhibit, Picture
 from segattn.report.runs import Run, Study
 
@@ -108,10 +107,8 @@ def _view(dataset: SegmentationDataset, image: str, models: Mapping[str, Trained
     raw = dataset.read(index)
     predictions = {}
     for label, trained in models.items():
-        resized = EvaluationView(dataset, trained.size_rule)[index]["image"][None]
-        height, width = raw.mask.shape
         with torch.inference_mode():
-            logits = trained.model.predict_logits(resized, rule=trained.size_rule, size=(height, width))
+            logits = infer(trained.logits, dataset[index]["image"][None], trained.inference)
         predictions[label] = predicted_classes(logits)[0].numpy()
     return _View(raw, predictions)
 

@@ -61,7 +61,7 @@ class SegmentationDataModule(SegmentationSource, LightningDataModule):
 
     def _evaluation_loader(self, dataset: SegmentationDataset) -> DataLoader[Sample]:
         replicas, rank = self._processes()
-        view = EvaluationView(dataset, self.size_rule, find_objects=self.find_objects)
+        view = EvaluationView(dataset, find_objects=self.find_objects)
         sampler = EvaluationSampler(view, num_replicas=replicas, rank=rank)
         return DataLoader(view, batch_size=self.val_batch_size, sampler=sampler, **self._loading(replicas))
 

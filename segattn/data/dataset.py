@@ -147,6 +147,15 @@ class SegmentationDataset:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Sample:
-        from segattn.data.samples import to_sample  # with torch, which a check of the files does without
-
         return to_sample(self.read(index))
+
+
+def to_sample(raw: RawSample) -> Sample:
+    """Arrays to tensors: the image to float in 0..1 with channels first, labels to int64."""
+    import torch  # which a check of the files does without
+
+    image = torch.from_numpy(np.ascontiguousarray(raw.image.transpose(2, 0, 1))).float().div_(255)
+    sample: Sample = {"image": image, "mask": torch.from_numpy(raw.mask).long(), "name": raw.name}
+    if raw.instances is not None:
+        sample["instances"] = torch.from_numpy(raw.instances).long()
+    return sample

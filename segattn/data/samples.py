@@ -3,15 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-import torch
 from torch.utils.data import Dataset, default_collate
 
-from segattn.data.dataset import RawSample, SegmentationDataset
+from segattn.data.dataset import SegmentationDataset, to_sample
 from segattn.data.transforms import TrainingTransform
-from segattn.io.image_files import resize_image
-from segattn.sample import Batch, Sample, SizeRule
+from segattn.sample import Batch, Sample
 
 FindObjects = Callable[[npt.NDArray[Any], npt.NDArray[Any] | None], Any]
 
@@ -38,19 +35,15 @@ class TrainingView(Dataset[Sample]):
 
 
 class EvaluationView(Dataset[Sample]):
-    """A data set whose images are resized by the size rule; labels keep their own size.
+    """A data set whose images keep their own size.
 
     Args:
         dataset: whose samples are read.
-        size_rule: for the images.
         find_objects: made of every mask and its instances (or None) as the sample's ``objects``, in the loading worker.
     """
 
-    def __init__(
-        self, dataset: SegmentationDataset, size_rule: SizeRule, *, find_objects: FindObjects | None = None
-    ) -> None:
+    def __init__(self, dataset: SegmentationDataset, *, find_objects: FindObjects | None = None) -> None:
         self.dataset = dataset
-        self.size_rule = size_rule
         self.find_objects = find_objects
 
     def __len__(self) -> int:
@@ -58,19 +51,10 @@ class EvaluationView(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         raw = self.dataset.read(index)
-        sample = to_sample(raw._replace(image=resize_image(raw.image, self.size_rule.resized(*raw.mask.shape))))
+        sample = to_sample(raw)
         if self.find_objects is not None:
             sample["objects"] = self.find_objects(raw.mask, raw.instances)
         return sample
-
-
-def to_sample(raw: RawSample) -> Sample:
-    """Arrays to tensors: the image to float in 0..1 with channels first, labels to int64."""
-    image = torch.from_numpy(np.ascontiguousarray(raw.image.transpose(2, 0, 1))).float().div_(255)
-    sample: Sample = {"image": image, "mask": torch.from_numpy(raw.mask).long(), "name": raw.name}
-    if raw.instances is not None:
-        sample["instances"] = torch.from_numpy(raw.instances).long()
-    return sample
 
 
 def collate(samples: list[Sample]) -> Batch:

@@ -133,9 +133,6 @@ def require_sound_data(config: Any) -> None:
     for name, value in given.items():
         if value is None and not _may_be_none(resolve_name(config.class_path), name):
             raise ValueError(f"data.{name} must not be null.")
-    rule = given.get("size_rule")
-    if isinstance(rule, list | str | int | float):
-        SizeRule.from_dict(rule)
 
 
 def _may_be_none(source: type, name: str) -> bool:

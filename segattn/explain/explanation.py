@@ -21,8 +21,8 @@ from torch.nn.functional import grid_sample
 
 from segattn.checkpoints import TrainedModel
 from segattn.explain.attention_views import View, view, viewed_blocks
+from segattn.inference import model_input
 from segattn.io.atomic_write import whole_file
-from segattn.io.image_files import resize_image
 from segattn.sample import ClassTable
 
 if TYPE_CHECKING:
@@ -118,9 +118,10 @@ def explain_pixel(
     names = trained.classes.names
     if class_name is not None and class_name not in names:
         raise ValueError(f"There is no class {class_name!r}; the classes are: {', '.join(names)}.")
-    size = trained.size_rule.resized(height, width)
     device = next(trained.model.parameters()).device
-    tensor = rearrange(torch.from_numpy(resize_image(pixels, size)), "h w c -> 1 c h w").to(device).float() / 255
+    image = rearrange(torch.from_numpy(pixels), "h w c -> 1 c h w")
+    tensor = model_input(image, trained.inference, device=device)
+    size = (tensor.shape[-2], tensor.shape[-1])
     place = ((x + 0.5) / width, (y + 0.5) / height)
 
     trace = _Trace(trained.model)

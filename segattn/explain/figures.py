@@ -1,6 +1,7 @@
 """Explanations as figures: every map over the image, with the pixel marked."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
@@ -9,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from segattn.explain.attention_views import View
-from segattn.explain.explanation import Explanation
 from segattn.io.atomic_write import whole_file
 from segattn.io.image_files import resize_image
+
+if TYPE_CHECKING:
+    from segattn.explain.explanation import Explanation
 
 LONG_SIDE = 800
 """Images are shown at most this large."""
@@ -20,7 +23,7 @@ COLORS = "inferno"
 DPI = 150
 
 
-def class_figure(explanation: Explanation) -> Figure:
+def class_figure(explanation: "Explanation") -> Figure:
     """The image, the evidence for the class, its probability everywhere, and all classes at the pixel."""
     figure, axes = _panels(4, explanation, title=f"{explanation.class_name} at {explanation.point}")
     _show_image(axes[0], explanation, "image")
@@ -36,7 +39,7 @@ def class_figure(explanation: Explanation) -> Figure:
     return figure
 
 
-def view_figure(explanation: Explanation, view: View) -> Figure:
+def view_figure(explanation: "Explanation", view: View) -> Figure:
     """What one attention block did for the pixel."""
     gamma = "" if view.gamma is None else f", gamma {view.gamma:.3g}"
     count = 1 + len(view.maps) + len(view.rows) + len(view.bars)
@@ -56,7 +59,7 @@ def view_figure(explanation: Explanation, view: View) -> Figure:
     return figure
 
 
-def all_figures(explanation: Explanation) -> dict[str, Figure]:
+def all_figures(explanation: "Explanation") -> dict[str, Figure]:
     """The class figure, and one figure for every attention block, by name."""
     views = {f"{view.layer}.{view.block}": view_figure(explanation, view) for view in explanation.views}
     return {"class": class_figure(explanation), **views}
@@ -79,7 +82,7 @@ def save_figure(figure: Figure, folder: str | Path, name: str) -> list[Path]:
     return [png, svg]
 
 
-def _panels(count: int, explanation: Explanation, *, title: str) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, explanation: "Explanation", *, title: str) -> tuple[Figure, list[Axes]]:
     columns = count if count <= 4 else -(-count // 2) if count <= 8 else 4
     rows = -(-count // columns)
     figure = Figure(figsize=(4.0 * columns, rows * (3.4 * _ratio(explanation) + 0.5) + 0.3), layout="compressed")
@@ -90,18 +93,18 @@ def _panels(count: int, explanation: Explanation, *, title: str) -> tuple[Figure
     return figure, axes[:count]
 
 
-def _ratio(explanation: Explanation) -> float:
+def _ratio(explanation: "Explanation") -> float:
     height, width = explanation.image.shape[:2]
     return min(max(int(height) / int(width), 0.5), 2.0)
 
 
-def _shown(explanation: Explanation) -> np.ndarray:
+def _shown(explanation: "Explanation") -> np.ndarray:
     height, width = explanation.image.shape[:2]
     scale = min(1.0, LONG_SIDE / max(height, width))
     return resize_image(explanation.image, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
-def _show_image(axis: Axes, explanation: Explanation, title: str) -> None:
+def _show_image(axis: Axes, explanation: "Explanation", title: str) -> None:
     height, width = explanation.image.shape[:2]
     axis.imshow(_shown(explanation), extent=(-0.5, width - 0.5, height - 0.5, -0.5))
     axis.plot(*explanation.point, marker="+", color="white", markersize=16, markeredgewidth=4)
@@ -111,7 +114,7 @@ def _show_image(axis: Axes, explanation: Explanation, title: str) -> None:
 
 def _show_map(
     axis: Axes,
-    explanation: Explanation,
+    explanation: "Explanation",
     values: Float[np.ndarray, "feature_h feature_w"],
     title: str,
     *,

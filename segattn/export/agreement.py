@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from segattn.checkpoints import TrainedModel
-from segattn.inference.backends import load_network
-from segattn.io.image_files import IMAGE_SUFFIXES, read_image, resize_image
-from segattn.models.segmentation_model import predicted_classes
+from segattn.checkpoints.network import load_network
+from segattn.inference import LogitsFunction, model_input, predicted_classes
+from segattn.io.image_files import IMAGE_SUFFIXES, read_image
 
 SIZES = ((1, 225, 290), (2, 97, 130), (1, 33, 64), (1, 7, 200), (3, 1, 1))
 """Batch, height and width of random images: odd sides, multiples of a stride, features of one row or one pixel."""
@@ -57,12 +57,12 @@ def agreement(trained: TrainedModel, path: Path, files: Sequence[Path]) -> Agree
         DisagreementError: if logits differ by more than rounding.
         ImageFileError: if an image cannot be read.
     """
-    network = load_network(path, torch.device("cpu"))
+    exported = exported_model(path)
     images = pixels = other_class = 0
     difference = largest = 0.0
     for batch in _batches(trained, files):
         expected: Tensor = trained.model(batch).logits
-        logits = network.logits(batch)
+        logits = exported(batch)
         images += len(batch)
         pixels += len(batch) * batch.shape[2] * batch.shape[3]
         other_class += int((predicted_classes(logits) != predicted_classes(expected)).sum())
@@ -76,6 +76,14 @@ def agreement(trained: TrainedModel, path: Path, files: Sequence[Path]) -> Agree
             f"up to {difference:.3g}, and {other_class:,} of {pixels:,} pixels have another class."
         )
     return found
+
+
+def exported_model(path: Path) -> LogitsFunction:
+    """The model in a file that was just written here, which makes it safe to load."""
+    if path.suffix != ".pt2":
+        return load_network(path, torch.device("cpu")).logits
+    module: LogitsFunction = torch.export.load(path).module()
+    return module
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
@@ -98,6 +106,4 @@ def _batches(trained: TrainedModel, files: Sequence[Path]) -> Iterator[Float[Ten
     for batch, height, width in SIZES:
         yield torch.rand(batch, 3, height, width, generator=generator)
     for file in files:
-        pixels = read_image(file)
-        resized = resize_image(pixels, trained.size_rule.resized(*pixels.shape[:2]))
-        yield rearrange(torch.from_numpy(resized), "h w c -> 1 c h w").float() / 255
+        yield model_input(rearrange(torch.from_numpy(read_image(file)), "h w c -> 1 c h w"), trained.inference)

@@ -8,7 +8,7 @@ import torch
 from torch.export import ExportedProgram
 
 from segattn.checkpoints import TrainedModel
-from segattn.inference.backends import DESCRIPTION, description_of
+from segattn.checkpoints.network import DESCRIPTION, description_of
 
 MAX_ONNX_BYTES = 3 * 2**29
 """Weights from which on torch splits an ONNX model into two files; the format's own limit is 2 GiB."""

@@ -11,11 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from segattn.heads import FeatureInfo, Head, HeadOutput
-from segattn.inference.sliding_window import blend_windows
 from segattn.models.encoders import Encoder, EncoderSpec
 from segattn.models.factories import build, describe
 from segattn.models.residual_attention import Position, insert_in_residual_blocks
-from segattn.sample import SizeRule
 
 HeadFactory = Callable[[FeatureInfo, int], Head]
 AttentionFactory = Callable[[int], nn.Module]
@@ -136,28 +134,6 @@ class SegmentationModel(nn.Module):
 
         return HeadOutput(restore(output.logits), {name: restore(logits) for name, logits in output.auxiliary.items()})
 
-    def predict_logits(
-        self, image: Float[Tensor, "b 3 h w"], *, rule: SizeRule, size: tuple[int, int]
-    ) -> Float[Tensor, "b classes size_h size_w"]:
-        """Logits at a chosen size, of the whole image or of sliding windows.
-
-        Args:
-            image: in 0..1, already resized by ``rule.resized``.
-            rule: its window and stride are followed; overlapping windows are blended.
-            size: height and width of the result, that of the annotation or of the image file.
-        """
-        if rule.window is None or rule.stride is None:
-            logits: Tensor = self(image).logits
-        else:
-            height, width = image.shape[-2:]
-            logits = image.new_empty(image.shape[0], self.num_classes, height, width)
-            windows = blend_windows(lambda area: self(area.of(image)).logits, (height, width), rule.window, rule.stride)
-            for area, blended in windows:
-                area.of(logits).copy_(blended)
-        if logits.shape[-2:] != size:
-            logits = interpolate(logits, size=size, mode="bilinear", align_corners=False)
-        return logits
-
 
 def _level(channels: tuple[int, ...], level: int) -> int:
     """The level counted from the image, if it is one that attention can refine."""
@@ -165,8 +141,3 @@ def _level(channels: tuple[int, ...], level: int) -> int:
         usable = [number for number in range(1, len(channels)) if channels[number]]
         raise ValueError(f"attention_levels must be among {usable} or counted from the end, got {level}.")
     return level % len(channels)
-
-
-def predicted_classes(logits: Float[Tensor, "b classes h w"]) -> Tensor:
-    """Class index of the largest logit of every pixel, (b, h, w) int64."""
-    return logits.max(dim=1).indices  # five times as fast as argmax on a CPU

@@ -86,9 +86,7 @@ def _add_modes(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--whole", action="store_true", help="no windows, even if the checkpoint has them")
     group.add_argument("--short-side", type=int, metavar="PIXELS", help="resize images to this short side")
     group.add_argument("--original-size", action="store_true", help="no resizing, even if the checkpoint resizes")
-    group.add_argument(
-        "--scales", type=float, nargs="+", action=_Tuple, default=(1.0,), metavar="FACTOR", help="average over sizes"
-    )
+    group.add_argument("--scales", type=float, nargs="+", action=_Tuple, metavar="FACTOR", help="average over sizes")
     group.add_argument("--flip", action="store_true", help="average with the mirrored image")
     group.add_argument("--precision", choices=("32", "bf16"), default="32", help="bf16 is for mixed precision")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from segattn.sample import SizeRule
+    from segattn.inference.inference_config import InferenceConfig
 
 Pair = tuple[int, int]
 
@@ -46,7 +46,7 @@ class Options:
     whole: bool = False
     short_side: int | None = None
     original_size: bool = False
-    scales: tuple[float, ...] = (1.0,)
+    scales: tuple[float, ...] | None = None
     flip: bool = False
     precision: Literal["32", "bf16"] = "32"
 
@@ -68,7 +68,7 @@ class Options:
             raise ValueError("whole computes no windows: leave out window and stride.")
         if self.original_size and self.short_side is not None:
             raise ValueError("original_size resizes nothing: leave out short_side.")
-        if not self.scales or min(self.scales) <= 0:
+        if self.scales is not None and (not self.scales or min(self.scales) <= 0):
             raise ValueError(f"scales must be positive factors, got {self.scales}.")
 
     @property
@@ -76,24 +76,24 @@ class Options:
         """Whether the image itself is part of what is written."""
         return self.overlay or self.panels
 
-    def applied_to(self, rule: "SizeRule") -> "SizeRule":
-        """The checkpoint's size rule with these options in place.
+    def applied_to(self, config: "InferenceConfig") -> "InferenceConfig":
+        """The checkpoint's inference config with these options in place.
 
         Raises:
             ValueError: if a stride is given without any window, or they do not fit together.
         """
+        rule = config.size_rule
         if self.original_size:
             rule = replace(rule, short_side=None, max_long_side=None)
         if self.short_side is not None:
             rule = replace(rule, short_side=self.short_side)
+        config = replace(config, size_rule=rule, precision=self.precision)
+        config = replace(config, scales=self.scales or config.scales, flip=self.flip or config.flip)
         if self.whole:
-            return replace(rule, window=None, stride=None)
-        if self.stride and not (self.window or rule.window):
-            raise ValueError("stride needs a window: the size rule of this checkpoint has none.")
+            return replace(config, window=None, stride=None, whole_image_weight=0.0)
         if self.window:
-            stride = self.stride or (max(1, self.window[0] * 2 // 3), max(1, self.window[1] * 2 // 3))
-            return replace(rule, window=self.window, stride=stride)
-        return replace(rule, stride=self.stride) if self.stride else rule
+            return replace(config, window=self.window, stride=self.stride)
+        return replace(config, stride=self.stride) if self.stride else config
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 
-from segattn.io.image_files import ImageFileError, open_image
 from segattn.predict.inference import Prediction, Predictor
-from segattn.predict.spool import Spool
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,15 +22,13 @@ class Picture:
     """One image on its way.
 
     Attributes:
-        pixels: RGB; None where there are none, or while they are still in the file of a large image.
-        large: the file of an image that is too large to be read ahead.
+        pixels: RGB; None where there are none.
         notes: what is to be known about the image.
         prediction: what the model says.
         reason: why there are no pixels or no prediction.
     """
 
     pixels: np.ndarray | None = None
-    large: Path | None = None
     notes: tuple[str, ...] = ()
     prediction: Prediction | None = None
     reason: str | None = None
@@ -56,8 +51,6 @@ class Pipeline(Generic[Item, Result]):
         predictors: one for every device; each batch goes to the first that is free.
         read: the picture of an item; it runs in several threads.
         write: what becomes of an item and its picture; it runs in several threads.
-        work: folder for temporary files.
-        needs_image: whether ``write`` needs the pixels of large images.
     """
 
     def __init__(
@@ -65,14 +58,9 @@ class Pipeline(Generic[Item, Result]):
         predictors: Sequence[Predictor],
         read: Callable[[Item], Picture],
         write: Callable[[Item, Picture], Result],
-        *,
-        work: Path,
-        needs_image: bool,
     ) -> None:
         self.read = read
         self.write = write
-        self.work = work
-        self.needs_image = needs_image
         self.stop = predictors[0].stop
         self._free: SimpleQueue[Predictor] = SimpleQueue()
         for predictor in predictors:
@@ -108,9 +96,6 @@ class Pipeline(Generic[Item, Result]):
         pictures = [future.result() for future in reading]
         predictor = self._free.get()
         try:
-            for index, picture in enumerate(pictures):
-                if picture.large is not None:
-                    pictures[index] = self._predict_large(predictor, picture, picture.large)
             waiting = [index for index, picture in enumerate(pictures) if picture.waits]
             for shape in sorted({pictures[index].shape for index in waiting}):
                 same = [index for index in waiting if pictures[index].shape == shape]
@@ -120,27 +105,6 @@ class Pipeline(Generic[Item, Result]):
             return pictures
         finally:
             self._free.put(predictor)
-
-    def _predict_large(self, predictor: Predictor, picture: Picture, path: Path) -> Picture:
-        try:
-            spool = self._decode(path)
-        except ImageFileError as error:
-            return Picture(notes=picture.notes, reason=error.reason)
-        try:
-            prediction = predictor.predict_large(spool)
-            pixels = spool.rows(0, spool.size[0]) if self.needs_image else None
-            return Picture(pixels, notes=picture.notes, prediction=prediction)
-        except (RuntimeError, ValueError, MemoryError) as error:
-            if self.stop.is_set():
-                raise
-            return Picture(notes=picture.notes, reason=failure_reason(error))
-        finally:
-            spool.close()
-
-    def _decode(self, path: Path) -> Spool:
-        """Decode a large image into a file. Nothing refers to the decoded pixels afterwards, which frees them."""
-        with open_image(path) as opened:
-            return Spool(opened, self.work)
 
 
 def ahead(items: Iterable[Item], submit: Callable[[Item], Result], depth: int) -> Iterator[tuple[Item, Result]]:

@@ -16,19 +16,16 @@ from PIL import Image
 
 from segattn import __version__
 from segattn.checkpoints import checkpoint_file
-from segattn.inference.backends import choose_devices, load_network
+from segattn.checkpoints.network import choose_devices, load_network
 from segattn.io.image_files import ImageFileError, open_image
 from segattn.predict.inference import Predictor
 from segattn.predict.inputs import Found, Source, batches_of
-from segattn.predict.manifest import WORK, OutputFolder, file_digest
+from segattn.predict.manifest import OutputFolder, file_digest
 from segattn.predict.options import Options, Settings
 from segattn.predict.outputs import Writer, result_folders
 from segattn.predict.pipeline import Picture, Pipeline, ahead
 from segattn.predict.progress import Progress
 from segattn.predict.video import predict_video
-
-LARGE = 32_000_000
-"""Pixels from which on an image is not read ahead and goes through a temporary file."""
 
 WHOLE_LIMIT = 178_956_970
 """Pixels above which an image is refused by default: what Pillow calls a decompression bomb."""
@@ -113,13 +110,11 @@ def _rows(
     progress: Progress,
 ) -> Iterator[dict[str, Any]]:
     """The manifest's rows of all that is not done, as they come."""
-    limit = settings.max_pixels or (WINDOWS_LIMIT if predictors[0].rule.window else WHOLE_LIMIT)
+    limit = settings.max_pixels or (WINDOWS_LIMIT if predictors[0].config.window else WHOLE_LIMIT)
     pipeline = Pipeline[Source, dict[str, Any] | None](
         predictors,
         lambda source: _read(source, limit),
         lambda source, picture: None if source.name in done else _write(writer, source, picture),
-        work=writer.folder.path / WORK,
-        needs_image=writer.options.needs_image,
     )
     images = [source for source in sources if not source.is_video]
     batches = _batches(images, settings.batch_size)
@@ -153,8 +148,6 @@ def _size(source: Source) -> tuple[int, int] | None:
 def _read(source: Source, limit: int) -> Picture:
     try:
         with open_image(source.path, max_pixels=limit) as opened:
-            if opened.pixel_count >= LARGE:
-                return Picture(large=source.path, notes=opened.notes)
             return Picture(opened.read(), notes=opened.notes)
     except ImageFileError as error:
         return Picture(reason=error.reason)
@@ -183,9 +176,7 @@ def _write(writer: Writer, source: Source, picture: Picture) -> dict[str, Any]:
 
 def _predictors(checkpoint: Path, options: Options, settings: Settings, stop: threading.Event) -> list[Predictor]:
     return [
-        Predictor(
-            load_network(checkpoint, device, precision=options.precision, compile=settings.compile), options, stop
-        )
+        Predictor(load_network(checkpoint, device, compile=settings.compile), options, stop)
         for device in choose_devices(settings.devices)
     ]
 
@@ -199,7 +190,7 @@ def _description(checkpoint: Path, predictor: Predictor, options: Options, setti
             "version": predictor.network.version,
         },
         "options": asdict(options),
-        "size_rule": asdict(predictor.rule),
+        "inference": asdict(predictor.config),
     }
     digest = sha256(dumps({**deciding, "checkpoint": deciding["checkpoint"]["sha256"]}, sort_keys=True).encode())
     packages = ("torch", "torchvision", "timm", "segmentation-models-pytorch", "pillow", "numpy")

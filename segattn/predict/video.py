@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from segattn.predict.inference import Predictor
 from segattn.predict.inputs import Source
-from segattn.predict.manifest import WORK, file_digest
+from segattn.predict.manifest import file_digest
 from segattn.predict.outputs import OVERLAYS, Writer
 from segattn.predict.pipeline import Picture, Pipeline
 from segattn.predict.progress import Progress
@@ -86,8 +86,6 @@ def _predict(
         predictors,
         lambda frame: Picture(frame.pixels),
         write,
-        work=writer.folder.path / WORK,
-        needs_image=True,
     )
     files: dict[str, str] = {}
     shares: Counter[str] = Counter()

@@ -21,6 +21,7 @@ from segattn.checkpoints.whole import WholeCheckpointIO
 from segattn.data import SegmentationDataModule
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.data.source import require_sound_data
+from segattn.inference import InferenceConfig
 from segattn.io.config_files import as_namespace, data_seed, expand_configs, require_sound
 from segattn.io.error_text import one_line
 from segattn.io.yaml_files import read_yaml
@@ -89,7 +90,9 @@ class SegattnCLI(LightningCLI):
         best = {"monitor": "val/miou", "mode": "max", "filename": "best", "enable_version_counter": False}
         parser.set_defaults({f"checkpoint.{key}": value for key, value in best.items()})
         parser.link_arguments("data", "model.classes", compute_fn=self._classes_of, apply_on="instantiate")
-        parser.link_arguments("data.size_rule", "model.size_rule", apply_on="instantiate")
+        parser.add_class_arguments(InferenceConfig, "inference")
+        parser.link_arguments("data.size_rule", "inference.size_rule", apply_on="instantiate")
+        parser.link_arguments("inference", "model.inference", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=data_seed)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:

@@ -14,12 +14,13 @@ from torch.optim import SGD, Optimizer
 from segattn.checkpoints import CONTENT, Part, describe_model, initialize
 from segattn.data import SegmentationDataModule
 from segattn.heads import FCNHead
+from segattn.inference import InferenceConfig, infer, predicted_classes
 from segattn.metrics.evaluation import Evaluation, FurtherScores
 from segattn.models.encoders import EncoderSpec
 from segattn.models.residual_attention import Position
-from segattn.models.segmentation_model import AttentionFactory, HeadFactory, SegmentationModel, predicted_classes
+from segattn.models.segmentation_model import AttentionFactory, HeadFactory, SegmentationModel
 from segattn.objects.size_bins import ObjectSizes
-from segattn.sample import Batch, ClassTable, SizeRule
+from segattn.sample import Batch, ClassTable
 from segattn.training.losses import CrossEntropy
 from segattn.training.schedule import PolynomialSchedule
 
@@ -37,7 +38,8 @@ class SegmentationTask(LightningModule):
 
     Args:
         classes: of the data set; the command takes them from the data module.
-        size_rule: for whole images at test time; the command takes it from the data module.
+        inference: how the model is applied to images in validation and test; the command takes its size rule from the
+            data module.
         encoder: name, weights and output stride of the encoder.
         head: class of the head and its arguments.
         attention: block on levels of the encoder; null for none.
@@ -67,7 +69,7 @@ class SegmentationTask(LightningModule):
     def __init__(
         self,
         classes: ClassTable,
-        size_rule: SizeRule = SizeRule(),
+        inference: InferenceConfig = InferenceConfig(),
         *,
         encoder: EncoderSpec = EncoderSpec(),
         head: HeadFactory = FCNHead,
@@ -94,7 +96,7 @@ class SegmentationTask(LightningModule):
         if head_lr_factor <= 0:
             raise ValueError(f"head_lr_factor must be positive, got {head_lr_factor}.")
         self.classes = classes
-        self.size_rule = size_rule
+        self.inference = inference
         if init_from is None and init_part != "all":
             raise ValueError(f"init_part {init_part} has no effect without init_from.")
         self.model = SegmentationModel(
@@ -142,9 +144,14 @@ class SegmentationTask(LightningModule):
         step = self.trainer.fit_loop.epoch_loop.total_batch_idx
         torch.manual_seed(hash((seed, step, self.global_rank)) % 2**63)
 
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (b, classes, h, w) of images (b, 3, h, w) in 0..1, in one pass and at the size of the images."""
+        logits: Tensor = self.model(self._in_layout(images)).logits
+        return logits
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Weighted sum of the losses of the prediction and of the auxiliary outputs."""
-        output = self.model(self._image(batch))
+        output = self.model(self._in_layout(batch["image"]))
         auxiliary = {name: self.loss(logits, batch["mask"]) for name, logits in output.auxiliary.items()}
         total: Tensor = self.loss(output.logits, batch["mask"])
         for name, loss in auxiliary.items():
@@ -160,7 +167,7 @@ class SegmentationTask(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Predicted classes (b, h, w) at annotation resolution."""
-        prediction = self._predict(batch)
+        prediction = predicted_classes(infer(self, batch["image"], self.inference))
         self.evaluation.update(prediction, batch, **self._parts)
         return prediction
 
@@ -186,16 +193,10 @@ class SegmentationTask(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what prediction needs, as plain data: classes, size rule and the model without its weights."""
-        checkpoint[CONTENT] = describe_model(self.model, self.classes, self.size_rule)
+        checkpoint[CONTENT] = describe_model(self.model, self.classes, self.inference)
 
-    def _predict(self, batch: Batch) -> Tensor:
-        height, width = batch["mask"].shape[-2:]
-        logits = self.model.predict_logits(self._image(batch), rule=self.size_rule, size=(height, width))
-        return predicted_classes(logits)
-
-    def _image(self, batch: Batch) -> Tensor:
-        image = batch["image"]
-        return image.contiguous(memory_format=torch.channels_last) if self.channels_last else image
+    def _in_layout(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
 
     def _log_scores(self, stage: str) -> None:
         scores = self.evaluation.compute(**self._parts)

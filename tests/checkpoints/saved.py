@@ -7,9 +7,10 @@ import torch
 
 from segattn import __version__
 from segattn.heads import FCNHead
+from segattn.inference import InferenceConfig
 from segattn.models.encoders import EncoderSpec
 from segattn.models.segmentation_model import SegmentationModel
-from segattn.sample import ClassInfo, ClassTable, SizeRule
+from segattn.sample import ClassInfo, ClassTable
 
 CLASSES = ClassTable(
     (
@@ -20,6 +21,7 @@ CLASSES = ClassTable(
     )
 )
 TINY = EncoderSpec("tu-test_resnet", None, 8)
+DEFAULT = InferenceConfig()
 HEAD = partial(FCNHead, channels=8, stage3_channels=None)
 
 
@@ -46,14 +48,14 @@ def lively_model(head=HEAD, *, encoder=TINY, classes=CLASSES, seed=0, **options)
     return model
 
 
-def save_checkpoint(path, model=None, *, classes=CLASSES, size_rule=SizeRule()):
+def save_checkpoint(path, model=None, *, classes=CLASSES, inference=DEFAULT):
     """Write what a training run writes, as far as prediction reads it."""
     model = lively_model(classes=classes) if model is None else model
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "version": __version__,
         "classes": classes.to_json(),
-        "size_rule": asdict(size_rule),
+        "inference": asdict(inference),
         "model": model.blueprint,
     }
     weights = {f"model.{key}": value for key, value in model.state_dict().items()}

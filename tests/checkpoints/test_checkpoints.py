@@ -12,17 +12,18 @@ from safetensors.torch import save_file
 
 from segattn import cli
 from segattn.checkpoints import CONTENT, CheckpointError, TrainedModel, initialize, load_model, save_model
+from segattn.inference import InferenceConfig
 from segattn.sample import SizeRule
 from tests.checkpoints.saved import CLASSES, lively_model, save_checkpoint
 from tests.predict.conftest import save_pictures
 
-RULE = SizeRule(short_side=64, window=(32, 48), stride=(16, 24))
+INFERENCE = InferenceConfig(SizeRule(short_side=64), window=(32, 48), stride=(16, 24))
 
 
 @pytest.fixture(scope="module")
 def lightning(tmp_path_factory):
     """What training writes."""
-    return save_checkpoint(tmp_path_factory.mktemp("run") / "checkpoints" / "best.ckpt", size_rule=RULE)
+    return save_checkpoint(tmp_path_factory.mktemp("run") / "checkpoints" / "best.ckpt", inference=INFERENCE)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def slim(lightning):
 
 
 def assert_same(one, other):
-    assert (one.classes, one.size_rule, one.version) == (other.classes, other.size_rule, other.version)
+    assert (one.classes, one.inference, one.version) == (other.classes, other.inference, other.version)
     assert one.model.blueprint == other.model.blueprint
     image = torch.rand(1, 3, 41, 57)
     assert torch.equal(one.model(image).logits, other.model(image).logits)
@@ -52,7 +53,7 @@ def test_a_slim_file_tells_all_without_segattn(slim):
     with safe_open(slim, framework="np") as file:
         content = json.loads(file.metadata()[CONTENT])
         names = set(file.keys())
-    assert content["size_rule"]["window"] == [32, 48]
+    assert content["inference"]["window"] == [32, 48]
     assert content["model"]["encoder"]["mean"] == [0.5, 0.5, 0.5]
     assert [info["name"] for info in json.loads(content["classes"])] == list(CLASSES.names)
     assert "head.classifier.2.weight" in names
@@ -136,8 +137,8 @@ CHANGES = {
     ),
     "it holds no description of its model": lambda c: c.pop(CONTENT),
     "holds no weights": lambda c: c.update(state_dict={}),
-    "has no 'size_rule'": lambda c: c[CONTENT].pop("size_rule"),
-    "A size rule is a mapping with the keys": lambda c: c[CONTENT].update(size_rule=[512, 2048]),
+    "has no 'inference'": lambda c: c[CONTENT].pop("inference"),
+    "an inference config has no 512": lambda c: c[CONTENT].update(inference={"512": 2048}),
     "has no segattn.heads.fcn_head.Nonsense": lambda c: c[CONTENT]["model"]["head"].update(
         class_path="segattn.heads.fcn_head.Nonsense"
     ),

@@ -13,6 +13,7 @@ from segattn.checkpoints import CheckpointError, import_checkpoint, initialize, 
 from segattn.checkpoints.foreign import class_table
 from segattn.checkpoints.openmmlab import recipe_of
 from segattn.heads import FCNHead
+from segattn.inference import InferenceConfig
 from segattn.models.encoders import EncoderSpec
 from segattn.models.segmentation_model import SegmentationModel
 from segattn.sample import SizeRule
@@ -73,7 +74,7 @@ def test_logits_are_those_of_the_original(states, tmp_path, case):
     for name, logits in expected.items():
         torch.testing.assert_close(found[name], logits, rtol=1e-5, atol=1e-4)
     assert len(trained.classes) == classes
-    assert trained.size_rule == (SizeRule(512, 2048) if classes == 150 else SizeRule())
+    assert trained.inference.size_rule == (SizeRule(512, 2048) if classes == 150 else SizeRule())
 
 
 CONFIG = """
@@ -118,7 +119,7 @@ def test_a_training_checkpoint_tells_its_recipe_and_none_of_its_objects_is_made(
     trained = load_model(output)
     assert trained.classes.names == tuple(names)
     assert trained.classes.palette[3].tolist() == [3, 0, 255]
-    assert trained.size_rule == SizeRule(window=(769, 769), stride=(513, 513))
+    assert trained.inference == InferenceConfig(window=(769, 769), stride=(513, 513))
     assert trained.model.align_corners
     assert trained.model.encoder.spec.dilations is None
     assert trained.model.encoder.spec.mean == (0.485, 0.456, 0.406)

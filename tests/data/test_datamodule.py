@@ -120,11 +120,11 @@ def test_batches_depend_on_seed_and_epoch_and_not_on_the_workers(tmp_path: Path)
     assert not any(torch.equal(by_name[0][name], by_name[1][name]) for name in by_name[0])
 
 
-def test_evaluation_resizes_the_image_and_never_the_mask(tmp_path: Path) -> None:
+def test_evaluation_keeps_the_size_of_image_and_mask(tmp_path: Path) -> None:
     data = build(ADE20KDataModule, tmp_path, size_rule=SizeRule(short_side=12))
     data.setup("validate")
     (first, *_) = data.val_dataloader()
-    assert first["image"].shape == (1, 3, 12, 16)
+    assert first["image"].shape == (1, 3, *layouts.PHOTO_SIZE)
     assert first["mask"].shape == (1, *layouts.PHOTO_SIZE)
     assert set(first["mask"].unique().tolist()) == {0, 149, IGNORE_INDEX}
 

@@ -26,15 +26,17 @@ from segattn.cli import main
 from segattn.explain import explain, figures
 from segattn.explain.attention_views import position_row, view, viewed_blocks
 from segattn.heads import ChannelSpatialHead, DANetHead, FLAHead, SCSADecoder
+from segattn.inference import InferenceConfig
 from segattn.sample import SizeRule
 from tests.checkpoints.saved import CLASSES, lively_model, save_checkpoint
 from tests.predict.conftest import picture, tree
 
 PIXEL = (3, 5)
+DEFAULT = InferenceConfig()
 
 
-def trained(head, *, rule=SizeRule(), **options):
-    return TrainedModel(lively_model(head, **options), CLASSES, rule, "0")
+def trained(head, *, inference=DEFAULT, **options):
+    return TrainedModel(lively_model(head, **options), CLASSES, inference, "0")
 
 
 def looked_at(block, x, pixel=PIXEL):
@@ -173,7 +175,7 @@ def test_an_explanation_holds_every_block_and_fits_the_prediction(name):
 
 
 def test_the_pixel_is_found_in_the_features_of_a_resized_image():
-    model = trained(HEADS["danet"], rule=SizeRule(short_side=80))
+    model = trained(HEADS["danet"], inference=InferenceConfig(SizeRule(short_side=80)))
     explanation = explain(model, picture(1, 40, 60), (59, 0))
     assert (explanation.input_size, explanation.padded_size) == ((80, 120), (80, 120))
     position = explanation.views[0]

@@ -9,13 +9,23 @@ from torch import nn
 from segattn import heads
 from segattn.checkpoints import TrainedModel
 from segattn.export import SUFFIXES
+from segattn.export.agreement import exported_model
 from segattn.export.graph import to_program
 from segattn.export.writing import write_program
-from segattn.heads import ChannelSpatialHead, DANetHead, FCNHead, FLAHead, Head, HeadOutput, SCSADecoder, SMPDecoder
-from segattn.inference.backends import load_network
+from segattn.heads import (
+    ChannelSpatialHead,
+    DANetHead,
+    FCNHead,
+    FeatureInfo,
+    FLAHead,
+    Head,
+    HeadOutput,
+    SCSADecoder,
+    SMPDecoder,
+)
+from segattn.inference import InferenceConfig
 from segattn.models.encoders import EncoderSpec
 from segattn.models.segmentation_model import SegmentationModel
-from segattn.sample import SizeRule
 from tests.checkpoints.saved import CLASSES
 
 SLIM = {"channels": 16, "stage3_channels": None}
@@ -35,6 +45,7 @@ def test_all_heads_are_here():
     assert {head.func for head in HEADS.values()} == {getattr(heads, name) for name in heads.__all__} - {
         Head,
         HeadOutput,
+        FeatureInfo,
     }
 
 
@@ -46,12 +57,12 @@ def test_a_head_gives_the_same_in_both_formats_at_every_size(name, tmp_path):
     for parameter in model.parameters():  # no branch is silent
         if parameter.ndim < 2:
             nn.init.normal_(parameter, std=0.3)
-    trained, program = TrainedModel(model.eval(), CLASSES, SizeRule(), "0"), to_program(model)
+    trained, program = TrainedModel(model.eval(), CLASSES, InferenceConfig(), "0"), to_program(model)
     images = [torch.rand(batch, 3, height, width) for batch, height, width in SIZES]
     with torch.no_grad():
         expected = [model(image).logits for image in images]
     for format, suffix in SUFFIXES.items():
         write_program(program, trained, tmp_path / f"m{suffix}", format=format)
-        network = load_network(tmp_path / f"m{suffix}", torch.device("cpu"))
+        network = exported_model(tmp_path / f"m{suffix}")
         for image, logits in zip(images, expected, strict=True):
-            torch.testing.assert_close(network.logits(image), logits, rtol=0, atol=1e-4 * float(logits.abs().max()))
+            torch.testing.assert_close(network(image), logits, rtol=0, atol=1e-4 * float(logits.abs().max()))

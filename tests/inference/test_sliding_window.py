@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segattn.inference.sliding_window import Area, blend_windows, window_starts, window_weights
-from tests.oracles import windows as oracle
+from tests.oracles import sliding_window as oracle
 
 
 def random_logits(shape):

@@ -2,15 +2,13 @@ from functools import partial
 
 import pytest
 import torch
-from einops import rearrange
 
 from segattn import attention
 from segattn.attention import SCSA, DualAttention, SqueezeExcite
 from segattn.heads import DANetHead, FCNHead, FLAHead, SCSADecoder, SMPDecoder
 from segattn.models.encoders import EncoderSpec
 from segattn.models.factories import build, describe
-from segattn.models.segmentation_model import SegmentationModel, predicted_classes
-from segattn.sample import SizeRule
+from segattn.models.segmentation_model import SegmentationModel
 
 TINY = EncoderSpec("tu-test_resnet", None, 8)
 
@@ -150,31 +148,6 @@ def test_a_blueprint_rebuilds_the_model():
     again.load_state_dict(model.state_dict())
     image = torch.rand(1, 3, 32, 40)
     assert torch.equal(model(image).logits, again(image).logits)
-
-
-def test_logits_come_at_the_size_that_is_asked_for():
-    logits = tiny_model().predict_logits(torch.rand(2, 3, 30, 40), rule=SizeRule(), size=(61, 79))
-    assert logits.shape == (2, 4, 61, 79)
-    assert predicted_classes(logits).shape == (2, 61, 79)
-
-
-def test_windows_are_blended_where_they_overlap():
-    model = tiny_model()
-    image = torch.rand(1, 3, 40, 24)
-    rule = SizeRule(window=(24, 24), stride=(16, 16))
-    logits = model.predict_logits(image, rule=rule, size=(40, 24))
-    upper, lower = model(image[..., :24, :]).logits, model(image[..., 16:, :]).logits
-    weight = rearrange(torch.arange(1, 9) / 9, "h -> h 1")
-    torch.testing.assert_close(logits[..., :16, :], upper[..., :16, :])
-    torch.testing.assert_close(logits[..., 16:24, :], upper[..., 16:, :] * weight.flip(0) + lower[..., :8, :] * weight)
-    torch.testing.assert_close(logits[..., 24:, :], lower[..., 8:, :])
-
-
-def test_one_window_is_the_whole_image():
-    model = tiny_model()
-    image = torch.rand(1, 3, 20, 30)
-    windowed = model.predict_logits(image, rule=SizeRule(window=(64, 64), stride=(32, 32)), size=(20, 30))
-    torch.testing.assert_close(windowed, model(image).logits)
 
 
 def test_descriptions_are_plain_data_and_trusted_only_within_segattn():

@@ -106,7 +106,7 @@ def test_wrong_command_lines_are_refused(arguments, what, capsys):
         (["--checkpoint", "gone.ckpt"], "There is no checkpoint"),
         (["--opacity", "0.5"], "no effect without overlay"),
         (["--images", "gone"], "There are no images in gone"),
-        (["--stride", "4"], "stride needs a window"),
+        (["--stride", "4"], "no effect without a window"),
     ],
 )
 def test_user_errors_are_one_sentence(tmp_path, checkpoint, arguments, what, capsys):

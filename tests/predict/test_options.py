@@ -1,10 +1,12 @@
 import pytest
 from jaxtyping import TypeCheckError
 
+from segattn.inference import InferenceConfig
 from segattn.predict import Options, Settings
 from segattn.sample import SizeRule
 
-RULE = SizeRule(short_side=512, max_long_side=2048, window=(60, 80), stride=(40, 50))
+RULE = SizeRule(512, 2048)
+CONFIG = InferenceConfig(RULE, window=(60, 80), stride=(40, 50))
 
 
 @pytest.mark.parametrize(
@@ -37,23 +39,23 @@ def test_wrong_settings_are_refused(settings):
 
 
 @pytest.mark.parametrize(
-    ("options", "rule"),
+    ("options", "config"),
     [
-        ({}, RULE),
-        ({"whole": True}, SizeRule(512, 2048)),
-        ({"window": (9, 12)}, SizeRule(512, 2048, (9, 12), (6, 8))),
-        ({"window": (9, 12), "stride": (9, 1)}, SizeRule(512, 2048, (9, 12), (9, 1))),
-        ({"stride": (10, 10)}, SizeRule(512, 2048, (60, 80), (10, 10))),
-        ({"short_side": 300}, SizeRule(300, 2048, (60, 80), (40, 50))),
-        ({"original_size": True, "whole": True}, SizeRule()),
+        ({}, CONFIG),
+        ({"whole": True}, InferenceConfig(RULE)),
+        ({"window": (9, 12)}, InferenceConfig(RULE, window=(9, 12))),
+        ({"window": (9, 12), "stride": (9, 1)}, InferenceConfig(RULE, window=(9, 12), stride=(9, 1))),
+        ({"stride": (10, 10)}, InferenceConfig(RULE, window=(60, 80), stride=(10, 10))),
+        ({"short_side": 300}, InferenceConfig(SizeRule(300, 2048), window=(60, 80), stride=(40, 50))),
+        ({"original_size": True, "whole": True, "flip": True}, InferenceConfig(flip=True)),
     ],
 )
-def test_options_go_before_the_size_rule(options, rule):
-    assert Options(**options).applied_to(RULE) == rule
+def test_options_override_the_config_of_the_checkpoint(options, config):
+    assert Options(**options).applied_to(CONFIG) == config
 
 
-def test_a_stride_without_any_window_is_refused():
-    with pytest.raises(ValueError, match="stride needs a window"):
-        Options(stride=(2, 2)).applied_to(SizeRule())
+def test_a_stride_without_a_window_raises():
+    with pytest.raises(ValueError, match="no effect without a window"):
+        Options(stride=(2, 2)).applied_to(InferenceConfig())
     with pytest.raises(ValueError, match="would leave gaps"):
-        Options(window=(2, 2), stride=(3, 3)).applied_to(SizeRule())
+        Options(window=(2, 2), stride=(3, 3)).applied_to(InferenceConfig())

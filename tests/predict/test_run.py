@@ -7,7 +7,6 @@ import signal
 import struct
 import sys
 import time
-import weakref
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segattn.inference import InferenceConfig
 from segattn.io.image_files import open_image
-from segattn.predict import Settings, outputs, pipeline, predict_folder
+from segattn.predict import Settings, outputs, predict_folder
 from segattn.predict import prediction_run as run_module
 from segattn.predict.inference import Predictor
-from segattn.predict.spool import Spool
 from segattn.sample import ClassInfo, ClassTable, SizeRule
 from tests.checkpoints.saved import CLASSES, save_checkpoint
 from tests.predict.conftest import mask, picture, save_pictures, tree
@@ -236,39 +235,9 @@ def test_the_limit_of_pixels_is_adjustable(tmp_path, checkpoint):
     assert report.failures == {"1.png": "its 2,240 pixels are more than the limit of 2,239"}
 
 
-def test_large_images_are_cut_into_windows_and_give_the_same_files(tmp_path, checkpoint, monkeypatch):
-    images = save_pictures(tmp_path / "in", "1.png", "2.jpg", height=90, width=70)
-    options = {"window": (32, 32), "overlay": True, "confidence": True}
-    predict_folder(checkpoint, images, tmp_path / "small", settings=QUIET, **options)
-    monkeypatch.setattr(run_module, "LARGE", 1)
-    predict_folder(checkpoint, images, tmp_path / "large", settings=QUIET, **options)
-    assert tree(tmp_path / "small") == tree(tmp_path / "large")
-
-
-def test_the_decoded_pixels_of_a_large_image_are_freed_before_the_model_starts(tmp_path, checkpoint, monkeypatch):
-    save_pictures(tmp_path / "images", "a.png")
-    decoded, freed = [], []
-
-    class Watched(Spool):
-        def __init__(self, image, folder):
-            super().__init__(image, folder)
-            decoded.append(weakref.ref(image))
-
-    def predict_large(self, image):
-        freed.append(decoded[0]() is None)
-        return original(self, image)
-
-    original = Predictor.predict_large
-    monkeypatch.setattr(run_module, "LARGE", 1)
-    monkeypatch.setattr(pipeline, "Spool", Watched)
-    monkeypatch.setattr(Predictor, "predict_large", predict_large)
-    predict_folder(checkpoint, tmp_path / "images", tmp_path / "masks", settings=QUIET, window=(16, 16))
-    assert freed == [True]
-
-
 def test_windows_and_stride_come_from_the_checkpoint(tmp_path, monkeypatch):
-    rule = SizeRule(window=(24, 24), stride=(16, 16))
-    checkpoint = save_checkpoint(tmp_path / "m.ckpt", size_rule=rule)
+    inference = InferenceConfig(window=(24, 24), stride=(16, 16))
+    checkpoint = save_checkpoint(tmp_path / "m.ckpt", inference=inference)
     images = save_pictures(tmp_path / "in", "1.png")
     for name, options in (("rule", {}), ("same", {"window": (24, 24)}), ("whole", {"whole": True})):
         predict_folder(checkpoint, images, tmp_path / name, settings=QUIET, confidence=True, **options)
@@ -349,7 +318,7 @@ def test_batches_are_the_same_when_a_run_goes_on(tmp_path, checkpoint):
 def test_results_of_another_checkpoint_are_refused_unless_told(tmp_path, checkpoint):
     images = save_pictures(tmp_path / "in", "1.png")
     predict_folder(checkpoint, images, tmp_path / "out", settings=QUIET)
-    other = save_checkpoint(tmp_path / "other.ckpt", size_rule=SizeRule(20))
+    other = save_checkpoint(tmp_path / "other.ckpt", inference=InferenceConfig(SizeRule(20)))
     for resume in (False, True):
         with pytest.raises(ValueError, match=r"holds the results of another checkpoint \(.*tiny\.ckpt\)"):
             predict_folder(other, images, tmp_path / "out", settings=Settings(progress=False, resume=resume))

@@ -1,23 +1,22 @@
-"""A trained model ready to predict, from whatever file it is in: a checkpoint, an ONNX file, a torch export."""
+"""A trained model as a function, loaded from a checkpoint or an ONNX file."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from segattn.checkpoints import CheckpointError, TrainedModel, load_model
-from segattn.checkpoints.torch_export import require_plain_graph
+from segattn.checkpoints.checkpoint_files import CheckpointError
+from segattn.checkpoints.trained import TrainedModel, load_model
+from segattn.inference.image_to_logits import LogitsFunction
+from segattn.inference.inference_config import InferenceConfig
 from segattn.io.error_text import one_line
-from segattn.sample import ClassTable, SizeRule
-
-Precision = Literal["32", "bf16"]
+from segattn.sample import ClassTable
 
 DESCRIPTION = "segattn"
-"""The key of an exported file's metadata under which classes, size rule and normalization are kept as JSON."""
+"""The metadata key of an exported file that holds classes, inference config and normalization as JSON."""
 
 
 @dataclass(frozen=True)
@@ -25,43 +24,49 @@ class Network:
     """A model as a function.
 
     Attributes:
-        logits: images (b, 3, h, w) in 0..1 on the device -> logits (b, classes, h, w), float32, on the device.
+        logits: images (b, 3, h, w) in 0..1 on the device -> logits (b, classes, h, w) on the device.
         classes: of the data set that it was trained on.
-        size_rule: how whole images are brought to the model.
-        version: of segattn that wrote the checkpoint.
+        inference: how the model is applied to an image.
+        version: of segattn that wrote the file.
         device: where it computes.
+        exported: whether it was loaded from an exported file, whose precision is fixed.
     """
 
-    logits: Callable[[Tensor], Tensor]
+    logits: LogitsFunction
     classes: ClassTable
-    size_rule: SizeRule
+    inference: InferenceConfig
     version: str
     device: torch.device
+    exported: bool = False
 
 
-def load_network(path: Path, device: torch.device, *, precision: Precision = "32", compile: bool = False) -> Network:
+def load_network(path: Path, device: torch.device, *, compile: bool = False) -> Network:
     """Load a model to predict with.
 
     Args:
-        path: a checkpoint or its folder, or what ``segattn export`` wrote from one: ``.onnx`` or ``.pt2``.
-        device: where it shall compute.
-        precision: ``32``, or ``bf16`` for mixed precision.
-        compile: whether to compile the model, which pays for many images of one size.
+        path: a checkpoint or its folder, or the ``.onnx`` file that ``segattn export`` wrote from one.
+        device: where the model computes.
+        compile: whether to compile the model, which pays off for many images of one size.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if it is damaged, or was written by something else.
-        ValueError: if an exported file shall be compiled, or computed in another precision than it has.
+        CheckpointError: if it is damaged or was not written by segattn.
+        ValueError: if an ONNX file is to be compiled, or cannot run here.
     """
     if not path.exists():
         raise FileNotFoundError(f"There is no checkpoint {path.absolute()}.")
-    if path.suffix not in (".onnx", ".pt2"):
-        return _from_checkpoint(path, device, precision, compile)
-    if precision != "32" or compile:
-        raise ValueError(f"{path} is exported: its precision is fixed, and it cannot be compiled.")
-    load = _from_onnx if path.suffix == ".onnx" else _from_torch_export
-    logits, description = load(path, device)
-    return Network(logits, *described(path, description), device)
+    if path.suffix == ".pt2":
+        raise CheckpointError(f"{path} is a torch.export file, which is not read here: use its checkpoint or ONNX.")
+    if path.suffix == ".onnx":
+        if compile:
+            raise ValueError(f"{path} is an ONNX file and cannot be compiled.")
+        logits, description = _from_onnx(path, device)
+        return Network(logits, *described(path, description), device, exported=True)
+    trained = load_model(path)
+    model = trained.model.to(device)
+    if compile:
+        model.compile()
+    return Network(lambda images: model(images).logits, trained.classes, trained.inference, trained.version, device)
 
 
 def choose_devices(names: str | list[str] | None) -> list[torch.device]:
@@ -96,13 +101,13 @@ def description_of(trained: TrainedModel) -> dict[str, Any]:
     return {
         "version": trained.version,
         "classes": json.loads(trained.classes.to_json()),
-        "size_rule": vars(trained.size_rule),
+        "inference": asdict(trained.inference),
         "normalization": {"mean": spec.mean, "std": spec.std, "inside": True},
     }
 
 
-def described(path: Path, description: str | None) -> tuple[ClassTable, SizeRule, str]:
-    """Classes, size rule and version from the metadata of an exported file.
+def described(path: Path, description: str | None) -> tuple[ClassTable, InferenceConfig, str]:
+    """Classes, inference config and version from the metadata of an exported file.
 
     Raises:
         CheckpointError: if the file has none, or not in this form.
@@ -111,27 +116,14 @@ def described(path: Path, description: str | None) -> tuple[ClassTable, SizeRule
         raise CheckpointError(f"{path} was not written by segattn export: it does not describe its classes.")
     try:
         content = json.loads(description)
-        return ClassTable.from_dicts(content["classes"]), SizeRule.from_dict(content["size_rule"]), content["version"]
+        inference = InferenceConfig.from_dict(content["inference"])
+        return ClassTable.from_dicts(content["classes"]), inference, content["version"]
     except (ValueError, TypeError, KeyError) as error:
         what = f"has no {one_line(error)}" if isinstance(error, KeyError) else one_line(error)
         raise CheckpointError(f"The description of the model in {path} cannot be used: {what}.") from error
 
 
-def _from_checkpoint(path: Path, device: torch.device, precision: Precision, compile: bool) -> Network:
-    trained = load_model(path)
-    model = trained.model.to(device)
-    if compile:
-        model.compile()
-
-    def logits(images: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            output: Tensor = model(images).logits
-            return output.float()
-
-    return Network(logits, trained.classes, trained.size_rule, trained.version, device)
-
-
-def _from_onnx(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str | None]:
+def _from_onnx(path: Path, device: torch.device) -> tuple[LogitsFunction, str | None]:
     try:
         import onnxruntime
     except ImportError as error:
@@ -155,21 +147,3 @@ def _from_onnx(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Ten
         return torch.from_numpy(output).to(device)
 
     return logits, session.get_modelmeta().custom_metadata_map.get(DESCRIPTION)
-
-
-def _from_torch_export(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str | None]:
-    from torch.export.passes import move_to_device_pass
-
-    require_plain_graph(path)
-    extra = {DESCRIPTION: ""}
-    try:
-        program = torch.export.load(path, extra_files=extra)
-    except Exception as error:  # the archive's reader raises many kinds
-        raise CheckpointError(f"{path} is damaged or no torch export: {one_line(error)}.") from error
-    module = move_to_device_pass(program, device).module()
-
-    def logits(images: Tensor) -> Tensor:
-        output: Tensor = module(images)
-        return output
-
-    return logits, extra[DESCRIPTION]

@@ -1,0 +1,40 @@
+import json
+from dataclasses import asdict
+
+import pytest
+
+from segattn.inference import InferenceConfig
+from segattn.sample import SizeRule
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"window": (0, 4)}, "must be positive"),
+        ({"stride": (4, 4)}, "no effect without a window"),
+        ({"window": (4, 4), "stride": (4, 5)}, "would leave gaps"),
+        ({"whole_image_weight": 0.5}, "no effect without a window"),
+        ({"window": (4, 4), "whole_image_weight": 1.0}, "less than 1"),
+        ({"scales": ()}, "scales must be positive"),
+        ({"scales": (1.0, 0.0)}, "scales must be positive"),
+    ],
+)
+def test_invalid_configs_raise(values, message):
+    with pytest.raises(ValueError, match=message):
+        InferenceConfig(**values)
+
+
+def test_the_default_stride_is_two_thirds_of_the_window():
+    assert InferenceConfig().window_stride is None
+    assert InferenceConfig(window=(9, 1)).window_stride == (6, 1)
+    assert InferenceConfig(window=(9, 12), stride=(9, 1)).window_stride == (9, 1)
+
+
+def test_configs_survive_plain_data():
+    config = InferenceConfig(SizeRule(64, 99), window=(32, 48), whole_image_weight=0.25, scales=(0.5, 1.0), flip=True)
+    assert InferenceConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
+
+
+def test_unknown_keys_raise():
+    with pytest.raises(ValueError, match="has no windows"):
+        InferenceConfig.from_dict({"windows": [4, 4]})
