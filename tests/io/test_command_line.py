@@ -8,7 +8,7 @@ import pytest
 
 from segattn.io.command_line import run_command
 
-CALLS = []
+calls: list = []
 
 
 def read_point(text):
@@ -45,7 +45,7 @@ def command(
     scales: tuple[float, ...] = (1.0,),
     flip: bool = False,
     align_corners: bool | None = None,
-    settings: Settings = Settings(),  # noqa: B008
+    settings: Settings = Settings(),
 ) -> int:
     """Do the work.
 
@@ -58,7 +58,7 @@ def command(
         flip: also mirrored.
         align_corners: how to resize.
     """
-    CALLS.append(
+    calls.append(
         {"runs": runs, "others": others, "point": point, "split": split, "class": class_name, "scales": scales}
         | {"flip": flip, "align_corners": align_corners, "settings": settings}
     )
@@ -66,14 +66,14 @@ def command(
 
 
 def run(*arguments):
-    CALLS.clear()
+    calls.clear()
     names = {"class_name": "class", "progress": "quiet"}
     return run_command(command, arguments, prog="segattn work", names=names)
 
 
 def test_defaults_are_those_of_the_function():
     assert run("a", "b", "--point", "1,2") == 3
-    assert CALLS == [
+    assert calls == [
         {"runs": [Path("a"), Path("b")], "others": (), "point": (1, 2), "split": "val", "class": None}
         | {"scales": (1.0,), "flip": False, "align_corners": None, "settings": Settings()}
     ]
@@ -83,14 +83,14 @@ def test_all_kinds_of_options():
     words = "--point 1,2 a --split test --class 1e3 --scales 0.5 1 --flip --no-align-corners --batch-size 4 --quiet"
     run(*words.split(), "--window", "769", "--probabilities", "all", "--model.head", "FCNHead", "--data.root=x")
     settings = Settings(batch_size=4, window=(769, 769), probabilities="all", progress=False)
-    assert CALLS[0] == {
+    assert calls[0] == {
         **{"runs": [Path("a")], "others": ("--model.head", "FCNHead", "--data.root=x"), "point": (1, 2)},
         **{"split": "test", "class": "1e3", "scales": (0.5, 1.0), "flip": True, "align_corners": False},
         "settings": settings,
     }
     run("a", "--point", "1,2", "--window", "5", "7", "--probabilities", "2", "--class", "null")
-    assert CALLS[0]["settings"] == Settings(window=(5, 7), probabilities=2)
-    assert CALLS[0]["class"] == "null"
+    assert calls[0]["settings"] == Settings(window=(5, 7), probabilities=2)
+    assert calls[0]["class"] == "null"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_wrong_option_ends_in_one_sentence(arguments, message, capsys):
     with pytest.raises(SystemExit, match="2"):
         run(*arguments.split())
     assert capsys.readouterr().err == f"segattn work: {message}. See segattn work --help.\n"
-    assert not CALLS
+    assert not calls
 
 
 def test_help_comes_from_the_docstrings(capsys):
