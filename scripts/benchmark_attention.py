@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import matplotlib as mpl
 import torch
@@ -24,10 +24,31 @@ from segattn.benchmark.measure import (
     count_parameters,
     forward_and_step,
     machine,
-    matrix_product_rate,
     peak_memory,
-    usage,
 )
+
+
+class Usage(NamedTuple):
+    """Seconds of the fastest run, and MiB of peak memory in addition to weights and input."""
+
+    seconds: float
+    mebibytes: float
+
+
+def matrix_product_rate(device: torch.device, dtype: torch.dtype, *, side: int = 2048, repeats: int = 5) -> float:
+    """Measure the multiply-adds per second of a square matrix product: the arithmetic limit of the machine."""
+    a, b = torch.randn(2, side, side, device=device, dtype=dtype)
+    (seconds,) = best_seconds([lambda: torch.mm(a, b)], device=device, repeats=repeats)
+    return side**3 / seconds
+
+
+def usage(factory: ModuleFactory, shape: Shape, *, device: torch.device, repeats: int = 3) -> tuple[Usage, Usage]:
+    """Measure a forward pass and a training step in float32."""
+    memory = peak_memory(factory, shape, device=device)
+    functions = forward_and_step(factory, shape, device=device, dtype=torch.float32)
+    times = best_seconds(functions, device=device, repeats=repeats)
+    forward, step = (Usage(*pair) for pair in zip(times, memory, strict=True))
+    return forward, step
 
 
 def without_convolution(channels: int, *, implementation: Literal["fused", "plain"] = "fused") -> nn.Module:

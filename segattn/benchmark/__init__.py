@@ -1,1 +1,1 @@
-"""What blocks, heads and whole configs cost: parameters, multiply-adds, memory and time, fused beside plain."""
+"""Cost of blocks, heads and complete models: parameters, multiply-adds, memory and time."""

@@ -1,182 +1,114 @@
-"""``segattn benchmark``: what a block, a head or a config costs, fused beside plain."""
+"""``segattn benchmark``: the cost of a block, a head or the model of a config."""
 
-import argparse
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 import yaml
-from rich.console import Console
-from rich.table import Table
-from torch import nn
 
-from segattn.benchmark.block_cost import attention_block, use_implementation
-from segattn.benchmark.estimate import estimate_memory
-from segattn.benchmark.measure import (
-    IMAGE_CHANNELS,
-    MEBIBYTE,
-    ModuleFactory,
-    Shape,
-    best_seconds,
-    count_multiply_adds,
-    count_parameters,
-    forward_and_step,
-    machine,
-    peak_memory,
-)
+from segattn.io.command_line import run_command
 
-IMPLEMENTATIONS = ("fused", "plain")
-WIDTH = 110
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+if TYPE_CHECKING:
+    from segattn.benchmark.measure import ModuleFactory, Shape
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print one row per input size and implementation.
-
-    Raises:
-        ValueError: if there is no such block, head or device, or a config is wrong.
-        FileNotFoundError: if a config is missing.
-    """
-    parser = _parser()
-    given, others = parser.parse_known_args(arguments[1:])
-    if others and given.config is None:
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
-    if given.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("There is no CUDA device here; leave --device out to measure on the CPU.")
-    shapes = [(given.batch, given.channels if given.block else IMAGE_CHANNELS, *size) for size in given.size]
-    makers = {shape: _maker(given, others, shape) for shape in shapes}
-    table = _estimates(makers) if given.predict else _measurements(makers, given.device, DTYPES[given.dtype])
-    console = Console()
-    console = Console(width=max(console.width, WIDTH))
-    console.print(table)
-    if given.predict:
-        console.print(
-            "Tensors alone, float32: workspaces of convolutions, the allocator's reserve and a CUDA context (some "
-            "hundred MiB) come on top.",
-            soft_wrap=True,
-        )
-    return 0
+    """Run the command."""
+    return run_command(benchmark, arguments[1:], prog="segattn benchmark")
 
 
-def _maker(given: argparse.Namespace, others: Sequence[str], shape: Shape) -> ModuleFactory:
-    """What makes the module to measure, once more in another process."""
-    if given.block:
-        return partial(attention_block, given.block, given.channels, dict(given.option))
-    if given.head:
-        from segattn.benchmark.head_cost import head_on_features
-        from segattn.models.encoders import EncoderSpec
-
-        spec = EncoderSpec(given.encoder, None, given.output_stride)
-        return partial(head_on_features, given.head, given.classes, spec, shape=shape, options=dict(given.option))
-    from segattn.benchmark.model_cost import config_model
-
-    return partial(config_model, ("--config", given.config, *others))
+def read_size(text: str) -> tuple[int, int]:
+    """``512x1024`` as (height, width)."""
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not found:
+        raise ValueError(f"{text!r} is not a size; write HEIGHTxWIDTH such as 512x1024")
+    return int(found[1]), int(found[2])
 
 
-def _switched(maker: ModuleFactory, implementation: str) -> nn.Module:
-    module = maker()
-    use_implementation(module, implementation)
-    return module
-
-
-def _variants(maker: ModuleFactory) -> dict[str, ModuleFactory]:
-    """The factory for every implementation that makes a difference."""
-    if use_implementation(maker(), "fused") == 0:
-        return {"-": maker}
-    return {name: partial(_switched, maker, name) for name in IMPLEMENTATIONS}
-
-
-def _measurements(makers: dict[Shape, ModuleFactory], device_name: str, dtype: torch.dtype) -> Table:
-    device = torch.device(device_name)
-    table = _table(f"{machine(device)}, {str(dtype).removeprefix('torch.')}", "forward ms", "MiB", "step ms", "MiB")
-    for shape, maker in makers.items():
-        variants = _variants(maker)
-        memory = {name: peak_memory(factory, shape, device=device, dtype=dtype) for name, factory in variants.items()}
-        runs = [forward_and_step(factory, shape, device=device, dtype=dtype) for factory in variants.values()]
-        forward = best_seconds([run[0] for run in runs], device=device)
-        step = best_seconds([run[1] for run in runs], device=device)
-        for index, (name, factory) in enumerate(variants.items()):
-            pairs = zip((forward[index], step[index]), memory[name], strict=True)
-            cells = [cell for seconds, mebibytes in pairs for cell in (f"{1e3 * seconds:,.1f}", f"{mebibytes:,.0f}")]
-            table.add_row(*_common(shape, name, factory()), *cells)
-    return table
-
-
-def _estimates(makers: dict[Shape, ModuleFactory]) -> Table:
-    table = _table("estimated from shapes", "weights MiB", "prediction MiB", "training step MiB")
-    for shape, maker in makers.items():
-        for name, factory in _variants(maker).items():
-            module = factory()
-            table.add_row(*_common(shape, name, module), *(f"{b / MEBIBYTE:,.0f}" for b in _bytes(module, shape)))
-    return table
-
-
-def _bytes(module: nn.Module, shape: Shape) -> Iterator[int]:
-    """Of the weights, of a prediction and of a training step."""
-    optimizer: Any = getattr(module, "optimizer", None)
-    yield sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
-    yield from estimate_memory(module, shape, optimizer)
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title)
-    for column in ("input", "path"):
-        table.add_column(column, no_wrap=True)
-    for column in ("parameters", "multiply-adds, M", *columns):
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
-def _common(shape: Shape, name: str, module: nn.Module) -> list[str]:
-    parameters = count_parameters(module)
-    return ["x".join(map(str, shape)), name, f"{parameters:,}", f"{count_multiply_adds(module, shape) / 1e6:,.1f}"]
-
-
-def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not found or not all(int(side) for side in found.groups()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write height x width like 512x1024")
-    return int(found.group(1)), int(found.group(2))
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
-    return int(text)
-
-
-def _option(text: str) -> tuple[str, Any]:
+def read_option(text: str) -> tuple[str, Any]:
+    """``window=7`` as a name and a YAML value."""
     name, equals, value = text.partition("=")
     if not (name and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is no option; write NAME=VALUE like window=7")
+        raise ValueError(f"{text!r} is not an option; write NAME=VALUE such as window=7")
     try:
         return name, yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise argparse.ArgumentTypeError(f"the value of {text!r} is no YAML") from error
+        raise ValueError(f"the value of {text!r} is not valid YAML") from error
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="segattn benchmark",
-        description="Parameters, multiply-adds, peak memory beyond weights and input, and time (the fastest of three "
-        "runs), forward and training step. With --config, all further options are those of segattn fit.",
-        allow_abbrev=False,
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--block", metavar="NAME", help="an attention block, such as SCSA")
-    what.add_argument("--head", metavar="NAME", help="a head, such as DANetHead, on the features of --encoder")
-    what.add_argument("--config", metavar="FILE", help="the model of a config, shipped or your own")
-    add = parser.add_argument
-    add("--size", type=_size, nargs="+", required=True, metavar="HxW", help="of a block's input, or of the images")
-    add("--batch", type=_positive, default=1, metavar="N", help="default: 1")
-    add("--channels", type=_positive, default=512, metavar="N", help="of the block (default: 512)")
-    add("--encoder", default="resnet50", metavar="NAME", help="of the head (default: resnet50)")
-    add("--output-stride", type=int, default=8, choices=(8, 16, 32), help="of the encoder (default: 8)")
-    add("--classes", type=_positive, default=150, metavar="N", help="of the head (default: 150)")
-    add("--option", type=_option, action="append", default=[], metavar="NAME=VALUE", help="of the block or head")
-    add("--dtype", choices=DTYPES, default="float32", help="of the computation (default: float32)")
-    add("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
-    add("--predict", action="store_true", help="estimate the memory from shapes alone and run nothing")
-    return parser
+def benchmark(
+    *overrides: str,
+    size: list[Annotated[tuple[int, int], read_size, "HxW"]],
+    block: str | None = None,
+    head: str | None = None,
+    config: Annotated[str | None, "FILE"] = None,
+    batch: int = 1,
+    channels: int = 512,
+    encoder: str = "resnet50",
+    output_stride: Literal[8, 16, 32] = 8,
+    classes: int = 150,
+    option: Sequence[Annotated[tuple[str, Any], read_option, "NAME=VALUE"]] = (),
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    device: Literal["cpu", "cuda"] = "cpu",
+    predict: bool = False,
+) -> int:
+    """Measure a block, a head or the model of a config.
+
+    Prints parameters, multiply-adds, time (the fastest of three runs) and peak memory in addition to weights and input,
+    for a forward pass and a training step. Options with a dot, such as --model.encoder.name, change the config as in
+    segattn fit.
+
+    Args:
+        overrides: options that change the config
+        size: sizes of a block's input, or of the images
+        block: an attention block, such as SCSA
+        head: a head, such as DANetHead, on the features of --encoder
+        config: the model of a config, shipped or your own
+        batch: images in a batch
+        channels: channels of the block
+        encoder: encoder below the head
+        output_stride: output stride of that encoder
+        classes: classes of the head
+        option: arguments of the block or head
+        dtype: dtype of the computation
+        device: where to measure
+        predict: estimate the memory from shapes alone, without running the model
+    """
+    if sum(choice is not None for choice in (block, head, config)) != 1:
+        raise ValueError("choose one of --block, --head and --config")
+    if overrides and config is None:
+        raise ValueError(f"{overrides[0]} has no effect without --config")
+    if min(batch, channels, classes) < 1:
+        raise ValueError("--batch, --channels and --classes must be positive")
+    import torch
+
+    from segattn.benchmark.cost_tables import print_estimates, print_measurements
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("no CUDA device is available; omit --device to measure on the CPU")
+
+    def factory(shape: "Shape") -> "ModuleFactory":
+        if block:
+            from segattn.benchmark.single_modules import attention_block
+
+            return partial(attention_block, block, channels, dict(option))
+        if head:
+            from segattn.benchmark.single_modules import head_on_features
+            from segattn.models.encoders import EncoderSpec
+
+            spec = EncoderSpec(encoder, None, output_stride)
+            return partial(head_on_features, head, classes, spec, shape=shape, options=dict(option))
+        from segattn.benchmark.config_model import config_model
+
+        return partial(config_model, ("--config", str(config), *overrides))
+
+    factories = {}
+    for height, width in size:
+        shape = (batch, channels if block else 3, height, width)
+        factories[shape] = factory(shape)
+    if predict:
+        print_estimates(factories)
+    else:
+        print_measurements(factories, torch.device(device), getattr(torch, dtype))
+    return 0

@@ -1,4 +1,4 @@
-"""The memory that a module will take, from shapes alone: nothing is computed, so nothing runs out of memory."""
+"""Memory that a module needs, estimated from shapes alone: nothing is computed."""
 
 import weakref
 from collections.abc import Callable, Iterable
@@ -16,16 +16,16 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
 class TensorMemory(TorchDispatchMode):
-    """Counts the bytes of all tensors that are alive while it is entered.
+    """Counts the bytes of all live tensors inside a ``with`` block.
 
-    What a kernel needs for itself (the workspace of a convolution) and what an allocator keeps in reserve is not seen.
+    Workspaces of kernels and memory reserved by the allocator are not counted.
 
     Args:
-        tensors: that are there already and count from the start.
+        tensors: existing tensors that count from the start.
 
     Attributes:
-        live: bytes now.
-        peak: the largest value that ``live`` had.
+        live: bytes of the tensors that are alive now.
+        peak: largest value of ``live`` so far.
     """
 
     def __init__(self, tensors: Iterable[Tensor] = ()) -> None:
@@ -57,15 +57,15 @@ class TensorMemory(TorchDispatchMode):
 
 
 def estimate_memory(module: nn.Module, shape: Shape, optimizer: OptimizerFactory | None = None) -> tuple[int, int]:
-    """Peak bytes of all tensors, weights included: of a prediction, and of a training step with its optimizer.
+    """Estimate the peak bytes of all tensors, including weights, of a prediction and of a training step.
 
     Args:
-        module: goes to the meta device, where tensors have shapes and no values.
+        module: moved to the meta device, where tensors have shapes but no values.
         shape: of the input, (B, C, H, W).
-        optimizer: made from the parameters; its state counts. None leaves it out.
+        optimizer: builds an optimizer for the parameters, whose state counts; None for none.
 
     Returns:
-        Bytes of the forward pass without gradients, and of the second training step, when the optimizer has its state.
+        Bytes of a forward pass without gradients, and of the second training step, when the optimizer has state.
     """
     module.to("meta")
     weights = [*module.parameters(), *module.buffers()]

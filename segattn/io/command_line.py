@@ -36,7 +36,8 @@ def run_command(
     - Parameters before ``/`` are positional arguments; all others are options, with dashes for underscores.
     - A ``bool`` is a flag without a value: ``--flip``, or ``--no-flip`` if its default is True (describe what the flag
       does). A ``bool | None`` has both flags.
-    - A ``list[T]`` or ``tuple[T, ...]`` takes one or more values. A ``tuple[T, T]`` takes two, or one for both.
+    - A ``list[T]``, ``Sequence[T]`` or ``tuple[T, ...]`` takes one or more values and may be repeated. A ``tuple[T, T]``
+      takes two values, or one for both.
     - ``Annotated[T, convert, "X,Y"]`` is one value that ``convert(text)`` reads; its ValueError is the message. The
       string stands for the value in the help. ``Annotated[T, "FILE"]`` changes the help alone.
     - A parameter whose type is a dataclass contributes its fields as options, under the first line of its docstring as
@@ -105,7 +106,8 @@ class _Parser(ArgumentParser):
             if parameter.kind is Parameter.POSITIONAL_ONLY:
                 group.add_argument(parameter.name, **value)
             else:
-                group.add_argument(option, dest=parameter.name, required=required, default=None, **value)
+                action = {"action": "extend"} if "nargs" in value else {}
+                group.add_argument(option, dest=parameter.name, required=required, default=None, **action, **value)
 
     def values(self, arguments: Sequence[str]) -> dict[str, Any]:
         """Parse a command line: what is given, by the name of the parameter."""
@@ -152,7 +154,7 @@ def _value(hint: Any) -> dict[str, Any]:
     """How a value of a type is read: the arguments of ``add_argument``."""
     hint = _without_none(hint)
     origin, parts = get_origin(hint), get_args(hint)
-    if origin in (list, tuple):
+    if origin in (list, tuple, Sequence):
         return _value(parts[0]) | {"nargs": "+"}
     if origin is Annotated:
         convert = [part for part in parts[1:] if callable(part)]
@@ -181,7 +183,7 @@ def _in_words(hint: Any) -> str:
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Literal:
         return f"{'one of ' if len(parts) > 1 else ''}{', '.join(map(str, parts))}"
-    if origin in (list, tuple):
+    if origin in (list, tuple, Sequence):
         return _in_words(parts[0])
     return " or ".join(_in_words(part) for part in parts) if parts else _TYPES_IN_WORDS.get(hint, hint.__name__)
 

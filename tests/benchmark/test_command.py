@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from segattn.benchmark import command
-from segattn.benchmark.block_cost import attention_block, use_implementation
-from segattn.benchmark.model_cost import config_model
+from segattn.benchmark import cost_tables
+from segattn.benchmark.config_model import config_model
+from segattn.benchmark.single_modules import attention_block, use_implementation
 from segattn.cli import main
 
 
@@ -12,8 +12,8 @@ def rows(text):
     return [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
 
 
-def test_a_block_is_measured_fused_and_plain(capsys, monkeypatch):
-    monkeypatch.setattr(command, "peak_memory", lambda factory, shape, **_: (1.0, 2.0))  # which starts processes
+def test_block_is_measured_fused_and_plain(capsys, monkeypatch):
+    monkeypatch.setattr(cost_tables, "peak_memory", lambda factory, shape, **_: (1.0, 2.0))  # starts processes
     assert main(["benchmark", "--block", "PositionAttention", "--channels", "16", "--size", "8x12"]) == 0
     found = rows(capsys.readouterr().out)
     assert [row[:2] for row in found] == [["1x16x8x12", path] for path in ("fused", "plain")]
@@ -24,37 +24,42 @@ def test_a_block_is_measured_fused_and_plain(capsys, monkeypatch):
     assert all((row[5], row[7]) == ("1", "2") for row in found)
 
 
-def test_a_block_with_one_path_takes_options(capsys):
-    arguments = [
-        "benchmark",
-        "--block",
-        "SCSA",
-        "--channels",
-        "16",
-        "--size",
-        "9x8",
-        "--option",
-        "window=4",
-        "--predict",
-    ]
-    assert main(arguments) == 0
+def test_block_with_one_implementation_and_an_option(capsys):
+    block = ["--block", "SCSA", "--channels", "16", "--option", "window=4", "--size", "9x8"]
+    assert main(["benchmark", *block, "--predict"]) == 0
     ((shape, path, *_),) = rows(capsys.readouterr().out)
     assert (shape, path) == ("1x16x9x8", "-")
 
 
-def test_a_head_and_a_config_are_estimated_without_data_or_weights(capsys):
+def test_head_and_config_are_estimated_without_data_or_weights(capsys):
     head = ["--head", "DANetHead", "--encoder", "resnet18", "--size", "512x1024"]
     assert main(["benchmark", *head, "--predict"]) == 0
     fused, plain = rows(capsys.readouterr().out)
     pairs = 4 * (64 * 128) ** 2 / 2**20
     assert int(plain[-2].replace(",", "")) - int(fused[-2].replace(",", "")) > pairs / 2
-    assert main(["benchmark", "--config", "camvid_fcn.yaml", "--size", "64x96", "--batch", "2", "--predict"]) == 0
+    assert (
+        main(
+            [
+                "benchmark",
+                "--config",
+                "camvid_fcn.yaml",
+                "--size",
+                "64x96",
+                "--batch",
+                "2",
+                "--predict",
+                "--model.head.channels",
+                "64",
+            ]
+        )
+        == 0
+    )
     ((shape, _, _, _, weights, prediction, training),) = rows(capsys.readouterr().out)
     assert shape == "2x3x64x96"
     assert int(weights) < int(prediction) < int(training)
 
 
-def test_a_config_gives_a_loss_in_training():
+def test_config_model_returns_a_loss_in_training_mode():
     module = config_model(("--config", "camvid_danet.yaml"))
     assert use_implementation(module, "plain") > 0
     image = torch.rand(2, 3, 32, 48)
@@ -67,14 +72,22 @@ def test_a_config_gives_a_loss_in_training():
     [
         (["--block", "SCAS", "--size", "8x8"], 1, "segattn.attention has no SCAS; it has: BAM, CBAM"),
         (["--block", "SCSA", "--size", "8x8", "--option", "windw=4"], 1, "unexpected keyword argument 'windw'"),
-        (["--block", "SCSA", "--size", "8"], 2, "'8' is no size; write height x width like 512x1024"),
+        (["--block", "SCSA", "--size", "8"], 2, "'8' is not a size; write HEIGHTxWIDTH such as 512x1024"),
         (["--block", "SCSA", "--size", "8x8", "--bacth", "2"], 2, "unrecognized arguments: --bacth 2"),
-        (["--block", "SCSA", "--size", "8x8", "--option", "kernel_sizes=[3"], 2, "'kernel_sizes=[3' is no YAML"),
+        (["--block", "SCSA", "--size", "8x8", "--option", "kernel_sizes=[3"], 2, "'kernel_sizes=[3' is not valid YAML"),
         (["--block", "NAM", "--size", "1x1", "--channels", "4", "--predict"], 1, "so take two or more a batch"),
+        (["--size", "8x8"], 1, "choose one of --block, --head and --config"),
+        (["--block", "SCSA", "--head", "FCNHead", "--size", "8x8"], 1, "choose one of --block, --head and --config"),
+        (
+            ["--block", "SCSA", "--size", "8x8", "--model.head", "FCNHead"],
+            1,
+            "--model.head has no effect without --config",
+        ),
+        (["--block", "SCSA", "--size", "8x8", "--batch", "0"], 1, "must be positive"),
         (["--config", "nowhere.yaml", "--size", "8x8"], 1, "There is no config nowhere.yaml"),
     ],
 )
-def test_mistakes_are_said_in_a_sentence(arguments, code, message, capsys):
+def test_user_errors_are_one_sentence(arguments, code, message, capsys):
     try:
         found = main(["benchmark", *arguments])
     except SystemExit as end:
@@ -85,5 +98,5 @@ def test_mistakes_are_said_in_a_sentence(arguments, code, message, capsys):
     assert "Traceback" not in error
 
 
-def test_blocks_are_made_by_name():
+def test_attention_block_by_name():
     assert type(attention_block("ECA", 32, {"kernel_size": 5})).__name__ == "ECA"

@@ -7,11 +7,11 @@ from segattn.attention import FullyAttentional, PositionAttention
 from segattn.benchmark.estimate import TensorMemory, estimate_memory
 
 
-def test_the_peak_is_the_most_that_lives_at_one_time():
+def test_peak_is_the_largest_number_of_live_bytes():
     start = torch.zeros(100)  # 400 bytes
     with TensorMemory([start]) as memory:
         a = start + 1
-        view = a.view(10, 10)  # no memory of its own
+        view = a.view(10, 10)  # shares the memory of a
         b = a * 2
         del a, view
         c = b * 2
@@ -25,7 +25,7 @@ def test_the_peak_is_the_most_that_lives_at_one_time():
 
 @pytest.mark.parametrize("block", [PositionAttention, FullyAttentional])
 @pytest.mark.parametrize("implementation", ["plain", "fused"])
-def test_an_estimate_is_what_a_run_would_allocate(block, implementation):
+def test_estimate_equals_the_allocations_of_a_run(block, implementation):
     shape = (2, 32, 24, 18)
     module = block(32, implementation=implementation)
     weights = [*module.parameters(), *module.buffers()]
@@ -41,7 +41,7 @@ def test_an_estimate_is_what_a_run_would_allocate(block, implementation):
     assert estimated[1] == pytest.approx(training.peak, rel=0.1)
 
 
-def test_the_map_of_all_pairs_is_seen():
+def test_plain_attention_counts_the_map_of_all_pairs():
     shape = (1, 16, 64, 64)
     plain = estimate_memory(PositionAttention(16, implementation="plain"), shape)
     fused = estimate_memory(PositionAttention(16), shape)
@@ -50,7 +50,7 @@ def test_the_map_of_all_pairs_is_seen():
     assert plain[1] > 2 * pairs > 2 * fused[1]
 
 
-def test_an_optimizer_s_state_counts():
+def test_optimizer_state_counts():
     def factory():
         return nn.Conv2d(8, 8, 3)
 

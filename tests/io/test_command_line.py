@@ -88,9 +88,11 @@ def test_all_kinds_of_options():
         **{"split": "test", "class": "1e3", "scales": (0.5, 1.0), "flip": True, "align_corners": False},
         "settings": settings,
     }
-    run("a", "--point", "1,2", "--window", "5", "7", "--probabilities", "2", "--class", "null")
+    words = "a --point 1,2 --window 5 7 --scales 1 --scales 2 3 --probabilities 2 --class null"
+    run(*words.split())
     assert calls[0]["settings"] == Settings(window=(5, 7), probabilities=2)
     assert calls[0]["class"] == "null"
+    assert calls[0]["scales"] == (1, 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_all_kinds_of_options():
         ("a --point 1,2 --split train", "--split must be one of val, test, got 'train'"),
         ("a --point 1,2 --batch-size many", "--batch-size must be an integer, got 'many'"),
         ("a --point 1,2 --probabilities some", "--probabilities must be all or an integer, got 'some'"),
-        ("a --point 1,2 --scales 1 x", "--scales must be a number, got 'x'"),
+        ("a --point 1,2 --scales 1 x", "argument --scales: invalid float value: 'x'"),
         ("a --point 1,2 --window 1 2 3", "--window takes one or 2 values, got 3"),
         ("a --point 1,2 --batch 3", "unrecognized arguments: --batch 3"),
     ],
@@ -126,7 +128,7 @@ def test_help_comes_from_the_docstrings(capsys):
     assert "--settings" not in text
 
 
-@pytest.mark.parametrize("command", ["compare", "explain", "export"])
+@pytest.mark.parametrize("command", ["compare", "explain", "export", "benchmark"])
 def test_help_does_not_import_torch(command):
     code = (
         "import sys\nfrom segattn.cli import main\n"

@@ -1,4 +1,4 @@
-"""The model of a config to measure, with its losses in training."""
+"""The model of a config, with its losses in training."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ from segattn.training.task import SegmentationTask
 
 
 def config_model(arguments: tuple[str, ...]) -> "ConfigModel":
-    """The model of a config, with random weights.
+    """Build the model of a config with random weights.
 
     Args:
-        arguments: of the command line, as ``segattn fit`` takes them.
+        arguments: command line of ``segattn fit``.
 
     Raises:
         FileNotFoundError: if a config or the class table of the data is missing.
@@ -30,7 +30,7 @@ def config_model(arguments: tuple[str, ...]) -> "ConfigModel":
 
 
 class ConfigModel(nn.Module):
-    """A model that gives logits in evaluation, and the weighted sum of its cross-entropies in training.
+    """A model that returns logits in evaluation mode and the weighted sum of its cross-entropies in training mode.
 
     Args:
         task: of the config.
@@ -57,13 +57,13 @@ class ConfigModel(nn.Module):
 
 
 class _Parts(SegattnCLI):
-    """The parts of a run, built as ``segattn fit`` builds them, but not run and without data."""
+    """Builds the parts of a run like ``segattn fit``, without data and without running them."""
 
     def fit(self, model: LightningModule, **_: Any) -> None:
-        """Leave the parts as they are."""
+        """Do nothing."""
 
     def before_fit(self) -> None:
-        """Say nothing of weights."""
+        """Do nothing."""
 
     def _classes_of(self, data: SegmentationDataModule) -> ClassTable:
         return data.classes
