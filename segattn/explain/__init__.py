@@ -12,24 +12,24 @@ __all__ = ["explain"]
 
 
 def explain(model: Any, image: Any, point: tuple[int, int], class_name: str | None = None) -> "Explanation":
-    """Explain what a model decides on one pixel of an image.
+    """Explain the decision of a model on one pixel of an image.
 
-    The whole image is computed at once, at the size of the model's size rule, sliding windows or not.
+    The image is computed in one pass at scale 1, even if the model's inference config has windows, scales or flip.
 
     Args:
         model: a :class:`segattn.checkpoints.TrainedModel`, or the path of a checkpoint.
         image: RGB as an array (height, width, 3) of uint8, a Pillow image, or the path of a file.
         point: (x, y) of the pixel, from the upper left corner.
-        class_name: whose evidence; None takes the class that is predicted at the pixel.
+        class_name: the class to show the evidence for; None takes the class predicted at the pixel.
 
     Returns:
-        Class evidence, confidence and what each attention block did; ``figures()`` draws it, ``save(folder)`` writes
-        figures and arrays.
+        Class evidence, probabilities and what each attention block did. :func:`segattn.explain.figures.draw` makes
+        figures of it, :func:`segattn.explain.figures.save` writes them and the arrays.
 
     Raises:
         FileNotFoundError: if the checkpoint is missing.
-        ValueError: if the point lies outside the image, there is no such class, a file cannot be read, or an array is
-            no RGB image.
+        ValueError: if the point is outside the image, the class does not exist, a file cannot be read, or an array is
+            not an RGB image.
     """
     from segattn.checkpoints import TrainedModel, load_model
     from segattn.explain.explanation import explain_pixel

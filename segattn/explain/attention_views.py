@@ -1,6 +1,6 @@
-"""What each attention block did for one pixel, computed from what went into the block and came out of it.
+"""What each attention block did for one pixel, computed from the input and output of the block.
 
-No map of all pairs of positions is ever built: one pixel needs one row of it.
+One pixel needs one row of the attention map, so the map of all pairs of positions is never built.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,10 +17,10 @@ from segattn import attention
 from segattn.attention import PCSA, SMSA, ChannelAttention, FullyAttentional, PositionAttention
 
 STRONGEST = 8
-"""How many channels, the largest at the pixel, channel attention is shown for."""
+"""Number of channels, the largest at the pixel, whose channel attention is shown."""
 
 Pixel = tuple[int, int]
-"""Row and column in the features."""
+"""(row, column) in the features."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,16 @@ class View:
     """What one attention block did for the chosen pixel.
 
     Attributes:
-        layer: where the block sits in the model, ``head.position.1``.
-        block: its class.
-        pixel: row and column of the pixel in the block's features.
-        gamma: learned factor of the attention's result beside its input, where the block has one. At 0 the block does
-            nothing, whatever its maps show.
-        maps: values over the features' rows and columns, (h, w), to be drawn over the image.
-        rows: channel-attention rows (k, channels) of the channels ``channels``; each sums to 1.
+        layer: name of the block in the model, such as ``head.position.1``.
+        block: name of its class.
+        pixel: of the block's features.
+        gamma: learned factor of the attention's result, if the block has one. At 0 the block has no effect, whatever
+            its maps show.
+        maps: values (h, w) over the features, to draw over the image.
+        rows: rows (k, channels) of channel attention for ``channels``; each sums to 1.
         bars: one value per channel.
-        channels: the channels that are largest at the pixel, largest first; the rows belong to them.
-        arrays: further results for use elsewhere.
+        channels: the channels with the largest values at the pixel, largest first.
+        extra: further arrays, for the file.
     """
 
     layer: str
@@ -48,16 +48,16 @@ class View:
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
     bars: Mapping[str, np.ndarray] = field(default_factory=dict)
     channels: tuple[int, ...] = ()
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    extra: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def everything(self) -> dict[str, np.ndarray]:
-        """All arrays by name, for a file."""
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All arrays by name."""
         channels = {"channels": np.array(self.channels, dtype=np.int64)} if self.channels else {}
-        return {**self.maps, **self.rows, **self.bars, **self.arrays, **channels}
+        return {**self.maps, **self.rows, **self.bars, **self.extra, **channels}
 
 
 def viewed_blocks(model: nn.Module) -> dict[str, nn.Module]:
-    """The attention blocks of a model by layer; of blocks made of blocks, the innermost ones."""
+    """Find the attention blocks of a model by layer; of nested blocks, the innermost ones."""
     kinds = tuple(getattr(attention, name) for name in attention.__all__)
     found = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
     return {name: block for name, block in found.items() if not any(other.startswith(f"{name}.") for other in found)}
@@ -66,21 +66,21 @@ def viewed_blocks(model: nn.Module) -> dict[str, nn.Module]:
 def view(
     layer: str, block: nn.Module, *, before: Float[Tensor, "c h w"], after: Float[Tensor, "c h w"], pixel: Pixel
 ) -> View:
-    """What a block did for a pixel.
+    """Compute what a block did for a pixel.
 
     Args:
-        layer: where the block sits in the model.
+        layer: name of the block in the model.
         block: the block.
-        before: the features that went into it.
-        after: the features that came out.
-        pixel: row and column in the features.
+        before: its input.
+        after: its output.
+        pixel: of the input.
     """
     look = next((look for kind, look in _LOOKS.items() if isinstance(block, kind)), _gain)
     parts = look(block, before, after, pixel)
     gamma = getattr(block, "gamma", None)
     arrays: dict[str, dict[str, np.ndarray]] = {
         kind: {name: value.float().cpu().numpy() for name, value in parts.get(kind, {}).items()}
-        for kind in ("maps", "rows", "bars", "arrays")
+        for kind in ("maps", "rows", "bars", "extra")
     }
     return View(
         layer,
@@ -93,7 +93,7 @@ def view(
 
 
 def position_row(query: Float[Tensor, "d"], key: Float[Tensor, "d h w"]) -> Float[Tensor, "h w"]:
-    """How one position's attention spreads over all positions: one row of the map, which is never built.
+    """Compute the attention of one position to all positions: one row of the attention map.
 
     Args:
         query: of the position.
@@ -104,12 +104,12 @@ def position_row(query: Float[Tensor, "d"], key: Float[Tensor, "d h w"]) -> Floa
 
 
 def channel_rows(x: Float[Tensor, "c h w"], channels: Int64[Tensor, "k"], *, softmax: str) -> Float[Tensor, "k c"]:
-    """Rows of the channel attention of :class:`segattn.attention.ChannelAttention`.
+    """Compute rows of the channel attention map of :class:`segattn.attention.ChannelAttention`.
 
     Args:
-        x: its features.
-        channels: whose rows.
-        softmax: ``released`` or ``formula``, the block's form.
+        x: input of the block.
+        channels: the rows to compute.
+        softmax: ``released`` or ``formula``, as in the block.
     """
     flat = rearrange(x, "c h w -> c (h w)")
     energy = flat[channels] @ flat.mT
@@ -153,7 +153,7 @@ def _fully_attentional(block: FullyAttentional, x: Tensor, after: Tensor, pixel:
         "maps": {f"channel {first}": x[first], f"channel {first} gathers": gathered},
         "rows": {"in its column": of_column[channels], "in its row": of_row[channels]},
         "channels": channels.tolist(),
-        "arrays": {"whole map of the column": of_column, "whole map of the row": of_row},
+        "extra": {"attention in the column": of_column, "attention in the row": of_row},
     }
 
 
@@ -172,18 +172,18 @@ def _spatial_gates(block: SMSA, x: Tensor, after: Tensor, pixel: Pixel) -> dict[
     groups = {f"gate, kernel {n}": part.mean(dim=0) for n, part in zip(sizes, product.chunk(len(sizes)), strict=True)}
     return {
         "maps": {"spatial gate": product.mean(dim=0), **groups},
-        "arrays": {"gates of rows": rows, "gates of columns": columns},
+        "extra": {"gates of rows": rows, "gates of columns": columns},
     }
 
 
 def _channel_weights(block: PCSA, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
-    # The block multiplies each channel by one number; a channel that is zero everywhere does not tell it: nan.
+    # The block multiplies each channel by one number, unknown (nan) for a channel that is zero everywhere.
     weights = (after * x).sum(dim=(1, 2)) / (x * x).sum(dim=(1, 2))
     return {"bars": {"channel weights": weights}}
 
 
 def _gain(block: nn.Module, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
-    """For all other blocks: how much larger or smaller the features become, by position and by channel."""
+    """For all other blocks: the ratio of the features' norms after and before, by position and by channel."""
 
     def ratio(dim: int | tuple[int, int]) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=dim)

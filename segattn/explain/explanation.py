@@ -1,15 +1,16 @@
-"""Running a model on one image, and keeping what explains its decision on one pixel.
+"""The explanation of one pixel: class evidence, class probabilities and the attention blocks of the model.
 
-Class evidence is Grad-CAM for segmentation: Vinogradova et al.: Towards Interpretable Semantic Segmentation via
-Gradient-weighted Class Activation Mapping. AAAI 2020, https://arxiv.org/abs/2002.11434, equation 2, with the pixel
-as the set of pixels, on the last level of the encoder. It is a few lines; the packages that offer it bring much more.
-
-    alpha_k = mean over positions of d y_c / d A_k,    L = ReLU(sum over k of alpha_k A_k)
+The evidence is Grad-CAM (Selvaraju et al., ICCV 2017, https://arxiv.org/abs/1610.02391) of the class score at one pixel, as
+in Seg-Grad-CAM (Vinogradova et al., AAAI 2020, https://arxiv.org/abs/2002.11434), on the last level of the encoder:
+relu(sum_c w_c A_c), where w_c is the mean gradient of the score with respect to the channel A_c. The score is the logit
+of the class at the pixel, at the size of the image.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,16 +18,11 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-from torch.nn.functional import grid_sample
 
 from segattn.checkpoints import TrainedModel
 from segattn.explain.attention_views import View, view, viewed_blocks
-from segattn.inference import model_input
-from segattn.io.atomic_write import whole_file
+from segattn.inference import infer_bands
 from segattn.sample import ClassTable
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Size = tuple[int, int]
 
@@ -39,10 +35,10 @@ class Explanation:
         image: RGB, upright.
         point: (x, y) of the pixel.
         classes: of the model.
-        class_index: the class whose evidence is shown: the predicted one unless another was asked for.
+        class_index: class whose evidence is shown.
         probabilities: of every class at the pixel.
-        class_map: probability of that class at every position of the model's input, (h, w).
-        evidence: how much every position of the encoder's last level speaks for that class at the pixel, at least 0.
+        class_map: probability of that class at every position of the model's input.
+        evidence: for that class at the pixel, at every position of the encoder's last level; at least 0.
         views: what each attention block did for the pixel, in the order of the model's layers.
         input_size: (height, width) of the model's input, to which the image was resized.
         padded_size: the same with the padding of the model, which the features belong to.
@@ -66,144 +62,123 @@ class Explanation:
 
     @property
     def predicted(self) -> str:
-        """The class that the model chooses at the pixel."""
+        """The class predicted at the pixel."""
         return self.classes.names[int(self.probabilities.argmax())]
 
     def over_image(self, values: Float[np.ndarray, "feature_h feature_w"]) -> Float[np.ndarray, "h w"]:
-        """Bring a map of any of the model's features to the image, pixel by pixel."""
+        """Resize a map over the model's features to the image."""
         height, width = self.image.shape[:2]
         smooth = cv2.INTER_NEAREST if np.isnan(values).any() else cv2.INTER_LINEAR
         padded = cv2.resize(values, self.padded_size[::-1], interpolation=smooth)
-        own = padded[: self.input_size[0], : self.input_size[1]]
-        return cv2.resize(own, (width, height), interpolation=smooth)
-
-    def figures(self) -> "dict[str, Figure]":
-        """Figures by name: the class evidence, and one for every attention block."""
-        from segattn.explain.figures import all_figures
-
-        return all_figures(self)
-
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write all figures as PNG and SVG, and all arrays as ``arrays.npz``; the folder is made if needed.
-
-        Returns:
-            The files; each is written whole or not at all.
-
-        Raises:
-            OSError: if a file cannot be written.
-        """
-        from segattn.explain.figures import save_figure
-
-        arrays_file = Path(folder) / "arrays.npz"
-        arrays: dict[str, Any] = self.arrays()
-        with whole_file(arrays_file) as path:
-            np.savez_compressed(path, **arrays)
-        written = [path for name, figure in self.figures().items() for path in save_figure(figure, folder, name)]
-        return [*written, arrays_file]
+        without_padding = padded[: self.input_size[0], : self.input_size[1]]
+        return cv2.resize(without_padding, (width, height), interpolation=smooth)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything by name, at the resolution it was computed at."""
-        own = {"probabilities": self.probabilities, "class map": self.class_map, "evidence": self.evidence}
-        return own | {f"{view.layer}/{name}": array for view in self.views for name, array in view.everything().items()}
+        """All arrays by name, at the resolution they were computed at."""
+        named = {"probabilities": self.probabilities, "class map": self.class_map, "evidence": self.evidence}
+        return named | {f"{view.layer}/{name}": array for view in self.views for name, array in view.arrays().items()}
 
 
 def explain_pixel(
     trained: TrainedModel, pixels: UInt8[np.ndarray, "h w 3"], point: tuple[int, int], class_name: str | None
 ) -> Explanation:
-    """The work behind :func:`segattn.explain.explain`, on what is loaded already."""
+    """Explain a pixel of an image that is in memory; see :func:`segattn.explain.explain`."""
     height, width = pixels.shape[:2]
     x, y = point
     if not (0 <= x < width and 0 <= y < height):
-        raise ValueError(f"The point {x},{y} lies outside the image of {width}x{height} pixels.")
+        raise ValueError(f"The point {x},{y} is outside the image of {width}x{height} pixels.")
     names = trained.classes.names
     if class_name is not None and class_name not in names:
         raise ValueError(f"There is no class {class_name!r}; the classes are: {', '.join(names)}.")
-    device = next(trained.model.parameters()).device
     image = rearrange(torch.from_numpy(pixels), "h w c -> 1 c h w")
-    tensor = model_input(image, trained.inference, device=device)
-    size = (tensor.shape[-2], tensor.shape[-1])
-    place = ((x + 0.5) / width, (y + 0.5) / height)
-
-    trace = _Trace(trained.model)
-    with trace:
-        logits = trained.model(tensor).logits
-    at_pixel = _sample(logits, place)
+    one_pass = replace(trained.inference, window=None, stride=None, whole_image_weight=0.0, scales=(1.0,), flip=False)
+    with _recorded(trained.model) as record:
+        bands = infer_bands(trained.logits, image, one_pass, device=next(trained.model.parameters()).device)
+        at_pixel = next(
+            logits[0, :, y - area.top, x - area.left]
+            for area, logits in bands
+            if area.top <= y < area.bottom and area.left <= x < area.right
+        )
     chosen = int(at_pixel.argmax()) if class_name is None else names.index(class_name)
-    evidence = _evidence(at_pixel[chosen], trace.features)
-    padded = trace.padded_size
+    input_height, input_width = record.logits.shape[-2:]
+    padded_height, padded_width = record.padded_size
+    place = ((y + 0.5) / height * input_height / padded_height, (x + 0.5) / width * input_width / padded_width)
     return Explanation(
         image=pixels,
         point=point,
         classes=trained.classes,
         class_index=chosen,
         probabilities=at_pixel.detach().softmax(dim=0).cpu().numpy(),
-        class_map=logits.detach()[0].softmax(dim=0)[chosen].cpu().numpy(),
-        evidence=evidence.cpu().numpy(),
-        views=trace.views(place, size),
-        input_size=size,
-        padded_size=padded,
+        class_map=record.logits[0].softmax(dim=0)[chosen].cpu().numpy(),
+        evidence=_grad_cam(at_pixel[chosen], record.features).cpu().numpy(),
+        views=_views(trained.model, record, place),
+        input_size=(input_height, input_width),
+        padded_size=record.padded_size,
     )
 
 
-class _Trace:
-    """Records, during one forward pass, the encoder's last features and what went through the attention blocks.
+class _Record:
+    """What was recorded of one forward pass of a model.
 
-    Meanwhile no parameter asks for gradients, so that the encoder keeps nothing for a backward pass.
+    Attributes:
+        logits: of the pass.
+        features: of the encoder's last level; gradients end there.
+        padded_size: (height, width) of the encoder's input.
+        blocks: input and output (c, h, w) of every attention block, by layer.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._model: Any = model
-        self._blocks = viewed_blocks(model)
-        self._through: dict[str, tuple[Tensor, Tensor]] = {}
-        self._hooks: list[Any] = []
-        self._trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.features = torch.empty(0)
+    def __init__(self) -> None:
+        self.logits = self.features = torch.empty(0)
         self.padded_size: Size = (0, 0)
+        self.blocks: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def __enter__(self) -> "_Trace":
-        for parameter in self._trainable:
-            parameter.requires_grad_(False)
-        self._hooks.append(self._model.encoder.register_forward_hook(self._keep_features))
-        for name, block in self._blocks.items():
-            self._hooks.append(block.register_forward_hook(self._keeper(name)))
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        for hook in self._hooks:
+@contextmanager
+def _recorded(model: Any) -> Iterator[_Record]:
+    """Record the next forward pass of a model.
+
+    Meanwhile no parameter requires a gradient, so that the encoder stores nothing for a backward pass.
+    """
+    record = _Record()
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def keep_features(module: nn.Module, inputs: tuple[Tensor, ...], output: list[Tensor]) -> list[Tensor]:
+        record.padded_size = (inputs[0].shape[-2], inputs[0].shape[-1])
+        record.features = output[-1].detach().requires_grad_()
+        return [*output[:-1], record.features]
+
+    def keep_block(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        record.blocks[name] = (inputs[0].detach()[0], output.detach()[0])
+
+    def keep_logits(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        record.logits = output.logits.detach().float()
+
+    hooks = [model.encoder.register_forward_hook(keep_features), model.register_forward_hook(keep_logits)]
+    hooks += [block.register_forward_hook(partial(keep_block, name)) for name, block in viewed_blocks(model).items()]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield record
+    finally:
+        for hook in hooks:
             hook.remove()
-        for parameter in self._trainable:
+        for parameter in trainable:
             parameter.requires_grad_(True)
 
-    def _keep_features(self, module: nn.Module, inputs: tuple[Tensor, ...], output: list[Tensor]) -> list[Tensor]:
-        self.padded_size = (int(inputs[0].shape[-2]), int(inputs[0].shape[-1]))
-        self.features = output[-1].detach().requires_grad_()  # gradients end here
-        return [*output[:-1], self.features]
 
-    def _keeper(self, name: str) -> Any:
-        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self._through[name] = (inputs[0].detach()[0], output.detach()[0])
-
-        return keep
-
-    @torch.no_grad()
-    def views(self, place: tuple[float, float], size: Size) -> tuple[View, ...]:
-        """What the blocks did for the pixel at a relative place (x, y) of an input of the given size."""
-        views = []
-        for name, (before, after) in self._through.items():
-            shares = (place[1] * size[0] / self.padded_size[0], place[0] * size[1] / self.padded_size[1])
-            row, column = (int(share * length) for share, length in zip(shares, before.shape[-2:], strict=True))
-            views.append(view(name, self._blocks[name], before=before, after=after, pixel=(row, column)))
-        return tuple(views)
+@torch.no_grad()
+def _views(model: nn.Module, record: _Record, place: tuple[float, float]) -> tuple[View, ...]:
+    """What the blocks did at a relative place (y, x) of the encoder's input."""
+    views = []
+    for name, block in viewed_blocks(model).items():
+        before, after = record.blocks[name]
+        row, column = (int(share * length) for share, length in zip(place, before.shape[-2:], strict=True))
+        views.append(view(name, block, before=before, after=after, pixel=(row, column)))
+    return tuple(views)
 
 
-def _sample(logits: Float[Tensor, "1 k h w"], place: tuple[float, float]) -> Float[Tensor, "k"]:
-    """The logits at a relative place (x, y), as bilinear resizing to the image's size has them."""
-    grid = torch.tensor(place, device=logits.device).reshape(1, 1, 1, 2) * 2 - 1
-    return grid_sample(logits, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0, 0]
-
-
-def _evidence(logit: Float[Tensor, ""], features: Float[Tensor, "1 c h w"]) -> Float[Tensor, "h w"]:
-    """Grad-CAM of one logit on features."""
-    (gradient,) = torch.autograd.grad(logit, features)
+def _grad_cam(score: Float[Tensor, ""], features: Float[Tensor, "1 c h w"]) -> Float[Tensor, "h w"]:
+    """Grad-CAM of a score on features."""
+    (gradient,) = torch.autograd.grad(score, features)
     weights = gradient.mean(dim=(2, 3), keepdim=True)
     return (weights * features.detach()).sum(dim=1).relu()[0]

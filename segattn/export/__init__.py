@@ -1,4 +1,4 @@
-"""Trained models as single files: for other runtimes as ONNX and torch.export, or slim, without what training needs."""
+"""Trained models as single files: ONNX or torch.export for other runtimes, or slim, without training state."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +9,8 @@ if TYPE_CHECKING:
 
 __all__ = ["export_model"]
 
-SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
-"""The formats of graphs, and the ending by which ``segattn predict`` knows each."""
-
-FORMATS = {**SUFFIXES, "slim": ".safetensors"}
-"""All formats with their endings."""
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "slim": ".safetensors"}
+"""File extension of each format."""
 
 
 def export_model(
@@ -23,47 +20,47 @@ def export_model(
     format: Literal["onnx", "torch", "slim"],
     images: Sequence[str | Path] = (),
 ) -> "Agreement":
-    """Write the model of a checkpoint as one file, if that file computes the same.
+    """Write the model of a checkpoint as one file, and keep the file only if it computes the same logits.
 
-    A graph takes images (batch, 3, height, width) in 0..1 of any batch, height and width and gives logits of the same
-    size; padding and normalization are inside. Classes with names, colors and label ids, the size rule and the
-    normalization are in its metadata, as JSON under the key ``segattn``. A slim file holds the weights as safetensors
-    and in the same place the architecture too, so that :func:`segattn.checkpoints.load_model` makes the model of it.
+    A graph (``onnx`` or ``torch``) takes images (batch, 3, height, width) in 0..1 of any size and returns logits of the
+    same size; padding and normalization are included. Its metadata contains classes, inference config and normalization
+    as JSON under the key ``segattn``. A slim file can be loaded with :func:`segattn.checkpoints.load_model`.
 
     Args:
         checkpoint: written by ``segattn fit``.
-        output: the file; ``.onnx`` for ONNX, ``.pt2`` for torch, ``.safetensors`` for a slim one.
-        format: ``onnx``, ``torch`` for torch.export, or ``slim``.
-        images: files and folders of images on which the exported file is compared with the model, beside random ones.
+        output: the file; ``.onnx``, ``.pt2`` or ``.safetensors``, according to the format.
+        format: ``onnx``, ``torch`` (torch.export) or ``slim`` (safetensors with the weights and the model's config).
+        images: files and folders of images on which the file is compared with the checkpoint, in addition to random
+            images.
 
     Returns:
         How well both agree.
 
     Raises:
-        FileNotFoundError: if there is no such checkpoint or no such image.
-        ValueError: if the format does not fit the output or is not installed, a file cannot be read, or the model
+        FileNotFoundError: if the checkpoint or an image does not exist.
+        ValueError: if the format does not match the output or is not installed, a file cannot be read, or the model
             cannot be exported.
-        DisagreementError: if the exported file computes something else; it is not written then.
+        DisagreementError: if the exported file computes something else; it is not kept.
         OSError: if the file cannot be written.
     """
-    if format not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}.")
+    if format not in SUFFIXES:
+        raise ValueError(f"format must be one of {', '.join(SUFFIXES)}, got {format!r}.")
     output = Path(output)
-    if output.suffix != FORMATS[format]:
-        raise ValueError(f"The output of format {format} must end in {FORMATS[format]}, got {output.name}.")
+    if output.suffix != SUFFIXES[format]:
+        raise ValueError(f"The output of format {format} must end in {SUFFIXES[format]}, got {output.name}.")
     from segattn.checkpoints import load_model, save_model
     from segattn.export.agreement import agreement, find_images
     from segattn.export.graph import to_program
     from segattn.export.writing import require_packages, write_program
     from segattn.io.atomic_write import whole_file
 
-    require_packages(format)
+    if format == "onnx":
+        require_packages()
     files = find_images(images)
     trained = load_model(checkpoint)
-    program = None if format == "slim" else to_program(trained.model)
     with whole_file(output) as path:
-        if program is None:
+        if format == "slim":
             save_model(trained, path)
         else:
-            write_program(program, trained, path, format=format)
+            write_program(to_program(trained.model), trained, path, format=format)
         return agreement(trained, path, files)

@@ -1,7 +1,7 @@
-"""Whether an exported file computes what the model computes."""
+"""Whether an exported file computes the same logits as its checkpoint."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,30 +11,30 @@ from torch import Tensor
 
 from segattn.checkpoints import TrainedModel
 from segattn.checkpoints.network import load_network
-from segattn.inference import LogitsFunction, model_input, predicted_classes
+from segattn.inference import LogitsFunction, infer, predicted_classes
 from segattn.io.image_files import IMAGE_SUFFIXES, read_image
 
 SIZES = ((1, 225, 290), (2, 97, 130), (1, 33, 64), (1, 7, 200), (3, 1, 1))
 """Batch, height and width of random images: odd sides, multiples of a stride, features of one row or one pixel."""
 
 TOLERANCE = 1e-3
-"""Largest difference, relative to the largest logit, that rounding in another order explains."""
+"""Largest difference due to rounding, relative to the largest logit."""
 
 
 class DisagreementError(ValueError):
-    """An exported file that computes something else than its model."""
+    """An exported file computes something else than its checkpoint."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How an exported file compares with its model.
+    """How an exported file compares with its checkpoint.
 
     Attributes:
-        images: how many were compared, random and real ones.
+        images: number of images that were compared, random and real.
         pixels: of all of them.
-        other_class: pixels whose largest logit is another class's; only where two are equal but for rounding.
+        other_class: pixels with a different predicted class: two logits are equal except for rounding.
         largest_difference: of any logit.
-        largest_logit: of the model, in absolute value.
+        largest_logit: of the checkpoint, in absolute value.
     """
 
     images: int
@@ -46,51 +46,59 @@ class Agreement:
 
 @torch.inference_mode()
 def agreement(trained: TrainedModel, path: Path, files: Sequence[Path]) -> Agreement:
-    """Compare an exported file with its model on random and on real images.
+    """Compare an exported file with its model.
 
     Args:
         trained: the model.
         path: the exported file.
-        files: images, brought to the model as its size rule says, without windows.
+        files: images to compare on, with the inference config of the model, in addition to random images.
 
     Raises:
         DisagreementError: if logits differ by more than rounding.
         ImageFileError: if an image cannot be read.
     """
-    exported = exported_model(path)
     images = pixels = other_class = 0
-    difference = largest = 0.0
-    for batch in _batches(trained, files):
-        expected: Tensor = trained.model(batch).logits
-        logits = exported(batch)
-        images += len(batch)
-        pixels += len(batch) * batch.shape[2] * batch.shape[3]
+    difference, largest = torch.zeros(()), 0.0
+    for expected, logits in _pairs(trained, _load(path), files):
+        images += len(expected)
+        pixels += expected[:, 0].numel()
         other_class += int((predicted_classes(logits) != predicted_classes(expected)).sum())
         largest = max(largest, float(expected.abs().max()))
-        # `max` of Python would drop a nan that comes second
-        difference = float(torch.stack([torch.tensor(difference), (logits - expected).abs().max()]).max())
-    found = Agreement(images, pixels, other_class, difference, largest)
+        difference = torch.maximum(difference, (logits - expected).abs().max())  # keeps nan, unlike Python's max
     if not difference <= TOLERANCE * largest:
         raise DisagreementError(
             f"The exported model disagrees with the checkpoint and is not kept: logits up to {largest:.3g} differ by "
             f"up to {difference:.3g}, and {other_class:,} of {pixels:,} pixels have another class."
         )
-    return found
+    return Agreement(images, pixels, other_class, float(difference), largest)
 
 
-def exported_model(path: Path) -> LogitsFunction:
-    """The model in a file that was just written here, which makes it safe to load."""
-    if path.suffix != ".pt2":
-        return load_network(path, torch.device("cpu")).logits
-    module: LogitsFunction = torch.export.load(path).module()
-    return module
+def _pairs(
+    trained: TrainedModel, exported: LogitsFunction, files: Sequence[Path]
+) -> Iterator[tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]]]:
+    """Logits of the model and of the exported file, on random images and on files."""
+    generator = torch.Generator().manual_seed(0)
+    for size, height, width in SIZES:
+        batch = torch.rand(size, 3, height, width, generator=generator)
+        yield trained.logits(batch), exported(batch)
+    config = replace(trained.inference, precision="32")
+    for file in files:
+        image = rearrange(torch.from_numpy(read_image(file)), "h w c -> 1 c h w")
+        yield infer(trained.logits, image, config), infer(exported, image, config)
+
+
+def _load(path: Path) -> LogitsFunction:
+    if path.suffix == ".pt2":
+        module: LogitsFunction = torch.export.load(path).module()  # safe: the file was just written by this process
+        return module
+    return load_network(path, torch.device("cpu")).logits
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
-    """The image files that are named or lie in folders that are named.
+    """List image files and the image files in folders.
 
     Raises:
-        FileNotFoundError: if a path does not exist, or a folder holds no image.
+        FileNotFoundError: if a path does not exist, or a folder contains no image.
     """
     files: list[Path] = []
     for path in map(Path, paths):
@@ -99,11 +107,3 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
             raise FileNotFoundError(f"There is no image at {path.absolute()}.")
         files += inside if path.is_dir() else [path]
     return files
-
-
-def _batches(trained: TrainedModel, files: Sequence[Path]) -> Iterator[Float[Tensor, "b 3 h w"]]:
-    generator = torch.Generator().manual_seed(0)
-    for batch, height, width in SIZES:
-        yield torch.rand(batch, 3, height, width, generator=generator)
-    for file in files:
-        yield model_input(rearrange(torch.from_numpy(read_image(file)), "h w c -> 1 c h w"), trained.inference)

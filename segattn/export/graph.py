@@ -1,4 +1,4 @@
-"""A model as a graph for every batch, height and width."""
+"""A model as a graph for any batch size, height and width."""
 
 import copy
 from typing import Any
@@ -14,10 +14,11 @@ from torch.fx.experimental import _config as shape_config
 from torch.nn.functional import linear
 from torch.utils._sympy.value_ranges import ValueRanges
 
+from segattn.io.error_text import first_line
 from segattn.models.segmentation_model import SegmentationModel
 
 EXAMPLE = (2, 3, 481, 545)
-"""Shape of the input that the graph is traced with: no side of any feature is special (1, a multiple of a stride)."""
+"""Shape of the input used for tracing: no side of any feature is 1 or a multiple of a stride."""
 
 SAME_PADDING = (Conv2dSame, MaxPool2dSame, AvgPool2dSame)
 
@@ -26,7 +27,7 @@ def to_program(model: SegmentationModel) -> ExportedProgram:
     """Trace a model.
 
     Args:
-        model: in evaluation mode; it is left as it is.
+        model: in evaluation mode; it is not changed.
 
     Returns:
         Images (batch, 3, height, width) in 0..1 -> logits (batch, classes, height, width); all sizes are dynamic.
@@ -36,23 +37,22 @@ def to_program(model: SegmentationModel) -> ExportedProgram:
     """
     graph = _Logits(_exportable(copy.deepcopy(model).cpu())).eval()
     sizes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
-    # Without the setting torch assumes that no feature is one pixel high or wide, and small images are refused.
+    # Without this setting torch assumes that no feature is one pixel high or wide, and the graph rejects small images.
     with torch.no_grad(), shape_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # set at run time
         try:
             program = export(graph, (torch.rand(EXAMPLE),), dynamic_shapes=(sizes,))
-        except Exception as error:  # the tracer's exceptions share no base but this one
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ValueError(f"This model cannot be exported for all sizes: {reason}.") from error
+        except Exception as error:  # the tracer's exceptions have no other common base
+            raise ValueError(f"This model cannot be exported for all sizes: {first_line(error)}.") from error
     return _for_all_sizes(program)
 
 
 def _for_all_sizes(program: ExportedProgram) -> ExportedProgram:
-    """Drop what the tracer assumed of its example, like "no side of a feature is 1".
+    """Remove the tracer's assumptions about its example, such as "no side of a feature is 1".
 
-    The assumptions come from the choice between equal ways (a view or a copy, a product folded or not), and the
-    operators in the graph hold for all sizes. :mod:`segattn.export.agreement` tries those that were assumed away.
+    They only guard the choice between equivalent implementations (a view or a copy); the operators in the graph work for
+    all sizes. :mod:`segattn.export.agreement` tests the sizes that were excluded.
     """
-    getattr(program, "_guards_code", []).clear()  # kept since torch 2.9
+    getattr(program, "_guards_code", []).clear()  # since torch 2.9
     for side, allowed in program.range_constraints.items():
         program.range_constraints[side] = ValueRanges(1, allowed.upper)
     return program
@@ -69,7 +69,7 @@ class _Logits(nn.Module):
 
 
 class _CellMeans(nn.Module):
-    """Adaptive average pooling as two matrix products: ONNX has it for fixed sizes only.
+    """Adaptive average pooling as two matrix products, because ONNX has it only for fixed sizes.
 
     Args:
         size: rows and columns of the result.
@@ -80,7 +80,7 @@ class _CellMeans(nn.Module):
         self.size = size
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c rows columns"]:
-        """The mean of every cell; neighboring cells overlap where the sides do not divide evenly."""
+        """The mean of every cell; neighboring cells overlap if the size is not a multiple of their number."""
         rows, columns = (_cells(side, count, x) for side, count in zip(x.shape[2:], self.size, strict=True))
         return linear(linear(x, columns).mT, rows).mT
 
@@ -95,7 +95,7 @@ def _cells(side: int, count: int, like: Tensor) -> Float[Tensor, "count side"]:
 
 
 def _exportable(model: SegmentationModel) -> SegmentationModel:
-    """Replace modules whose work depends on the size in a way that graphs cannot say, or only slowly."""
+    """Replace modules that depend on the input size in a way that a graph cannot express, or only slowly."""
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if isinstance(child, SAME_PADDING):
@@ -109,26 +109,15 @@ def _exportable(model: SegmentationModel) -> SegmentationModel:
 
 
 def _with_fixed_padding(layer: Conv2dSame | MaxPool2dSame | AvgPool2dSame) -> nn.Module:
-    """TensorFlow's padding depends on the side modulo the stride, which is 0 here: the model pads its images."""
-    kernel, stride, dilation = layer.kernel_size, layer.stride, getattr(layer, "dilation", (1, 1))
-    reach = [(length - 1) * step + 1 for length, step in zip(kernel, dilation, strict=True)]
-    vertical, horizontal = (max(length - step, 0) for length, step in zip(reach, stride, strict=True))
-    plain: nn.Module
-    if isinstance(layer, Conv2dSame):
-        plain = nn.Conv2d(
-            layer.in_channels,
-            layer.out_channels,
-            kernel,
-            stride=stride,
-            dilation=dilation,
-            groups=layer.groups,
-            bias=layer.bias is not None,
-        )
-        plain.weight, plain.bias = layer.weight, layer.bias
-    elif isinstance(layer, MaxPool2dSame):
-        plain = nn.MaxPool2d(kernel, stride, dilation=dilation)
-    else:
-        plain = nn.AvgPool2d(kernel, stride, count_include_pad=layer.count_include_pad)
+    """Make TensorFlow's padding constant.
+
+    It depends on the side modulo the stride, which is 0 here because the model pads its images.
+    """
+    dilation = getattr(layer, "dilation", (1, 1))
+    reach = [(length - 1) * step + 1 for length, step in zip(layer.kernel_size, dilation, strict=True)]
+    vertical, horizontal = (max(length - step, 0) for length, step in zip(reach, layer.stride, strict=True))
+    plain = copy.copy(layer)
+    plain.__class__ = next(kind for kind in (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d) if isinstance(layer, kind))
     value = -torch.inf if isinstance(layer, MaxPool2dSame) else 0.0
     sides = (horizontal // 2, horizontal - horizontal // 2, vertical // 2, vertical - vertical // 2)
     return nn.Sequential(nn.ConstantPad2d(sides, value), plain)

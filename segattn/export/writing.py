@@ -1,4 +1,4 @@
-"""Graphs as files that describe themselves."""
+"""Writing traced models as ONNX or torch.export files, with a description in their metadata."""
 
 import json
 from importlib.util import find_spec
@@ -9,29 +9,29 @@ from torch.export import ExportedProgram
 
 from segattn.checkpoints import TrainedModel
 from segattn.checkpoints.network import DESCRIPTION, description_of
+from segattn.io.error_text import first_line
 
 MAX_ONNX_BYTES = 3 * 2**29
-"""Weights from which on torch splits an ONNX model into two files; the format's own limit is 2 GiB."""
+"""Torch splits larger ONNX models into two files; the format itself allows 2 GiB."""
 
 
-def require_packages(format: str) -> None:
-    """Refuse what cannot be written here before the work starts.
+def require_packages() -> None:
+    """Check that the packages for ONNX are installed.
 
     Raises:
-        ValueError: if a package is missing.
+        ValueError: if one is missing.
     """
-    needed = ("onnx", "onnxscript", "onnxruntime") if format == "onnx" else ()
-    missing = [name for name in needed if find_spec(name) is None]
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
         raise ValueError(f"The format onnx needs {', '.join(missing)}: pip install 'segattn[export]'.")
 
 
 def write_program(program: ExportedProgram, trained: TrainedModel, path: Path, *, format: str) -> None:
-    """Write a traced model with the description of what its output means.
+    """Write a traced model with a description of its output.
 
     Args:
         program: of the model.
-        trained: what the description is taken from.
+        trained: source of the description.
         path: of the file.
         format: ``onnx`` or ``torch``.
 
@@ -41,26 +41,19 @@ def write_program(program: ExportedProgram, trained: TrainedModel, path: Path, *
     """
     description = json.dumps(description_of(trained))
     if format == "torch":
-        try:
-            torch.export.save(program, path, extra_files={DESCRIPTION: description})
-        except OSError:
-            raise
-        except Exception as error:  # of any kind, with the whole graph in its message
-            reason = str(error).strip().splitlines()[0]
-            raise ValueError(f"This model cannot be written as a torch export: {reason}. Try format onnx.") from error
+        torch.export.save(program, path, extra_files={DESCRIPTION: description})
         return
     size = sum(weights.numel() * weights.element_size() for weights in program.state_dict.values())
     if size > MAX_ONNX_BYTES:
-        raise ValueError(f"The weights take {size / 2**30:.1f} GiB, too much for one ONNX file: take format torch.")
+        raise ValueError(f"The weights take {size / 2**30:.1f} GiB, too much for one ONNX file; use format torch.")
     try:
         onnx = torch.onnx.export(program, input_names=["image"], output_names=["logits"], dynamo=True, verbose=False)
     except torch.onnx.errors.OnnxExporterError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"This model cannot be written as ONNX: {reason}.") from error
+        raise ValueError(f"This model cannot be written as ONNX: {first_line(error)}.") from error
     if onnx is None:
-        raise AssertionError("the exporter returns a program where it is given no file")
+        raise AssertionError("without a file name, the exporter returns the program")
     for value in (*onnx.model.graph.inputs, *onnx.model.graph.outputs):
         for axis, name in ((0, "batch"), (2, "height"), (3, "width")):
-            value.shape[axis] = name  # type: ignore[index]  # a shape may be unknown; ours are not
+            value.shape[axis] = name  # type: ignore[index]  # these shapes are known
     onnx.model.metadata_props[DESCRIPTION] = description
     onnx.save(path)

@@ -36,7 +36,7 @@ def run_command(
     - Parameters before ``/`` are positional arguments; all others are options, with dashes for underscores.
     - A ``bool`` is a flag without a value: ``--flip``, or ``--no-flip`` if its default is True (describe what the flag
       does). A ``bool | None`` has both flags.
-    - A ``list[T]``, ``Sequence[T]`` or ``tuple[T, ...]`` takes one or more values and may be repeated. A ``tuple[T, T]``
+    - A ``list[T]``, ``Sequence[T]`` or ``tuple[T, ...]`` takes one or more values and can repeat. A ``tuple[T, T]``
       takes two values, or one for both.
     - ``Annotated[T, convert, "X,Y"]`` is one value that ``convert(text)`` reads; its ValueError is the message. The
       string stands for the value in the help. ``Annotated[T, "FILE"]`` changes the help alone.

@@ -1,4 +1,4 @@
-"""The messages of exceptions as parts of sentences. Nothing heavy is imported."""
+"""Messages of exceptions as parts of sentences."""
 
 import re
 
@@ -7,15 +7,22 @@ _OUT_OF_MEMORY = re.compile(r"out of memory|can(?:'t|not) allocate memory", re.I
 
 
 def without_frames(error: BaseException) -> str:
-    """The message of an exception without the places in torch's own code that it came through."""
+    """The message without the stack frames of torch's C++ code."""
     return _FRAMES.sub("", str(error))
 
 
 def one_line(error: BaseException) -> str:
-    """The same without line breaks and without a full stop."""
-    return (" ".join(without_frames(error).split()) or type(error).__name__).rstrip(" .")
+    """The message in one line, without the final full stop. Of a system error, only the reason."""
+    text = getattr(error, "strerror", None) or without_frames(error)
+    return (" ".join(text.split()) or type(error).__name__).rstrip(" .")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of the message, without the final full stop."""
+    lines = without_frames(error).strip().splitlines()
+    return lines[0].rstrip(" .") if lines else type(error).__name__
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that there was not enough memory, in whatever way Python, NumPy and torch say it."""
+    """Whether Python, NumPy or torch ran out of memory."""
     return isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)) is not None

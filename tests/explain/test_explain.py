@@ -39,7 +39,7 @@ def trained(head, *, inference=DEFAULT, **options):
     return TrainedModel(lively_model(head, **options), CLASSES, inference, "0")
 
 
-def looked_at(block, x, pixel=PIXEL):
+def view_of(block, x, pixel=PIXEL):
     with torch.no_grad():
         return view("layer", block.eval(), before=x[0], after=block(x)[0], pixel=pixel)
 
@@ -49,16 +49,16 @@ def x():
     return torch.randn(1, 16, 6, 9)
 
 
-def test_a_row_of_position_attention_is_that_of_the_whole_map(x):
+def test_position_row_equals_the_row_of_the_full_map(x):
     block = PositionAttention(16)
     query, key = (rearrange(conv(x), "1 c h w -> (h w) c") for conv in (block.query, block.key))
     whole = (query @ key.T).softmax(dim=1)
-    row = looked_at(block, x).maps["attends to"]
+    row = view_of(block, x).maps["attends to"]
     np.testing.assert_allclose(row.ravel(), whole[PIXEL[0] * 9 + PIXEL[1]].detach().numpy(), rtol=1e-5, atol=1e-7)
 
 
 class LargestTensor(TorchDispatchMode):
-    """Remembers the number of elements of the largest tensor that any operator made."""
+    """Records the number of elements of the largest tensor made by any operator."""
 
     elements = 0
 
@@ -69,7 +69,7 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
-def test_one_row_needs_no_map_of_all_pairs():
+def test_full_map_is_never_built():
     height, width = 384, 512
     positions = height // 8 * (width // 8)
     model = trained(HEADS["danet"])
@@ -83,12 +83,12 @@ def test_one_row_needs_no_map_of_all_pairs():
 
 
 @pytest.mark.parametrize("softmax", ["released", "formula"])
-def test_rows_of_channel_attention_are_those_of_the_whole_map(x, softmax):
+def test_channel_rows_equal_the_rows_of_the_full_map(x, softmax):
     x = x / 4
     flat = rearrange(x, "1 c h w -> c (h w)")
     energy = flat @ flat.T
     whole = (energy.amax(dim=1, keepdim=True) - energy if softmax == "released" else energy).softmax(dim=1)
-    seen = looked_at(ChannelAttention(16, softmax=softmax), x)
+    seen = view_of(ChannelAttention(16, softmax=softmax), x)
     at_pixel = x[0, :, PIXEL[0], PIXEL[1]].abs()
     assert list(seen.channels) == at_pixel.argsort(descending=True)[:8].tolist()
     np.testing.assert_allclose(seen.rows["channel attention"], whole[list(seen.channels)].numpy(), rtol=1e-4, atol=1e-7)
@@ -97,9 +97,9 @@ def test_rows_of_channel_attention_are_those_of_the_whole_map(x, softmax):
     np.testing.assert_allclose(seen.maps[f"channel {first} gathers"], gathered.numpy(), rtol=1e-4, atol=1e-6)
 
 
-def test_fully_attentional_maps_give_the_blocks_own_result(x):
+def test_fully_attentional_maps_reproduce_the_output_of_the_block(x):
     block = FullyAttentional(16)
-    seen = looked_at(block, x)
+    seen = view_of(block, x)
     with torch.no_grad():
         from segattn.attention.fully_attentional import fully_attentional
 
@@ -107,7 +107,7 @@ def test_fully_attentional_maps_give_the_blocks_own_result(x):
         row_key = block.row_encoding(x.mean(dim=2).mT).mT
         attended = fully_attentional(x, column_key, row_key, implementation="plain")[0, :, PIXEL[0], PIXEL[1]]
     at_pixel = x[0, :, PIXEL[0], PIXEL[1]].numpy()
-    own = (seen.arrays["whole map of the column"] + seen.arrays["whole map of the row"]) @ at_pixel
+    own = (seen.extra["attention in the column"] + seen.extra["attention in the row"]) @ at_pixel
     np.testing.assert_allclose(own, attended.numpy(), rtol=1e-4, atol=1e-5)
     first = seen.channels[0]
     gathered = seen.maps[f"channel {first} gathers"]
@@ -117,32 +117,32 @@ def test_fully_attentional_maps_give_the_blocks_own_result(x):
 
 
 @pytest.mark.parametrize("gate", ["sigmoid", "softmax"])
-def test_gates_of_scsa_are_what_multiplies_the_features(x, gate):
+def test_scsa_gates_reproduce_the_output_of_the_block(x, gate):
     spatial, channel = SMSA(16, gate=gate), PCSA(16, window=2, gate=gate)
-    seen = looked_at(spatial, x)
-    product = seen.arrays["gates of rows"][:, :, None] * seen.arrays["gates of columns"][:, None, :]
+    seen = view_of(spatial, x)
+    product = seen.extra["gates of rows"][:, :, None] * seen.extra["gates of columns"][:, None, :]
     with torch.no_grad():
         np.testing.assert_allclose(x[0].numpy() * product, spatial(x)[0].numpy(), rtol=1e-4, atol=1e-6)
-        weights = looked_at(channel, x).bars["channel weights"]
+        weights = view_of(channel, x).bars["channel weights"]
         np.testing.assert_allclose(x[0].numpy() * weights[:, None, None], channel(x)[0].numpy(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(seen.maps["spatial gate"], product.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(seen.maps["gate, kernel 9"], product[12:].mean(axis=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(set(attention.__all__)))
-def test_every_block_can_be_looked_at(name, x):
+def test_every_block_has_a_view(name, x):
     block = getattr(attention, name)(16)
     inner = viewed_blocks(nn.Sequential(block))
     assert inner
     for layer, part in inner.items():
-        seen = looked_at(part, x)
+        seen = view_of(part, x)
         assert seen.block == type(part).__name__
         assert layer.startswith("0")
         assert all(values.shape == (6, 9) for values in seen.maps.values())
         assert seen.maps or seen.bars
 
 
-def test_of_blocks_made_of_blocks_the_inner_ones_are_viewed():
+def test_inner_blocks_of_nested_blocks_are_viewed():
     model = nn.Sequential(DualAttention(16), SCSA(16), CBAM(16), nn.Conv2d(1, 1, 1))
     assert list(viewed_blocks(model)) == ["0.position", "0.channel", "1.spatial", "1.channel", "2"]
 
@@ -156,7 +156,7 @@ HEADS = {
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_an_explanation_holds_every_block_and_fits_the_prediction(name):
+def test_explanation_matches_the_prediction_and_has_every_block(name):
     model = trained(HEADS[name])
     image = picture(1, 45, 61)
     explanation = explain(model, image, (50, 30))
@@ -174,7 +174,7 @@ def test_an_explanation_holds_every_block_and_fits_the_prediction(name):
             assert explanation.over_image(values).shape == (45, 61)
 
 
-def test_the_pixel_is_found_in_the_features_of_a_resized_image():
+def test_pixel_in_the_features_of_a_resized_image():
     model = trained(HEADS["danet"], inference=InferenceConfig(SizeRule(short_side=80)))
     explanation = explain(model, picture(1, 40, 60), (59, 0))
     assert (explanation.input_size, explanation.padded_size) == ((80, 120), (80, 120))
@@ -192,7 +192,7 @@ def test_evidence_is_grad_cam_on_the_last_level():
         features = model.model.encoder(pixels)
         base = features[-1]
         weights = []
-        for channel in range(base.shape[1]):  # the gradient by differences, and a mean over positions by adding to all
+        for channel in range(base.shape[1]):  # numerical gradient, summed over all positions
 
             def logit(step, channel=channel):
                 moved = base.double().clone()
@@ -208,14 +208,14 @@ def test_evidence_is_grad_cam_on_the_last_level():
     assert explanation.class_name == "car"
 
 
-def test_gain_is_unknown_where_there_was_nothing():
+def test_gain_is_nan_where_the_input_is_zero():
     x = torch.ones(1, 16, 6, 9)
     x[:, :, 2, 3] = 0
     seen = view("layer", CBAM(16), before=x[0], after=x[0] * 2 + 1, pixel=PIXEL)
     assert np.argwhere(~np.isfinite(seen.maps["gain"])).tolist() == [[2, 3]]
 
 
-def test_the_model_is_left_as_it_was():
+def test_model_is_unchanged_afterwards():
     model = trained(HEADS["fla"])
     frozen = next(model.model.parameters()).requires_grad_(False)
     explain(model, picture(0), (5, 3))
@@ -223,10 +223,10 @@ def test_the_model_is_left_as_it_was():
     assert not any(module._forward_hooks for module in model.model.modules())
 
 
-def test_wrong_points_images_and_classes_are_refused():
+def test_invalid_points_images_and_classes():
     model = trained(HEADS["fla"])
     for point in ((56, 3), (3, 40), (-1, 3)):
-        with pytest.raises(ValueError, match=f"point {point[0]},{point[1]} lies outside the image of 56x40 pixels"):
+        with pytest.raises(ValueError, match=f"point {point[0]},{point[1]} is outside the image of 56x40 pixels"):
             explain(model, picture(0), point)
     with pytest.raises(ValueError, match="no class 'cat'; the classes are: road, sky, car, person"):
         explain(model, picture(0), (5, 3), "cat")
@@ -237,7 +237,7 @@ def test_wrong_points_images_and_classes_are_refused():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A checkpoint and an image whose file is turned by EXIF: what is seen is 30 wide and 45 high."""
+    """A checkpoint and an image whose file is rotated by EXIF: upright it is 30 wide and 45 high."""
     folder = tmp_path_factory.mktemp("explain")
     save_checkpoint(folder / "m.ckpt", lively_model(HEADS["fla"]))
     turned = Image.Exif()
@@ -251,7 +251,7 @@ def run(files, output, point="20,40", **changed):
     return main(["explain", *(str(part) for name, value in given.items() for part in (f"--{name}", value))])
 
 
-def test_the_command_writes_figures_and_arrays(files, tmp_path, capsys, monkeypatch):
+def test_command_writes_figures_and_arrays(files, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(figures, "DPI", 40)
     assert run(files, tmp_path / "new" / "out", **{"class": "sky"}) == 0
     names = {"class", "head.attention.FullyAttentional"}
@@ -265,11 +265,11 @@ def test_the_command_writes_figures_and_arrays(files, tmp_path, capsys, monkeypa
     with np.load(tmp_path / "new/out/arrays.npz") as arrays:
         assert arrays["probabilities"].shape == (4,)
         assert arrays["class map"].shape == (45, 30), "upright"
-        assert arrays["head.attention/whole map of the row"].shape == (16, 16)
-    assert "sky has probability" in capsys.readouterr().out
+        assert arrays["head.attention/attention in the row"].shape == (16, 16)
+    assert "probability of sky: " in capsys.readouterr().out
 
 
-def test_the_same_figure_gives_the_same_bytes(tmp_path):
+def test_figure_files_are_reproducible(tmp_path):
     for folder in ("a", "b"):
         figure = Figure(figsize=(1, 1))
         figure.subplots().plot([1, 2])
@@ -280,7 +280,7 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"point": "40,20"}, "The point 40,20 lies outside the image of 30x45 pixels."),
+        ({"point": "40,20"}, "The point 40,20 is outside the image of 30x45 pixels."),
         ({"class": "cat"}, "There is no class 'cat'; the classes are: road, sky, car, person."),
         ({"image": "missing.png"}, "missing.png cannot be read as an image: No such file or directory."),
         ({"image": __file__}, "its content is no image of a known format."),
@@ -289,7 +289,7 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
         ({"output": __file__}, "cannot be written: "),
     ],
 )
-def test_a_user_error_is_one_sentence(files, tmp_path, capsys, changed, message):
+def test_user_errors_are_one_sentence(files, tmp_path, capsys, changed, message):
     assert run(files, **{"output": tmp_path / "out", **changed}) == 1
     error = capsys.readouterr().err
     assert message in error
@@ -298,7 +298,7 @@ def test_a_user_error_is_one_sentence(files, tmp_path, capsys, changed, message)
 
 
 @pytest.mark.parametrize("point", ["3", "3,4,5", "a,b", "1.5,2"])
-def test_a_point_is_two_whole_numbers(files, tmp_path, capsys, point):
+def test_point_must_be_two_integers(files, tmp_path, capsys, point):
     with pytest.raises(SystemExit, match="2"):
         run(files, tmp_path, point=point)
-    assert f"must be two whole numbers X,Y such as 120,80, got '{point}'" in capsys.readouterr().err
+    assert f"a point must be two integers X,Y such as 120,80, got '{point}'" in capsys.readouterr().err
