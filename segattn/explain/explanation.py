@@ -1,9 +1,8 @@
 """The explanation of one pixel: class evidence, class probabilities and the attention blocks of the model.
 
-The evidence is Grad-CAM (Selvaraju et al., ICCV 2017, https://arxiv.org/abs/1610.02391) of the class score at one pixel, as
-in Seg-Grad-CAM (Vinogradova et al., AAAI 2020, https://arxiv.org/abs/2002.11434), on the last level of the encoder:
-relu(sum_c w_c A_c), where w_c is the mean gradient of the score with respect to the channel A_c. The score is the logit
-of the class at the pixel, at the size of the image.
+The evidence is Grad-CAM (Selvaraju et al., ICCV 2017, https://arxiv.org/abs/1610.02391) of the class logit at one
+pixel, as in Seg-Grad-CAM (Vinogradova et al., AAAI 2020, https://arxiv.org/abs/2002.11434), on the last level of the
+encoder: relu(sum_c w_c A_c), where w_c is the mean gradient of the logit with respect to the channel A_c.
 """
 
 from collections.abc import Iterator

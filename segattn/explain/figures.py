@@ -23,7 +23,7 @@ DPI = 150
 
 
 def class_figure(explanation: Explanation) -> Figure:
-    """Draw the image, the evidence for the class, its probability everywhere, and the likeliest classes at the pixel."""
+    """Draw the image, the evidence for the class, its probability map, and the likeliest classes at the pixel."""
     name, (height, width) = explanation.class_name, explanation.image.shape[:2]
     figure, axes = _panels(4, explanation, title=f"{name} at {explanation.point}")
     _show_image(axes[0], explanation)

@@ -59,7 +59,7 @@ def agreement(trained: TrainedModel, path: Path, files: Sequence[Path]) -> Agree
     """
     images = pixels = other_class = 0
     difference, largest = torch.zeros(()), 0.0
-    for expected, logits in _pairs(trained, _load(path), files):
+    for expected, logits in _pairs(trained, exported_model(path), files):
         images += len(expected)
         pixels += expected[:, 0].numel()
         other_class += int((predicted_classes(logits) != predicted_classes(expected)).sum())
@@ -87,9 +87,10 @@ def _pairs(
         yield infer(trained.logits, image, config), infer(exported, image, config)
 
 
-def _load(path: Path) -> LogitsFunction:
+def exported_model(path: Path) -> LogitsFunction:
+    """Load a file that was just written by :mod:`segattn.export.writing`."""
     if path.suffix == ".pt2":
-        module: LogitsFunction = torch.export.load(path).module()  # safe: the file was just written by this process
+        module: LogitsFunction = torch.export.load(path).module()
         return module
     return load_network(path, torch.device("cpu")).logits
 

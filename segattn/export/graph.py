@@ -49,8 +49,8 @@ def to_program(model: SegmentationModel) -> ExportedProgram:
 def _for_all_sizes(program: ExportedProgram) -> ExportedProgram:
     """Remove the tracer's assumptions about its example, such as "no side of a feature is 1".
 
-    They only guard the choice between equivalent implementations (a view or a copy); the operators in the graph work for
-    all sizes. :mod:`segattn.export.agreement` tests the sizes that were excluded.
+    They only guard the choice between equivalent implementations (a view or a copy); the operators in the graph work
+    for all sizes. :mod:`segattn.export.agreement` tests the sizes that were excluded.
     """
     getattr(program, "_guards_code", []).clear()  # since torch 2.9
     for side, allowed in program.range_constraints.items():

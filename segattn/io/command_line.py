@@ -106,8 +106,8 @@ class _Parser(ArgumentParser):
             if parameter.kind is Parameter.POSITIONAL_ONLY:
                 group.add_argument(parameter.name, **value)
             else:
-                action = {"action": "extend"} if "nargs" in value else {}
-                group.add_argument(option, dest=parameter.name, required=required, default=None, **action, **value)
+                value |= {"action": "extend"} if "nargs" in value else {}
+                group.add_argument(option, dest=parameter.name, required=required, default=None, **value)
 
     def values(self, arguments: Sequence[str]) -> dict[str, Any]:
         """Parse a command line: what is given, by the name of the parameter."""

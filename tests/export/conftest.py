@@ -1,4 +1,4 @@
-"""What tracing needs of the process."""
+"""Settings that tracing needs."""
 
 import logging
 
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="module", autouse=True)
 def _tracing():
-    """Checking a symbolic size would fix it; and torch writes a trace of its own once anything listens to its log."""
+    """Checking a symbolic size would make it constant, and torch writes a trace once anything listens to its log."""
     log = logging.getLogger("torch.__trace")
     level = log.level
     log.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Exported files compute what their models compute, and say what they are."""
+"""Exported files compute the same as their models and describe themselves."""
 
 import json
 
@@ -23,7 +23,7 @@ from tests.predict.conftest import mask, save_pictures
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (6, 6), (7, 13)])
 @pytest.mark.parametrize("cells", [(1, 1), (2, 2), (3, 6)])
-def test_cells_are_those_of_adaptive_pooling(size, cells):
+def test_cell_means_equal_adaptive_pooling(size, cells):
     x = torch.randn(2, 3, *size)
     torch.testing.assert_close(_CellMeans(cells)(x), adaptive_avg_pool2d(x, cells))
 
@@ -39,7 +39,7 @@ def test_cells_are_those_of_adaptive_pooling(size, cells):
     ],
     ids=str,
 )
-def test_fixed_padding_is_that_of_tensorflow(layer):
+def test_fixed_padding_equals_tensorflow_padding(layer):
     x = torch.randn(2, 3, 8, 14)
     torch.testing.assert_close(_with_fixed_padding(layer)(x), layer(x))
 
@@ -65,7 +65,7 @@ def run(command, files, **options):
     return main([command, *(str(part) for name, value in given.items() for part in (f"--{name}", value))])
 
 
-def test_predict_runs_the_exported_file(files, tmp_path):
+def test_predict_runs_an_exported_file(files, tmp_path):
     assert run("predict", files, images=files / "images", output=tmp_path / "own") == 0
     checkpoint = files / "m.onnx"
     assert run("predict", files, checkpoint=checkpoint, images=files / "images", output=tmp_path / "exported") == 0
@@ -76,7 +76,7 @@ def test_predict_runs_the_exported_file(files, tmp_path):
     assert (tmp_path / "own/classes.json").read_bytes() == (tmp_path / "exported/classes.json").read_bytes()
 
 
-def test_an_onnx_file_describes_itself(files):
+def test_onnx_metadata(files):
     model = onnx.load(files / "m.onnx")
     described = json.loads({entry.key: entry.value for entry in model.metadata_props}["segattn"])
     assert described["classes"][2] == {"name": "car", "color": [0, 0, 142], "label_id": 26, "thing": True}
@@ -92,16 +92,16 @@ def test_an_onnx_file_describes_itself(files):
     ("other_class", "message"),
     [(0, "the same class on all of 9,000 pixels"), (3, "another class on 3 of 9,000 pixels")],
 )
-def test_the_command_says_how_well_it_agrees(other_class, message, tmp_path, capsys, monkeypatch):
+def test_command_prints_the_agreement(other_class, message, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(command, "export_model", lambda *_, **__: Agreement(5, 9000, other_class, 1.5e-6, 12.3))
     (tmp_path / "m.pt2").write_bytes(bytes(2**20))
     assert run("export", tmp_path, format="torch", output=tmp_path / "m.pt2") == 0
     output = capsys.readouterr().out
-    assert f"on 5 images: {message}; largest difference 1.5e-06, of logits up to 12.3\n" in output
+    assert f"on 5 images: {message}; largest difference 1.5e-06, logits up to 12.3\n" in output
     assert output.endswith("m.pt2, 1.0 MiB\n")
 
 
-def test_a_file_that_disagrees_is_not_kept(files, tmp_path, capsys, monkeypatch):
+def test_file_that_disagrees_is_not_kept(files, tmp_path, capsys, monkeypatch):
     save_checkpoint(tmp_path / "m.ckpt", lively_model(seed=1))
     (tmp_path / "m.pt2").write_text("before")
     wrong = (files / "m.pt2").read_bytes()
@@ -120,20 +120,20 @@ def test_a_file_that_disagrees_is_not_kept(files, tmp_path, capsys, monkeypatch)
         ({"images": "missing.png"}, "There is no image at"),
     ],
 )
-def test_a_user_error_is_one_sentence(files, tmp_path, capsys, changed, message):
+def test_user_errors_are_one_sentence(files, tmp_path, capsys, changed, message):
     assert run("export", files, **{"format": "onnx", "output": tmp_path / "m.onnx", **changed}) == 1
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
 
 
-def test_a_missing_package_is_named(files, tmp_path, monkeypatch):
+def test_missing_package_is_named(files, tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(ValueError, match=r"needs onnxscript: pip install 'segattn\[export\]'"):
         export_model(files / "m.ckpt", tmp_path / "m.onnx", format="onnx")
 
 
-def test_files_of_others_are_refused(files, tmp_path):
+def test_foreign_damaged_and_torch_export_files_are_refused(files, tmp_path):
     model = onnx.load(files / "m.onnx")
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "foreign.onnx")

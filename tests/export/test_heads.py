@@ -1,4 +1,4 @@
-"""Every head exports in both formats, for every batch, height and width."""
+"""Every head can be exported in both formats, for any batch size, height and width."""
 
 from functools import partial
 
@@ -38,10 +38,10 @@ HEADS = {
     "PSPNet": partial(SMPDecoder, decoder="pspnet", channels=16),
 }
 SIZES = [(2, 97, 130), (1, 45, 61), (1, 1, 1), (3, 7, 200), (1, 64, 20)]
-"""Batch, height and width: multiples of the stride and not, smaller than it, and very flat."""
+"""Batch, height and width: multiples of the stride or not, smaller than the stride, and very flat."""
 
 
-def test_all_heads_are_here():
+def test_every_head_is_tested():
     assert {head.func for head in HEADS.values()} == {getattr(heads, name) for name in heads.__all__} - {
         Head,
         HeadOutput,
@@ -50,18 +50,19 @@ def test_all_heads_are_here():
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_head_gives_the_same_in_both_formats_at_every_size(name, tmp_path):
+def test_both_formats_compute_the_same_at_every_size(name, tmp_path):
     torch.manual_seed(0)
     spec = EncoderSpec("tu-test_resnet", None, 32)
     model = SegmentationModel(len(CLASSES), spec, HEADS[name])
-    for parameter in model.parameters():  # no branch is silent
+    for parameter in model.parameters():  # every branch has an effect
         if parameter.ndim < 2:
             nn.init.normal_(parameter, std=0.3)
     trained, program = TrainedModel(model.eval(), CLASSES, InferenceConfig(), "0"), to_program(model)
     images = [torch.rand(batch, 3, height, width) for batch, height, width in SIZES]
     with torch.no_grad():
         expected = [model(image).logits for image in images]
-    for format, suffix in SUFFIXES.items():
+    for format in ("onnx", "torch"):
+        suffix = SUFFIXES[format]
         write_program(program, trained, tmp_path / f"m{suffix}", format=format)
         network = exported_model(tmp_path / f"m{suffix}")
         for image, logits in zip(images, expected, strict=True):

@@ -1,27 +1,28 @@
-"""What went wrong, in one sentence for every command."""
-
 import numpy as np
 import pytest
 import torch
 
 from segattn import cli
-from segattn.io.error_text import is_out_of_memory, one_line
+from segattn.io.error_text import first_line, is_out_of_memory, one_line
 
 FRAMES = (
     "Exception raised from valid at ../caffe2/serialize/inline_container.cc:181 (most recent call first):\nframe #0:"
 )
-UNENDING = {"python": lambda: MemoryError(), "numpy": lambda: np.empty(1 << 50), "torch": lambda: torch.empty(1 << 55)}
+TOO_LARGE = {"python": lambda: MemoryError(), "numpy": lambda: np.empty(1 << 50), "torch": lambda: torch.empty(1 << 55)}
 
 
-def test_the_frames_of_other_code_are_left_out():
+def test_messages_become_one_line():
     assert one_line(RuntimeError(f"failed reading\n the archive.\n{FRAMES} c10::Error")) == "failed reading the archive"
     assert one_line(KeyError()) == "KeyError"
+    assert one_line(OSError(28, "No space left on device", "a.png")) == "No space left on device"
+    assert first_line(RuntimeError(f"\nfailed reading.\nthe archive\n{FRAMES}")) == "failed reading"
+    assert first_line(KeyError()) == "KeyError"
 
 
-@pytest.mark.parametrize("kind", UNENDING)
-def test_running_out_of_memory_is_said_by_every_command(kind, monkeypatch, capsys):
+@pytest.mark.parametrize("kind", TOO_LARGE)
+def test_every_command_reports_running_out_of_memory(kind, monkeypatch, capsys):
     def greedy(arguments):
-        raise UNENDING[kind]()
+        raise TOO_LARGE[kind]()
 
     monkeypatch.setattr(cli, "_runner", lambda command: greedy)
     assert cli.main(["explain"]) == 1
@@ -31,6 +32,6 @@ def test_running_out_of_memory_is_said_by_every_command(kind, monkeypatch, capsy
     assert error.count("\n") == 1
 
 
-def test_other_errors_are_no_lack_of_memory():
+def test_out_of_memory_errors_are_recognized():
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."))
     assert not is_out_of_memory(RuntimeError("a wrong shape"))
