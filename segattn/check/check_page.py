@@ -13,7 +13,7 @@ from segattn.check.check_data import Report
 from segattn.check.finding_tables import size_line
 from segattn.check.split import SplitResult
 from segattn.data.errors import DataError
-from segattn.io.atomic_write import whole_file
+from segattn.io.atomic_write import atomic_write
 from segattn.io.overlay import blend
 
 THUMBNAIL = (200, 150)
@@ -70,7 +70,7 @@ def write_page(report: Report, path: Path) -> None:
         findings=report.findings,
         splits=[_split(result) for result in report.splits.values()],
     )
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
 
 

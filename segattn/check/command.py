@@ -16,7 +16,7 @@ from segattn.check.check_data import Report, check_data
 from segattn.check.check_page import write_page
 from segattn.check.finding_tables import print_report, print_summary
 from segattn.data.source import require_sound_data
-from segattn.io.atomic_write import whole_file
+from segattn.io.atomic_write import atomic_write
 from segattn.io.config_files import FLAGS, expand_configs
 from segattn.io.yaml_files import read_yaml
 from segattn.objects.size_bins import ObjectSizes
@@ -59,7 +59,7 @@ def _write_findings(report: Report, path: Path) -> None:
         split: {"pairs": len(result.dataset), "looked_at": len(result.inspections)}
         for split, result in report.splits.items()
     }
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps({"splits": looked_at, "findings": findings}, indent=1), encoding="utf-8")
 
 

@@ -1,13 +1,11 @@
 """Files of weights: reading them without executing anything in them, and writing them whole or not at all."""
 
 import json
-import os
 import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from segattn.io.atomic_write import whole_file
-from segattn.io.error_text import one_line
+from segattn.io.error_text import first_line, one_line
 
 CONTENT = "segattn"
 """The key of a checkpoint under which everything but the weights is kept, as plain data."""
@@ -94,25 +91,6 @@ def origin_of(keys: Sequence[str]) -> str | None:
     return None
 
 
-@contextmanager
-def durable_file(path: Path) -> Iterator[Path]:
-    """Write a file atomically (:func:`segattn.io.atomic_write.whole_file`), flushed to the disk before renaming.
-
-    Args:
-        path: of the file. What was there before stays until the new file is whole.
-
-    Yields:
-        A path to write to.
-
-    Raises:
-        OSError: in one sentence, if the file cannot be written.
-    """
-    with whole_file(path) as draft:
-        yield draft
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
-
-
 def zip_problem(path: Path) -> str | None:
     """What is damaged in an archive, or None. The checksums are compared, which torch itself does not."""
     if not zipfile.is_zipfile(path):
@@ -150,7 +128,7 @@ def _read_torch(path: Path, inert: Sequence[str]) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         if named is None and "nsupported" not in str(error):
-            raise CheckpointError(f"{path} is damaged or no checkpoint: {_first_line(error)}.") from error
+            raise CheckpointError(f"{path} is damaged or no checkpoint: {first_line(error)}.") from error
         raise CheckpointError(
             f"{path} is refused: it holds {named[1] if named else 'objects'} beside weights and plain data, and to "
             f"load such a file can run whatever its author wrote into it."
@@ -158,7 +136,7 @@ def _read_torch(path: Path, inert: Sequence[str]) -> dict[str, Any]:
     except MemoryError:
         raise
     except Exception as error:  # the reader raises many kinds on damaged files
-        raise CheckpointError(f"{path} is damaged or no checkpoint: {_first_line(error)}.") from error
+        raise CheckpointError(f"{path} is damaged or no checkpoint: {first_line(error)}.") from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{path} is no checkpoint: it holds a {type(checkpoint).__name__}.")
     return checkpoint
@@ -183,7 +161,3 @@ class _Inert:
 
     def __setstate__(self, state: Any) -> None:
         pass
-
-
-def _first_line(error: BaseException) -> str:
-    return one_line(ValueError((str(error).splitlines() or [type(error).__name__])[0]))

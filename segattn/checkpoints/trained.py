@@ -17,12 +17,12 @@ from segattn import __version__
 from segattn.checkpoints.checkpoint_files import (
     CONTENT,
     CheckpointError,
-    durable_file,
     origin_of,
     read_checkpoint,
     weights_of,
 )
 from segattn.inference.inference_config import InferenceConfig
+from segattn.io.atomic_write import atomic_write
 from segattn.io.error_text import one_line
 from segattn.models.segmentation_model import SegmentationModel
 from segattn.sample import ClassTable
@@ -67,7 +67,7 @@ class TrainedModel(
         """Called by ``save_pretrained``."""
         content = {"library_name": "segattn", CONTENT: describe_model(self.model, self.classes, self.inference)}
         save_model(self, save_directory / SAFETENSORS_SINGLE_FILE)
-        with durable_file(save_directory / CONFIG_NAME) as draft:
+        with atomic_write(save_directory / CONFIG_NAME, durable=True) as draft:
             draft.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     @classmethod
@@ -165,7 +165,7 @@ def save_model(trained: TrainedModel, path: str | Path) -> Path:
         )
     content = describe_model(trained.model, trained.classes, trained.inference)
     weights = {key: value.detach().cpu().contiguous() for key, value in trained.model.state_dict().items()}
-    with durable_file(path) as draft:
+    with atomic_write(path, durable=True) as draft:
         if path.suffix == ".ckpt":
             torch.save({"state_dict": weights, CONTENT: content}, draft)
         else:

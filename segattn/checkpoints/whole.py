@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from segattn.checkpoints.checkpoint_files import CONTENT, durable_file, read_checkpoint, weights_of
+from segattn.checkpoints.checkpoint_files import CONTENT, read_checkpoint, weights_of
+from segattn.io.atomic_write import atomic_write
 
 _VERSION = "pytorch-lightning_version"
 
@@ -29,7 +30,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         try:
-            with durable_file(Path(path)) as draft, draft.open("wb") as file:
+            with atomic_write(Path(path), durable=True) as draft, draft.open("wb") as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:  # torch's writer wraps what the file raises, or is raised beside it
             remedy = "make room or choose another --output, and start again"

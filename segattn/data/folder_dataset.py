@@ -32,6 +32,7 @@ from segattn.data.errors import DataError, DataNotFoundError
 from segattn.data.label_files import Pair, list_images, read_colors, read_labels
 from segattn.data.label_map import LabelMap, color_values
 from segattn.data.source import SegmentationSource
+from segattn.io.error_text import one_line
 from segattn.io.yaml_files import read_yaml
 from segattn.sample import ClassInfo, ClassTable
 
@@ -63,8 +64,7 @@ class LabelScheme:
         try:
             return cls._parse(read_yaml(path))
         except ValueError as error:
-            reason = " ".join(str(error).split()).rstrip(".")
-            raise DataError(f"The file of classes {path} cannot be used: {reason}.") from error
+            raise DataError(f"The file of classes {path} cannot be used: {one_line(error)}.") from error
 
     @classmethod
     def _parse(cls, content: Any) -> "LabelScheme":

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from segattn.explain.attention_views import View
 from segattn.explain.explanation import Explanation
-from segattn.io.atomic_write import whole_file
+from segattn.io.atomic_write import atomic_write
 from segattn.io.image_files import resize_image
 
 LONG_SIDE = 800
@@ -77,7 +77,7 @@ def save(explanation: Explanation, folder: str | Path) -> list[Path]:
     """
     arrays_file = Path(folder) / "arrays.npz"
     arrays: dict[str, Any] = explanation.arrays()
-    with whole_file(arrays_file) as path:
+    with atomic_write(arrays_file) as path:
         np.savez_compressed(path, **arrays)
     figures = draw(explanation)
     return [*(path for name, figure in figures.items() for path in save_figure(figure, folder, name)), arrays_file]
@@ -86,10 +86,10 @@ def save(explanation: Explanation, folder: str | Path) -> list[Path]:
 def save_figure(figure: Figure, folder: str | Path, name: str) -> list[Path]:
     """Write a figure as ``name.png`` and ``name.svg``; the same figure gives the same bytes."""
     png, svg = (Path(folder) / f"{name}.{suffix}" for suffix in ("png", "svg"))
-    with whole_file(png) as path:
+    with atomic_write(png) as path:
         figure.savefig(path, dpi=DPI)
     figure.set_layout_engine("none")  # keep the layout: computing it takes as long as drawing
-    with whole_file(svg) as path, mpl.rc_context({"svg.hashsalt": name}):
+    with atomic_write(svg) as path, mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(path, dpi=DPI, metadata={"Date": None})
     return [png, svg]
 

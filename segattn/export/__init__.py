@@ -52,13 +52,13 @@ def export_model(
     from segattn.export.agreement import agreement, find_images
     from segattn.export.graph import to_program
     from segattn.export.writing import require_packages, write_program
-    from segattn.io.atomic_write import whole_file
+    from segattn.io.atomic_write import atomic_write
 
     if format == "onnx":
         require_packages()
     files = find_images(images)
     trained = load_model(checkpoint)
-    with whole_file(output) as path:
+    with atomic_write(output) as path:
         if format == "slim":
             save_model(trained, path)
         else:

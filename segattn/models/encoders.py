@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from segattn.heads.base import FeatureInfo
+from segattn.io.error_text import first_line
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -162,7 +163,7 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise ValueError(f"{path} is refused: it is damaged, or holds more than weights and plain data.") from error
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is no weight file that can be read safely: {_first_line(error)}.") from error
+        raise ValueError(f"{path} is no weight file that can be read safely: {first_line(error)}.") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     items = state.items() if isinstance(state, dict) else [(None, state)]
     if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in items):
@@ -191,7 +192,7 @@ def _build(name: str, output_stride: int, *, downloaded: bool) -> Any:
         raise OSError(_no_download(name, error)) from error
     except (ValueError, TypeError, NotImplementedError, AssertionError, AttributeError) as error:  # as libraries refuse
         what = "be used here" if output_stride == 32 else f"be dilated to output stride {output_stride} (32 may do)"
-        raise ValueError(f"The encoder {name!r} cannot {what}: {_first_line(error)}.") from error
+        raise ValueError(f"The encoder {name!r} cannot {what}: {first_line(error)}.") from error
 
 
 def _refuse_without_network(name: str) -> None:
@@ -208,13 +209,9 @@ def _refuse_without_network(name: str) -> None:
 
 def _no_download(name: str, error: Exception) -> str:
     return (
-        f"The ImageNet weights of {name!r} cannot be downloaded ({_first_line(error)}): set the encoder's weights to "
+        f"The ImageNet weights of {name!r} cannot be downloaded ({first_line(error)}): set the encoder's weights to "
         f"the path of a local file, or to null for random ones (HF_HUB_OFFLINE=1 takes them from the hub's cache)."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(" .!")
 
 
 def _normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

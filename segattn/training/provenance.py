@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from segattn.io.atomic_write import whole_file
+from segattn.io.atomic_write import atomic_write
 
 ENVIRONMENT = "environment.json"
 """The file in a run's folder: a list with one entry for every start, the first and each resumption."""
@@ -61,7 +61,7 @@ def record_start(folder: Path, arguments: list[str], *, seed: int | None) -> Non
             "gpus": devices,
         }
     )
-    with whole_file(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(json.dumps(starts, indent=1), encoding="utf-8")
 
 

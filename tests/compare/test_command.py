@@ -84,7 +84,7 @@ def test_trained_runs_are_compared_in_words_and_pictures(runs, capsys):
 
     shutil.rmtree(runs / "version_7" / "checkpoints")
     assert cli.main(arguments) == 0
-    assert f"{runs / 'version_7'} are not shown: there is no checkpoint" in capsys.readouterr().out
+    assert f"{runs / 'version_7'} are not shown: There is no checkpoint" in capsys.readouterr().out
     shutil.rmtree("shapes")
     assert cli.main(arguments) == 0
     assert "/version_0 cannot be read: there is no folder" in capsys.readouterr().out
@@ -93,7 +93,7 @@ def test_trained_runs_are_compared_in_words_and_pictures(runs, capsys):
 def test_records_alone_suffice(tmp_path, capsys):
     paths = [str(write_record(tmp_path / name / "objects_val.parquet", images=3, **named(name))) for name in "ab"]
     assert cli.main(["compare", *paths, "--output", str(tmp_path / "out"), "--resamples", "20"]) == 0
-    assert "There are no pictures, because the data of a/version_0 cannot be read" in capsys.readouterr().out
+    assert "There are no pictures because the data of a/version_0 cannot be read" in capsys.readouterr().out
     options = ["--resamples", "20", "--no-pictures", "--baseline", "b", "--level", "0.5"]
     assert cli.main(["compare", *paths, "--output", str(tmp_path / "out"), *options]) == 0
     assert "a against b" in capsys.readouterr().out
