@@ -23,6 +23,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
+from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention.arguments import require_choice, require_positive
 from segattn.attention.dot_product import (
@@ -33,7 +34,6 @@ from segattn.attention.dot_product import (
     block_buffer,
     dot_product_attention,
 )
-from segattn.attention.winograd import Convolution3x3
 
 LINES = 16
 """Columns or rows that are made dense in memory at a time: whole cache lines, and few enough for the cache."""
@@ -184,12 +184,7 @@ class FullyAttentional(nn.Module):
         self.implementation = implementation
         self.column_encoding = nn.Linear(channels, channels)
         self.row_encoding = nn.Linear(channels, channels)
-        fused = implementation == "fused"
-        self.conv = nn.Sequential(
-            Convolution3x3(channels) if fused else nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(inplace=True),
-        )
+        self.conv = Conv2dNormActivation(channels, channels, kernel_size=3)
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -7,15 +7,17 @@ the rows of a class gives its confusion counts back exactly. The definition is i
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from segattn.objects.record_format import COLUMNS, RecordError, RecordInfo
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "COLUMNS",
@@ -41,7 +43,7 @@ class ObjectRecord(NamedTuple):
         info: what they have in common.
     """
 
-    rows: pd.DataFrame
+    rows: "pd.DataFrame"
     info: RecordInfo
 
 
@@ -121,7 +123,7 @@ def read_record(path: str | Path, columns: Sequence[str] | None = None) -> Objec
     return ObjectRecord(file.read(None if columns is None else list(columns)).to_pandas(), _info(Path(path), file))
 
 
-def read_confusions(path: str | Path) -> pd.DataFrame:
+def read_confusions(path: str | Path) -> "pd.DataFrame":
     """What every row was confused with, as one line per row and other class.
 
     Returns:
@@ -135,13 +137,12 @@ def read_confusions(path: str | Path) -> pd.DataFrame:
     classes, pixels = (
         pa.concat_arrays(table[name].chunks or [pa.array([], COLUMNS[name][0])]) for name in table.column_names
     )
-    return pd.DataFrame(
-        {
-            "row": pc.list_parent_indices(classes).to_numpy(),
-            "other": pc.list_flatten(classes).to_numpy(),
-            "px": pc.list_flatten(pixels).to_numpy(),
-        }
-    )
+    columns = {
+        "row": pc.list_parent_indices(classes),
+        "other": pc.list_flatten(classes),
+        "px": pc.list_flatten(pixels),
+    }
+    return pa.table(columns).to_pandas()
 
 
 def part_path(path: Path, rank: int) -> Path:

@@ -72,7 +72,7 @@ def test_an_image_does_not_depend_on_its_batch_in_single_precision(block: type[n
             nn.init.ones_(parameter)
     with torch.no_grad():
         together, alone = module(x), torch.cat([module(image[None]) for image in x])
-    torch.testing.assert_close(together, alone, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6 * float(together.abs().max()))
 
 
 @pytest.mark.parametrize("block", BLOCKS, **ids)

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 
 from segattn.attention import (
@@ -17,7 +15,6 @@ from segattn.attention import (
     PositionAttention,
     dot_product,
     fully_attentional,
-    winograd,
 )
 from segattn.attention.dot_product import (
     Implementation,
@@ -26,7 +23,6 @@ from segattn.attention.dot_product import (
     attention_plain,
     dot_product_attention,
 )
-from segattn.attention.winograd import Convolution3x3
 from tests.attention.blocks import build
 
 SHAPES = {
@@ -192,58 +188,3 @@ def test_products_of_columns_and_rows_are_counted() -> None:
 
     again = 2 * 2 * 6 * 6 * (5 * 8 + 8 * 5)  # the energies, computed once more in the backward pass
     assert count("fused") == count("plain") + again
-
-
-@pytest.fixture
-def _always_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("MIN_CHANNELS", "MIN_PIXELS"):
-        monkeypatch.setattr(winograd, limit, 1)
-
-
-@pytest.mark.usefixtures("_always_fewer")
-@pytest.mark.parametrize("tiles", [1, 7, 384])
-@pytest.mark.parametrize("size", [(1, 1), (2, 1), (7, 10), (13, 4), (12, 5), (26, 3)])
-@pytest.mark.parametrize("batch", [1, 3])
-def test_fewer_multiplications_give_the_same_convolution(
-    size: tuple[int, int], batch: int, tiles: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(winograd, "TILES", tiles)
-    convolution, x = Convolution3x3(5), torch.randn(batch, 5, *size)
-    expected = convolution(x.clone().requires_grad_())  # with a gradient it is torch's own
-    assert expected.requires_grad
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        assert_relatively_close([convolution(x)], [expected], 2e-6)
-    even = [side + side % 2 for side in size]
-    assert counter.get_total_flops() == 2 * 4 * 5 * 5 * batch * even[0] * even[1]
-    with torch.no_grad():
-        assert_relatively_close([convolution(x)[:1]], [convolution(x[:1])], 1e-6)
-
-
-@pytest.mark.usefixtures("_always_fewer")
-def test_fewer_multiplications_are_used_where_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winograd, "convolve", lambda x, weight: torch.full_like(x, torch.inf))
-    convolution, x = Convolution3x3(2), torch.randn(1, 2, 4, 4)
-    assert convolution(x).isfinite().all()
-    with torch.no_grad():
-        assert convolution(x).isinf().all()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert convolution(x).isfinite().all()
-        for limit, value in (("MIN_CHANNELS", 3), ("MIN_PIXELS", 17)):
-            with monkeypatch.context() as context:
-                context.setattr(winograd, limit, value)
-                assert convolution(x).isfinite().all()
-        assert convolution.double()(x.double()).isfinite().all()
-
-
-@pytest.mark.usefixtures("_always_fewer")
-def test_a_batch_norm_folded_into_the_convolution_counts() -> None:
-    convolution, norm, x = Convolution3x3(4).eval(), build(nn.BatchNorm2d, 4).eval(), torch.randn(1, 4, 6, 7)
-    with torch.no_grad():
-        expected = norm(convolution(x))
-        assert_relatively_close([fuse_conv_bn_eval(convolution, norm)(x)], [expected], 2e-6)
-
-
-@pytest.mark.usefixtures("_always_fewer")
-def test_the_convolution_runs_on_shapes_alone() -> None:
-    with FakeTensorMode(), torch.no_grad():
-        assert Convolution3x3(4)(torch.empty(2, 4, 7, 9)).shape == (2, 4, 7, 9)
