@@ -26,7 +26,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from segattn.benchmark.measure import peak_growth
 from segattn.metrics import ConfusionMetric, ObjectSizeIoU
-from segattn.metrics.functional import object_rows, size_counts, target_objects
+from segattn.metrics.functional import attribute, object_rows, size_counts, target_objects
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.oracles.object_size import size_counts as oracle
@@ -79,7 +79,7 @@ def measure_oracle(data: Path | None) -> None:
     """Print how long the plain loops of the tests take on a small map, and that they count the same."""
     prediction, target = degraded(street_masks(data, 1, (72, 96)))[0]
     edges = np.array([64, 1024])
-    found = size_counts(prediction, target_objects(target, 19), edges, 19)
+    found = size_counts(attribute(prediction, target_objects(target, 19), 19), edges, 19)
     start = time.perf_counter()
     expected = oracle(prediction, target, 19, edges)  # type: ignore[no-untyped-call]  # as all tests
     elapsed = time.perf_counter() - start

@@ -1,13 +1,16 @@
 """Boundary IoU: how well the outlines of the classes coincide.
 
-Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR 2021, arXiv 2103.16562.
+Cheng et al.: Boundary IoU: Improving Object-Centric Image Segmentation Evaluation. CVPR 2021,
+https://arxiv.org/abs/2103.16562.
 
-Of every class mask only the band within ``d`` pixels of its contour counts, in the ground truth and in the prediction:
-|G_d & P_d| / |G_d | P_d|, where G_d are the pixels that an erosion with a square of side 2d + 1 removes. Outside of the
-image counts as outside of every mask, as in the authors' code.
+    |G_d & P_d| / |G_d | P_d|
 
-Differences from the paper: semantic classes in place of instances, with counts summed over the data set. Ignored pixels
-belong to no mask, so that the outline along an ignored area counts where ground truth and prediction agree on it.
+For each class, G_d are the ground-truth pixels within d pixels of the contour of the mask: those that an erosion with a
+square of side 2d + 1 removes. P_d is the same for the prediction. As in the authors' code, everything outside the image
+counts as outside the mask.
+
+Differences from the paper: semantic classes instead of instances, with counts summed over the data set. Ignored pixels
+belong to no mask; along an ignored area the outlines of ground truth and prediction count where both have the class.
 """
 
 import math
@@ -23,7 +26,7 @@ from segattn.objects.target_objects import Array, check_same_shape, shifted_clas
 
 
 def boundary_width(height: int, width: int, diagonal_fraction: float) -> int:
-    """Width d of the band in pixels: a fraction of the image's diagonal, at least 1."""
+    """Width d of the band in pixels: a fraction of the image diagonal, at least 1."""
     return max(1, round(diagonal_fraction * math.hypot(height, width)))
 
 
@@ -33,17 +36,17 @@ def boundary_counts(
     """Count one image.
 
     Args:
-        prediction: class indices, shape (height, width); any value where the target is ignored.
-        target: class indices or ``ignore_index``, the same shape.
+        prediction: class indices, shape (height, width). Values at ignored pixels have no effect.
+        target: class indices or ``ignore_index``, same shape.
         num_classes: number of classes k.
         width: of the band in pixels.
-        ignore_index: target value of the pixels that do not count.
+        ignore_index: value of ignored pixels.
 
     Returns:
-        Pixels of every class in both bands, in the band of the target, in the band of the prediction.
+        Pixels of each class in both bands, in the band of the target, and in the band of the prediction.
 
     Raises:
-        ValueError: if the shapes differ or a pixel that counts holds a class outside 0..num_classes-1.
+        ValueError: if the shapes differ, or a pixel that is not ignored has a class outside 0..num_classes-1.
     """
     check_same_shape(prediction.shape, target.shape)
     valid = target != ignore_index
@@ -51,13 +54,12 @@ def boundary_counts(
     true = shifted_classes("target", target, valid, num_classes)
     for classes in (predicted, true):
         classes *= _band(classes, width)
-    counts = [np.bincount(classes.ravel(), minlength=num_classes + 1) for classes in (true * (true == predicted), true)]
-    counts.append(np.bincount(predicted.ravel(), minlength=num_classes + 1))
-    return np.stack(counts, axis=1)[1:]
+    maps = (true * (true == predicted), true, predicted)
+    return np.stack([np.bincount(classes.ravel(), minlength=num_classes + 1)[1:] for classes in maps], axis=1)
 
 
 def _band(classes: Array, width: int) -> Array:
-    """Where the square of side 2 * width + 1 around a pixel holds another value: what an erosion by it removes."""
+    """Pixels with another value in the square of side 2 * width + 1 around them, which an erosion would remove."""
     square = np.ones((2 * width + 1, 2 * width + 1), dtype=np.uint8)
     lowest = cv2.erode(classes, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     band: Array = lowest != cv2.dilate(classes, square)
@@ -65,32 +67,28 @@ def _band(classes: Array, width: int) -> Array:
 
 
 class BoundaryIoU(Metric):
-    """Boundary IoU of every class over the data set.
+    """Boundary IoU of each class over the data set.
 
     Args:
         num_classes: number of classes k.
-        ignore_index: target value of the pixels that do not count.
-        diagonal_fraction: width of the band relative to the image's diagonal, at least one pixel. The paper takes 0.02
-            for COCO and LVIS, and 0.005 for Cityscapes.
+        ignore_index: value of ignored pixels in targets.
+        diagonal_fraction: width of the band relative to the image diagonal. The paper uses 0.02 for COCO and LVIS, and
+            0.005 for Cityscapes.
 
     Attributes:
-        counts: int64 (k, 3), as of :func:`boundary_counts`.
+        counts: int64 (k, 3), see :func:`boundary_counts`.
 
     Raises:
-        ValueError: if there is no class or the fraction is not positive.
+        ValueError: if the fraction is not positive.
     """
 
-    is_differentiable = False
-    higher_is_better = True
     full_state_update = False
     counts: Int64[Tensor, "k 3"]
 
     def __init__(self, num_classes: int, *, ignore_index: int = 255, diagonal_fraction: float = 0.02) -> None:
         super().__init__()
-        if num_classes < 1 or diagonal_fraction <= 0:
-            raise ValueError(
-                f"num_classes and diagonal_fraction must be positive, got {num_classes} and {diagonal_fraction}."
-            )
+        if diagonal_fraction <= 0:
+            raise ValueError(f"diagonal_fraction must be positive, got {diagonal_fraction}.")
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.diagonal_fraction = diagonal_fraction
@@ -106,7 +104,7 @@ class BoundaryIoU(Metric):
             self.counts += torch.as_tensor(counts, device=self.counts.device)
 
     def compute(self) -> dict[str, Float64[Tensor, "..."]]:
-        """``boundary_iou`` (k,), nan for a class in no mask, and its mean ``boundary_miou``, which leaves nan out."""
+        """``boundary_iou`` (k,), nan for a class without pixels in any band, and its mean ``boundary_miou``."""
         both, target, prediction = self.counts.double().unbind(-1)
         iou = both / (target + prediction - both)
         return {"boundary_miou": iou.nanmean(), "boundary_iou": iou}

@@ -1,70 +1,62 @@
-"""The scores of one evaluation: the confusion counts on the device, the size metric on a CPU thread beside it."""
+"""The scores of an evaluation: confusion counts on the device, all others on a CPU thread beside it."""
 
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy.typing as npt
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
-from torchmetrics import Metric
 
-from segattn.metrics import BoundaryIoU, ConfusionMetric, ImageLevelIoU, InstanceIoU, ObjectSizeIoU
-from segattn.metrics.background import BackgroundUpdates
-from segattn.metrics.functional import TargetObjects, target_objects
-from segattn.metrics.instance_iou import CITYSCAPES_AVERAGE_SIZES
+from segattn.metrics.attribution import attribute
+from segattn.metrics.boundary import BoundaryIoU
+from segattn.metrics.confusion import ConfusionMetric
+from segattn.metrics.image_level import ImageLevelIoU
+from segattn.metrics.instance_iou import CITYSCAPES_AVERAGE_SIZES, InstanceIoU
+from segattn.metrics.object_rows import record_columns
+from segattn.metrics.object_size import ObjectSizeIoU
 from segattn.objects.size_bins import ObjectSizes
+from segattn.objects.target_objects import Array, TargetObjects, target_objects
 from segattn.sample import IGNORE_INDEX, Batch, ClassTable
+
+MAX_PENDING = 8
+"""Batches that may wait for the CPU thread."""
 
 
 @dataclass(frozen=True)
 class FurtherScores:
-    """Scores that people compare with; ``validate`` and ``test`` compute them, ``fit`` does not.
+    """Additional scores that ``validate`` and ``test`` compute and ``fit`` does not.
 
-    Cityscapes' iIoU is among them where the ground truth has instances and the class table has the Cityscapes names
-    that it is defined for.
+    They include Cityscapes iIoU if the ground truth has instances and the class names are those of Cityscapes.
 
     Attributes:
-        boundary_width: width of the band of boundary IoU, as a fraction of the image's diagonal.
+        boundary_width: width of the band of boundary IoU, as a fraction of the image diagonal.
         worst: percentages q of the worst-q variants of the image-level and class-level mIoU.
     """
 
     boundary_width: float = 0.02
     worst: tuple[int, ...] = (1, 5, 10)
 
-    def metrics(self, classes: ClassTable) -> nn.ModuleDict:
-        """The metrics for a data set by name."""
-        count = len(classes)
-        metrics: dict[str, Metric] = {
-            "boundary": BoundaryIoU(count, diagonal_fraction=self.boundary_width),
-            "images": ImageLevelIoU(count, worst=self.worst),
-        }
-        if set(CITYSCAPES_AVERAGE_SIZES) <= set(classes.names):
-            sizes = {classes.names.index(name): size for name, size in CITYSCAPES_AVERAGE_SIZES.items()}
-            metrics["instances"] = InstanceIoU(count, sizes)
-        return nn.ModuleDict(metrics)
-
-
-def size_metric(sizes: ObjectSizes, classes: ClassTable) -> ObjectSizeIoU:
-    """The metric of object sizes for a data set."""
-    options: dict[str, Any] = {"relative": sizes.relative, "names": sizes.names, "min_objects": sizes.min_objects}
-    return ObjectSizeIoU(len(classes), edges=sizes.edges, things=classes.things, **options)
-
 
 class Evaluation(nn.Module):
-    """Collects predictions at annotation resolution and gives their scores.
+    """Collects predictions at annotation resolution and computes their scores.
+
+    Each image is attributed once (:func:`segattn.metrics.functional.attribute`). The scores by object size, iIoU and
+    the object record are made from these rows.
 
     Args:
         classes: of the data set.
-        object_sizes: how scores are split by object size; None does not split them.
-        further_scores: which scores are computed beside them; None for none.
+        object_sizes: how to split scores by object size; None does not split them.
+        further_scores: additional scores; None for none.
 
     Attributes:
-        scores: of the last evaluation: those of :meth:`segattn.metrics.ConfusionMetric.compute`; those of
-            :meth:`segattn.metrics.ObjectSizeIoU.compute` under ``sizes`` and the further ones under ``further``, where
-            they were computed.
+        scores: of the last evaluation: those of :meth:`segattn.metrics.ConfusionMetric.compute`, and, if computed,
+            those of :meth:`segattn.metrics.ObjectSizeIoU.compute` under ``sizes`` and the additional ones under
+            ``further``.
+        keep_rows: whether to keep the rows of the object record for :meth:`take_rows`.
     """
 
     def __init__(
@@ -72,43 +64,55 @@ class Evaluation(nn.Module):
     ) -> None:
         super().__init__()
         self.classes = classes
-        self.confusion = ConfusionMetric(len(classes))
-        self.sizes = size_metric(object_sizes, classes) if object_sizes else None
-        self.further = further_scores.metrics(classes) if further_scores else nn.ModuleDict()
+        count = len(classes)
+        self.confusion = ConfusionMetric(count)
+        self.sizes: ObjectSizeIoU | None = None
+        if object_sizes:
+            options: dict[str, Any] = {"names": object_sizes.names, "relative": object_sizes.relative}
+            options |= {"min_objects": object_sizes.min_objects, "things": classes.things}
+            self.sizes = ObjectSizeIoU(count, edges=object_sizes.edges, **options)
+        self.further = nn.ModuleDict()
+        if further_scores:
+            self.further["boundary"] = BoundaryIoU(count, diagonal_fraction=further_scores.boundary_width)
+            self.further["images"] = ImageLevelIoU(count, worst=further_scores.worst)
+            if set(CITYSCAPES_AVERAGE_SIZES) <= set(classes.names):
+                sizes = {classes.names.index(name): size for name, size in CITYSCAPES_AVERAGE_SIZES.items()}
+                self.further["instances"] = InstanceIoU(count, sizes)
         self.boundary_width = further_scores.boundary_width if further_scores else 0.0
         self.scores: dict[str, Any] = {}
         self.unit = "8-connected components"
-        self._updates = BackgroundUpdates()
+        self.keep_rows = False
+        self._rows: deque[dict[str, Array]] = deque()
+        self._updates = _BackgroundThread()
 
     @property
-    def find_objects(self) -> Callable[[npt.NDArray[Any], npt.NDArray[Any] | None], TargetObjects]:
-        """The half of the size metric that needs the ground truth alone, for the loading workers."""
+    def find_objects(self) -> Callable[[Array, Array | None], TargetObjects]:
+        """The objects of a ground truth, for the data loader workers."""
         return partial(_find_objects, len(self.classes))
 
     @property
     def conventions(self) -> str:
-        """One line on how the scores are to be read."""
-        line = "Whole images at annotation resolution, one scale, no flip; ignored pixels do not count; a class that "
-        line += "is neither present nor predicted is left out of the means."
+        """One line that says how to read the scores."""
+        line = "Complete images at annotation resolution. Ignored pixels do not count. A class that is neither present "
+        line += "nor predicted is left out of the means."
         if "further" in self.scores:
-            line += f" Boundaries are bands of {self.boundary_width:g} of the image's diagonal."
+            line += f" Boundary bands are {self.boundary_width:g} of the image diagonal wide."
         if self.sizes is None or "sizes" not in self.scores:
             return line
-        unit = "of the image's area" if self.sizes.relative else "pixels"
-        bounds = " <= ".join(
-            f"{name} < {edge:g}" for name, edge in zip(self.sizes.names, self.sizes.edges, strict=False)
-        )
+        names, edges = self.sizes.names, self.sizes.edges
+        bounds = " <= ".join(f"{name} < {edge:g}" for name, edge in zip(names, edges, strict=False))
         return (
-            f"{line} Sizes in {unit}: {bounds} <= {self.sizes.names[-1]}; objects are {self.unit}; a bucket averages "
-            f"classes with at least {self.sizes.min_objects} of them."
+            f"{line} Sizes in {'fractions of the image area' if self.sizes.relative else 'pixels'}: {bounds} <= "
+            f"{names[-1]}. Objects are {self.unit}. A bucket averages the classes with at least "
+            f"{self.sizes.min_objects} of them."
         )
 
     def update(self, prediction: Int64[Tensor, "b h w"], batch: Batch, *, with_sizes: bool, with_further: bool) -> None:
-        """Add the predicted classes of a batch; the costlier scores follow while the next batch is computed."""
+        """Add the predicted classes of a batch. Only the confusion counts are updated before it returns."""
         self.confusion.update(prediction, batch["mask"])
         if "instances" in batch:
-            self.unit = "instances, and components where a pixel has none"
-        if (self.sizes and with_sizes) or (self.further and with_further):
+            self.unit = "instances, and components where a pixel has no instance"
+        if (self.sizes and with_sizes) or (self.further and with_further) or self.keep_rows:
             on_cpu = prediction.to(torch.uint8).cpu()
             self._updates.submit(self._update, on_cpu, batch, with_sizes=with_sizes, with_further=with_further)
 
@@ -122,27 +126,68 @@ class Evaluation(nn.Module):
             self.sizes.reset()
         if self.further and with_further:
             self.scores["further"] = {}
-            for metric in self._further_metrics():
-                self.scores["further"] |= metric.compute()
-                metric.reset()
+            for metric in self.further.values():
+                if metric.update_called:  # iIoU is not, without instances
+                    self.scores["further"] |= metric.compute()
+                    metric.reset()
         return self.scores
 
-    def _further_metrics(self) -> list[Metric]:
-        return [metric for metric in self.further.values() if isinstance(metric, Metric)]
+    def take_rows(self) -> list[dict[str, Array]]:
+        """Remove and return the record rows of the images that are finished; see :attr:`keep_rows`."""
+        return [self._rows.popleft() for _ in range(len(self._rows))]
+
+    def _find_objects(self, batch: Batch) -> list[TargetObjects]:
+        ids = batch["instances"] if "instances" in batch else [None] * len(batch["mask"])
+        maps = zip(batch["mask"].cpu().numpy(), ids, strict=True)
+        return [self.find_objects(mask, None if owner is None else owner.cpu().numpy()) for mask, owner in maps]
 
     def _update(self, prediction: Tensor, batch: Batch, *, with_sizes: bool, with_further: bool) -> None:
-        mask, instances = batch["mask"].cpu(), batch.get("instances")
-        if self.sizes and with_sizes:
-            self.sizes.update(prediction, mask, instances, objects=batch.get("objects"))
-        if with_further:
-            for metric in self._further_metrics():
-                if not isinstance(metric, InstanceIoU):
-                    metric.update(prediction, mask)
-                elif instances is not None:
-                    metric.update(prediction, mask, instances)
+        mask = batch["mask"].cpu()
+        further = dict(self.further) if with_further else {}
+        instance_iou = further.pop("instances", None)
+        for metric in further.values():
+            metric.update(prediction, mask)
+        if "instances" not in batch:
+            instance_iou = None
+        sizes = self.sizes if with_sizes else None
+        if not (sizes or instance_iou or self.keep_rows):
+            return
+        for index, objects in enumerate(batch.get("objects") or self._find_objects(batch)):
+            image = slice(index, index + 1)
+            rows = attribute(prediction[index].numpy(), objects, len(self.classes))
+            if sizes:
+                sizes.update(prediction[image], mask[image], rows=[rows])
+            if instance_iou:
+                instance_iou.update([rows])
+            if self.keep_rows:
+                self._rows.append(record_columns(rows, image=batch["name"][index], class_names=self.classes.names))
 
 
-def _find_objects(
-    num_classes: int, mask: npt.NDArray[Any], instances: npt.NDArray[Any] | None
-) -> TargetObjects:  # a function of the module, so that loading workers can be started in any way
+class _BackgroundThread:
+    """Runs updates one after the other on one thread, so that states need no lock."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
+        self._pending: deque[Future[Any]] = deque()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy starts with a new thread and no pending updates."""
+        return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        _BackgroundThread.__init__(self)
+
+    def submit(self, update: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+        """Run an update later. Waits while too many batches are in memory; raises the errors of earlier updates."""
+        while len(self._pending) >= MAX_PENDING:
+            self._pending.popleft().result()
+        self._pending.append(self._thread.submit(update, *arguments, **options))
+
+    def join(self) -> None:
+        """Wait for all updates and raise the first error."""
+        while self._pending:
+            self._pending.popleft().result()
+
+
+def _find_objects(num_classes: int, mask: Array, instances: Array | None) -> TargetObjects:
     return target_objects(mask, num_classes, ignore_index=IGNORE_INDEX, instances=instances)

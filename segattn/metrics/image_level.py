@@ -1,12 +1,12 @@
-"""Image-level and class-level mIoU: scores in which a large object does not outweigh the small ones of other images.
+"""Image-level and class-level mIoU: large objects do not outweigh the small objects of other images.
 
-Wang et al., "Revisiting Evaluation Metrics for Semantic Segmentation: Optimization and Evaluation of Fine-grained
-Intersection over Union", NeurIPS 2023, arXiv 2310.19252.
+Wang et al.: Revisiting Evaluation Metrics for Semantic Segmentation: Optimization and Evaluation of Fine-grained
+Intersection over Union. NeurIPS 2023, https://arxiv.org/abs/2310.19252.
 
-IoU is taken per image and class, where the class is in the image's ground truth. mIoU^I averages first over the classes
-of an image, then over images; mIoU^C first over the images of a class, then over classes. The worst-q variants average
-the lowest q percent, rounded down to at least one: of the images, or of every class's images. A class in no ground
-truth is left out of mIoU^C, and an image without a pixel that counts is left out of both.
+IoU is computed per image and class, for the classes in the ground truth of the image. mIoU^I averages over the classes
+of each image, then over images. mIoU^C averages over the images of each class, then over classes. The worst-q variants
+average the lowest q percent of the images, or of the images of each class, rounded down but at least one. A class
+without ground truth does not enter mIoU^C, and an image without labelled pixels enters neither.
 
 Differences from the paper: none.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from segattn.metrics.counts import confusion_counts
+from segattn.metrics.confusion import confusion_counts
 from segattn.objects.target_objects import check_same_shape
 
 DECILES = tuple(range(10, 110, 10))
@@ -28,10 +28,10 @@ DECILES = tuple(range(10, 110, 10))
 def image_counts(
     prediction: Integer[Tensor, "b h w"], target: Integer[Tensor, "_ _ _"], num_classes: int, ignore_index: int = 255
 ) -> Int64[Tensor, "b k 3"]:
-    """True positives, false positives and false negatives of every image and class.
+    """True positives, false positives and false negatives of each image and class.
 
     Raises:
-        ValueError: if the shapes differ or a pixel that counts holds a class outside 0..num_classes-1.
+        ValueError: if the shapes differ, or a pixel that is not ignored has a class outside 0..num_classes-1.
     """
     check_same_shape(tuple(prediction.shape), tuple(target.shape))
     pairs = zip(prediction, target, strict=True)
@@ -44,12 +44,12 @@ def image_scores(counts: Int64[Tensor, "n k 3"], worst: Sequence[int] = ()) -> d
     """Image-level and class-level mIoU from the counts of all images.
 
     Args:
-        counts: as of :func:`image_counts`.
+        counts: see :func:`image_counts`.
         worst: percentages q of the worst-q variants.
 
     Returns:
-        ``miou_image`` and ``miou_class``; for every q ``miou_image_worst{q}`` and ``miou_class_worst{q}``; and, with
-        the suffix ``_worst``, the mean over q = 10, 20, ..., 100.
+        ``miou_image`` and ``miou_class``; for each q ``miou_image_worst{q}`` and ``miou_class_worst{q}``; with the
+        suffix ``_worst`` the mean over q = 10, 20, ..., 100.
     """
     tp, fp, fn = counts.double().unbind(-1)
     present = tp + fn > 0
@@ -65,7 +65,7 @@ def image_scores(counts: Int64[Tensor, "n k 3"], worst: Sequence[int] = ()) -> d
 
 
 def _worst_mean(values: Float64[Tensor, "n k"], counted: Bool[Tensor, "n k"], q: int) -> Float64[Tensor, ""]:
-    """Mean over the columns of the mean of each column's lowest q percent."""
+    """Mean over the columns of the mean of the lowest q percent of each column."""
     number = counted.sum(0)
     taken = (number * q // 100).clamp(min=1)
     ascending = values.where(counted, torch.inf).sort(0).values
@@ -79,27 +79,23 @@ class ImageLevelIoU(Metric):
 
     Args:
         num_classes: number of classes k.
-        ignore_index: target value of the pixels that do not count.
+        ignore_index: value of ignored pixels in targets.
         worst: percentages q of the worst-q variants, 1 to 100.
 
     Attributes:
-        counts: int64 (b, k, 3) of every batch, as of :func:`image_counts`; they cannot be summed over images.
+        counts: int64 (b, k, 3) of each batch, see :func:`image_counts`. They cannot be summed over images.
 
     Raises:
-        ValueError: if there is no class or a percentage is out of range.
+        ValueError: if a percentage is out of range.
     """
 
-    is_differentiable = False
-    higher_is_better = True
     full_state_update = False
     counts: list[Tensor]
 
     def __init__(self, num_classes: int, *, ignore_index: int = 255, worst: Sequence[int] = (1, 5, 10)) -> None:
         super().__init__()
-        if num_classes < 1 or any(not 1 <= q <= 100 for q in worst):
-            raise ValueError(
-                f"num_classes must be positive and worst percentages 1 to 100, got {num_classes} and {list(worst)}."
-            )
+        if any(not 1 <= q <= 100 for q in worst):
+            raise ValueError(f"worst must be percentages from 1 to 100, got {list(worst)}.")
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.worst = tuple(worst)

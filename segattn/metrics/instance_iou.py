@@ -1,23 +1,27 @@
-"""Instance-level IoU (iIoU) as the Cityscapes benchmark defines it.
+"""Instance-level IoU (iIoU) of the Cityscapes benchmark.
 
-Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016, arXiv 1604.01685, section
-4.1: iTP / (iTP + FP + iFN), where true positives and false negatives of every annotated instance are weighted by the
-average instance size of its class over the size of the instance. False positives belong to no instance and stay
-unweighted.
+Cordts et al.: The Cityscapes Dataset for Semantic Urban Scene Understanding. CVPR 2016,
+https://arxiv.org/abs/1604.01685, section 4.1.
 
-Only annotated instances are weighted in, as in the official script; pixels of a class without an id add nothing.
+    iIoU = iTP / (iTP + FP + iFN)
+
+The true positives and false negatives of each annotated instance are weighted by the average instance size of its class
+divided by the size of the instance. False positives belong to no instance and have weight 1.
+
+Differences from the paper: none. As in the official script, pixels of a class without an instance id add no true
+positives or false negatives.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64, Integer
+from jaxtyping import Float64, Int64
 from torch import Tensor
 from torchmetrics import Metric
 
-from segattn.objects.target_objects import Array, TargetObjects, check_same_shape, shifted_classes, target_objects
+from segattn.metrics.attribution import Attribution
 
 CITYSCAPES_AVERAGE_SIZES: Mapping[str, float] = MappingProxyType(
     {
@@ -31,33 +35,26 @@ CITYSCAPES_AVERAGE_SIZES: Mapping[str, float] = MappingProxyType(
         "bicycle": 4672.3249222261,
     }
 )
-"""Average instance sizes in pixels of 1024x2048 images, as in the official evaluation script."""
+"""Average instance sizes in pixels of 1024x2048 images, from the official evaluation script."""
 
 
-def instance_parts(
-    prediction: Array, objects: TargetObjects, num_classes: int
-) -> tuple[Float64[np.ndarray, "k 2"], Int64[np.ndarray, " k"]]:
+def instance_parts(rows: Attribution, num_classes: int) -> tuple[Float64[np.ndarray, "k 2"], Int64[np.ndarray, " k"]]:
     """Count one image.
 
     Args:
-        prediction: class indices, shape (height, width); any value where the target is ignored.
-        objects: the target's objects, found with instance ids.
+        rows: of the image, whose objects were found with instance ids.
         num_classes: number of classes k.
 
     Returns:
-        Per class the sums over its instances of tp / size and of fn / size, and its false positives in pixels.
-
-    Raises:
-        ValueError: if the shapes differ or a pixel that counts holds a class outside 0..num_classes-1.
+        For each class the sums of tp / size and of fn / size over its instances, and its false positives in pixels.
     """
-    check_same_shape(prediction.shape, objects.labels.shape)
-    predicted = shifted_classes("prediction", prediction, objects.classes != 0, num_classes)
-    hit = predicted == objects.classes
-    tp = np.bincount(objects.labels[hit], minlength=len(objects.size))[objects.named]
-    size, class_id = objects.size[objects.named], objects.class_id[objects.named]
-    shares = [np.bincount(class_id, weights=part / size, minlength=num_classes) for part in (tp, size - tp)]
-    wrong = np.bincount(predicted[~hit], minlength=num_classes + 1)[1:]
-    return np.stack(shares, axis=1), wrong
+    instance = np.flatnonzero(rows.objects.is_instance[1:])
+    class_id, size = rows.class_id[instance], rows.size[instance]
+    shares = [
+        np.bincount(class_id, weights=part[instance] / size, minlength=num_classes) for part in (rows.tp, rows.fn)
+    ]
+    false_positives = np.bincount(rows.class_id, weights=rows.fp, minlength=num_classes)
+    return np.stack(shares, axis=1), false_positives.astype(np.int64)
 
 
 class InstanceIoU(Metric):
@@ -65,54 +62,43 @@ class InstanceIoU(Metric):
 
     Args:
         num_classes: number of classes k.
-        average_sizes: average instance size in pixels by class index; other classes have no score. For Cityscapes see
-            :data:`CITYSCAPES_AVERAGE_SIZES`.
-        ignore_index: target value of the pixels that do not count.
+        average_sizes: average instance size in pixels by class index, for Cityscapes :data:`CITYSCAPES_AVERAGE_SIZES`.
+            Other classes have no score.
 
     Attributes:
         shares: float64 (k, 2): sums over instances of tp / size and of fn / size.
-        wrong: int64 (k,): false positives in pixels.
+        false_positives: int64 (k,), in pixels.
 
     Raises:
         ValueError: if a class index or a size is out of range.
     """
 
-    is_differentiable = False
-    higher_is_better = True
     full_state_update = False
     shares: Float64[Tensor, "k 2"]
-    wrong: Int64[Tensor, " k"]
+    false_positives: Int64[Tensor, " k"]
 
-    def __init__(self, num_classes: int, average_sizes: Mapping[int, float], *, ignore_index: int = 255) -> None:
+    def __init__(self, num_classes: int, average_sizes: Mapping[int, float]) -> None:
         super().__init__()
-        if not average_sizes or any(not 0 <= index < num_classes for index in average_sizes):
-            raise ValueError(f"average_sizes needs class indices 0 to {num_classes - 1}, got {list(average_sizes)}.")
-        if any(size <= 0 for size in average_sizes.values()):
-            raise ValueError(f"average_sizes must be positive, got {list(average_sizes.values())}.")
+        if any(not 0 <= index < num_classes or size <= 0 for index, size in average_sizes.items()):
+            raise ValueError(
+                f"average_sizes must map class indices 0 to {num_classes - 1} to positive sizes, got "
+                f"{dict(average_sizes)}."
+            )
         self.num_classes = num_classes
         self.average_sizes = dict(average_sizes)
-        self.ignore_index = ignore_index
         self.add_state("shares", torch.zeros(num_classes, 2, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("wrong", torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("false_positives", torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(
-        self,
-        prediction: Integer[Tensor, "b h w"],
-        target: Integer[Tensor, "_ _ _"],
-        instances: Integer[Tensor, "_ _ _"],
-    ) -> None:
-        """Add a batch of label maps with instance ids > 0, 0 where there is none."""
-        check_same_shape(tuple(prediction.shape), tuple(target.shape))
-        maps = zip(*(labels.cpu().numpy() for labels in (prediction, target, instances)), strict=True)
-        for predicted, true, owners in maps:
-            objects = target_objects(true, self.num_classes, ignore_index=self.ignore_index, instances=owners)
-            shares, wrong = instance_parts(predicted, objects, self.num_classes)
+    def update(self, rows: Sequence[Attribution]) -> None:
+        """Add the images of a batch, given by their attributions."""
+        for image in rows:
+            shares, false_positives = instance_parts(image, self.num_classes)
             self.shares += torch.as_tensor(shares, device=self.shares.device)
-            self.wrong += torch.as_tensor(wrong, device=self.wrong.device)
+            self.false_positives += torch.as_tensor(false_positives, device=self.shares.device)
 
     def compute(self) -> dict[str, Float64[Tensor, "..."]]:
         """``iiou`` (k,), nan for classes without an average size or without pixels, and their mean ``miiou``."""
         sizes = self.shares.new_tensor([self.average_sizes.get(index, torch.nan) for index in range(self.num_classes)])
         tp, fn = (self.shares * sizes[:, None]).unbind(-1)
-        iou = tp / (tp + fn + self.wrong)
+        iou = tp / (tp + fn + self.false_positives)
         return {"miiou": iou.nanmean(), "iiou": iou}

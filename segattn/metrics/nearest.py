@@ -1,31 +1,42 @@
-"""Which object owns the nearest site: exact, ties included, for many pixels and many regions at once.
+"""Find the object with the nearest true positive, for many false positives of many regions at once. Exact, with ties.
 
-A false-positive pixel goes to the object with the nearest true-positive pixel *of the same region*. A distance
-transform answers that for one region, costs its whole bounding box and reports one of several equally near sites. Here
-all regions share one quadtree over their query pixels. Every square keeps the sites that may be nearest to one of its
-pixels; as soon as they all belong to one object, the square is decided as a whole, so that the work follows the borders
-between the objects' zones, not the area.
+A Euclidean distance transform could answer this for one region, but it processes the whole bounding box of the region
+and reports only one of several equally near pixels. Here all regions share one quadtree over their false positives (the
+*queries*). Each square of the tree keeps the true positives (the *sites*) that may be nearest to one of its pixels.
+Once these all belong to one object, the whole square is decided. The work therefore grows with the length of the
+borders between the zones of the objects, not with the area.
 """
 
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from segattn.objects.target_objects import Array
+
 IntArray = npt.NDArray[np.integer[Any]]
 
 CHUNK = 1 << 16
-"""Pairs of a square and a site looked at together: bounds the memory, changes no result."""
+"""Pairs of a square and a site to process together. Bounds the memory; does not change any result."""
+
+STRIP = 64
+"""Rows to process together, so that they stay in the cache."""
+
+DENSE = 1 << 16
+"""Number of sites above which :func:`_shielded` saves more time than it takes. Does not change any result."""
+
+SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
 class Sites(NamedTuple):
     """Pixels that own the queries nearest to them, sorted by group.
 
     Attributes:
-        group: queries meet the sites of their own group only.
+        group: sites only compete for queries of the same group.
         y: row of each site.
         x: column of each site.
-        rank: rank of the object that the site belongs to; of equally near objects the lowest rank wins.
+        rank: rank of the object of the site. If objects tie, the lowest rank wins.
     """
 
     group: IntArray
@@ -35,14 +46,14 @@ class Sites(NamedTuple):
 
 
 class _Squares(NamedTuple):
-    """Squares with at least one query; every field has one value per square.
+    """Squares of the tree with at least one query. Each field has one value per square.
 
     Attributes:
         y: first row.
         x: first column.
         key: key of the first row and column.
         level: the side is ``2**level``.
-        start: position of the square's first query among all sorted keys.
+        start: position of the first query of the square among the sorted keys.
         stop: position after its last query.
         sites: number of sites that may be nearest to one of its pixels.
     """
@@ -60,7 +71,9 @@ class _Squares(NamedTuple):
 
 
 class QuadKeys:
-    """Sort keys of pixels: the group, then the interleaved bits of row and column, so that a square is a range of keys.
+    """Sort keys of pixels: the group, then the interleaved bits of row and column (Morton order).
+
+    In this order every square of the tree is one range of keys, and its quarters are four consecutive ranges.
 
     Args:
         shape: height and width of the image.
@@ -71,7 +84,7 @@ class QuadKeys:
         self.bits = max(1, int(max(shape) - 1).bit_length())
         self.dtype = np.dtype(np.int32 if groups << 2 * self.bits <= np.iinfo(np.int32).max else np.int64)
         numbers = np.arange(1 << self.bits, dtype=self.dtype)
-        self.spread = np.zeros_like(numbers)
+        self.spread = np.zeros_like(numbers)  # the bits of each number with a zero between any two
         for bit in range(self.bits):
             self.spread |= (numbers >> bit & 1) << 2 * bit
 
@@ -84,11 +97,11 @@ class QuadKeys:
         return keys
 
     def group(self, keys: IntArray) -> IntArray:
-        """The group that each key starts with."""
+        """Group of each key."""
         return keys >> 2 * self.bits
 
     def first(self, group: IntArray) -> IntArray:
-        """The smallest key of each group."""
+        """Smallest key of each group."""
         return group.astype(self.dtype) << 2 * self.bits
 
     def decode(self, keys: IntArray) -> tuple[IntArray, IntArray]:
@@ -101,35 +114,40 @@ class QuadKeys:
 
 
 def nearest_ranks(keys: IntArray, sites: Sites, quad: QuadKeys) -> tuple[IntArray, IntArray]:
-    """Find the object that owns the nearest site of every query.
+    """Find the object that owns the site nearest to each query.
 
     Args:
-        keys: sorted :class:`QuadKeys` of the queries. Every group has at least one site.
-        sites: the owners.
-        quad: what the keys were made with.
+        keys: sorted :class:`QuadKeys` of the queries. Each of their groups has at least one site.
+        sites: the candidates.
+        quad: encoder of the keys.
 
     Returns:
-        The queries in runs with one owner each: position of every run's first key, ascending, and the owner's rank.
+        The queries in runs with one owner each: position of the first key of each run, ascending, and owner's rank.
     """
-    scale = np.dtype(np.int32 if quad.bits <= 14 else np.int64)  # four times a squared distance fits
+    scale = np.dtype(np.int32 if quad.bits <= 14 else np.int64)  # must hold four times a squared distance
     y2, x2 = 2 * sites.y.astype(scale), 2 * sites.x.astype(scale)
     starts, ranks = [], []
     pending = [_roots(keys, sites, quad)]
     while pending:
         squares, candidates = pending.pop()
+        # 1. Too many pairs for one step: process the two halves one after the other.
         if len(candidates) > CHUNK and len(squares.key) > 1:
             half = len(squares.key) // 2
             cut = int(squares.sites[:half].sum())
             pending.append((squares.take(slice(half, None)), candidates[cut:]))
             pending.append((squares.take(slice(half)), candidates[:cut]))
             continue
+        # 2. Drop the sites that cannot be nearest to any pixel of their square.
         squares, candidates = _prune(squares, candidates, y2, x2)
+        # 3. Decide the squares whose remaining sites belong to one object. Of a single pixel only the nearest sites
+        #    remain, so ties are decided by rank.
         offsets = np.cumsum(squares.sites) - squares.sites
         rank = sites.rank[candidates]
         best = np.minimum.reduceat(rank, offsets)
         decided = (best == np.maximum.reduceat(rank, offsets)) | (squares.level == 0)
         starts.append(squares.start[decided])
         ranks.append(best[decided])
+        # 4. Quarter the others.
         if not decided.all():
             pending.append(_split(squares, candidates, np.flatnonzero(~decided), keys))
     start, rank = np.concatenate(starts), np.concatenate(ranks)
@@ -137,44 +155,49 @@ def nearest_ranks(keys: IntArray, sites: Sites, quad: QuadKeys) -> tuple[IntArra
     return start[order], rank[order]
 
 
-def ranges(start: IntArray, count: IntArray) -> npt.NDArray[np.intp]:
+def _ranges(start: IntArray, count: IntArray) -> npt.NDArray[np.intp]:
     """Concatenate the ranges ``start, start + 1, ..., start + count - 1``."""
     offsets = np.cumsum(count) - count
     return np.repeat(start - offsets, count) + np.arange(int(count.sum()))
 
 
 def _roots(keys: IntArray, sites: Sites, quad: QuadKeys) -> tuple[_Squares, npt.NDArray[np.intp]]:
-    """One square per group: the smallest of the tree that holds all its queries."""
+    """For each group, the smallest square of the tree that contains all queries, with all sites of the group."""
     groups = np.arange(quad.group(keys[:1])[0], quad.group(keys[-1:])[0] + 1)
     start = np.searchsorted(keys, quad.first(groups))
     stop = np.searchsorted(keys, quad.first(groups + 1))
     filled = stop > start
     groups, start, stop = groups[filled], start[filled], stop[filled]
+    # The keys of a square differ in their lowest 2 * level bits only, and the first and last key differ most.
     differing = keys[start] ^ keys[stop - 1]
     level = (np.frexp(differing.astype(np.float64))[1].astype(keys.dtype) + 1) // 2
     first = np.searchsorted(sites.group, groups)
     count = np.searchsorted(sites.group, groups, side="right") - first
     key = keys[start] >> 2 * level << 2 * level
-    return _Squares(*quad.decode(key), key, level, start, stop, count), ranges(first, count)
+    return _Squares(*quad.decode(key), key, level, start, stop, count), _ranges(first, count)
 
 
 def _prune(
     squares: _Squares, candidates: npt.NDArray[np.intp], y2: IntArray, x2: IntArray
 ) -> tuple[_Squares, npt.NDArray[np.intp]]:
-    """Drop the sites that are nearest to no pixel of their square.
+    """Drop the sites that are not nearest to any pixel of their square.
 
-    Let s be the site nearest to the square's centre. How much farther than s another site is, in squared distance, is
-    a linear function of the position, so its minimum over the square lies in a corner. All lengths are doubled here,
-    which makes the centre an integer.
+    Let s be the site nearest to the center of the square, and t another site. At a point p, the squared distance to t
+    minus that to s is ``f(p) = |p - t|² - |p - s|²``. It is linear in p, because |p|² cancels. Over the square it is
+    smallest in a corner: ``f(center) - span * (|ty - sy| + |tx - sx|)``, where span is the distance between the first
+    and last row. If that is positive, s is nearer than t everywhere in the square. Lengths are doubled, which makes the
+    center an integer and turns span into ``2 * span``.
     """
     count = squares.sites
     offsets = np.cumsum(count) - count
     span = ((1 << squares.level) - 1).astype(y2.dtype)
     y, x = y2[candidates], x2[candidates]
+    # f(center) of each site, with s the nearest site of its square
     dy = y - np.repeat((2 * squares.y + span).astype(y2.dtype), count)
     dx = x - np.repeat((2 * squares.x + span).astype(y2.dtype), count)
     farther = dy * dy + dx * dx
     farther -= np.repeat(np.minimum.reduceat(farther, offsets), count)
+    # the first site of each square with f(center) = 0 is s
     zeros = np.flatnonzero(farther == 0)
     nearest = zeros[np.searchsorted(zeros, offsets)]
     reach = np.abs(y - np.repeat(y[nearest], count)) + np.abs(x - np.repeat(x[nearest], count))
@@ -185,7 +208,7 @@ def _prune(
 def _split(
     squares: _Squares, candidates: npt.NDArray[np.intp], chosen: IntArray, keys: IntArray
 ) -> tuple[_Squares, npt.NDArray[np.intp]]:
-    """Quarter the chosen squares, each quarter with its parent's sites; quarters without a query vanish."""
+    """Quarter the chosen squares. A quarter inherits the sites; quarters without queries are dropped."""
     offsets = np.cumsum(squares.sites) - squares.sites
     level = squares.level[chosen] - 1
     key = squares.key[chosen, None] + (np.arange(4, dtype=keys.dtype) << 2 * level[:, None])
@@ -202,4 +225,67 @@ def _split(
         stop=stop[parent, quarter],
         sites=count,
     )
-    return children, candidates[ranges(offsets[chosen[parent]], count)]
+    return children, candidates[_ranges(offsets[chosen[parent]], count)]
+
+
+def outer_sites(held: Array, predicted: Array) -> npt.NDArray[np.intp]:
+    """Flat positions of the true positives that can be nearest to a false positive.
+
+    A true positive is left out if, seen from any false positive, another one of its region is nearer. That one may be
+    left out too, but then another one is nearer still, so the nearest ones always remain, ties included.
+
+    Args:
+        held: (height, width): class + 1 of true positives, 0 elsewhere.
+        predicted: (height, width): predicted class + 1.
+    """
+    sites = _rim(held)
+    if np.count_nonzero(sites) > DENSE:
+        sites &= ~_shielded(held, predicted)
+    return np.flatnonzero(sites)
+
+
+def _rim(held: Array) -> npt.NDArray[np.bool_]:
+    """Pixels > 0 with a different value above, below, left or right.
+
+    Seen from anywhere, one of the four neighbors of any other pixel is nearer than the pixel itself.
+    """
+    rim = np.zeros(held.shape, dtype=bool)
+    below = held[1:] != held[:-1]
+    right = held[:, 1:] != held[:, :-1]
+    rim[1:] |= below
+    rim[:-1] |= below
+    rim[:, 1:] |= right
+    rim[:, :-1] |= right
+    return rim & (held > 0)
+
+
+def _shielded(held: Array, predicted: Array) -> npt.NDArray[np.bool_]:
+    """Pixels with a neighbor of the same value towards each of the eight directions: checkerboards and noise.
+
+    1. Seen from a false positive straight to the right, the right neighbor is nearer, and so are the two diagonal ones
+       on the right, unless the false positive is the right neighbor itself.
+    2. Seen from anywhere else on the upper right, the neighbors above, to the right and between them are nearer.
+
+    The same holds for the other directions. There are no false positives outside the image.
+    """
+    shielded = np.empty(held.shape, dtype=bool)
+    corners, sides, near = np.pad(held, 1), np.pad(held, 1, mode="edge"), np.pad(predicted, 1)
+    for top in range(0, held.shape[0], STRIP):
+        rows = held[top : top + STRIP]
+        corner = {step: _shifted(corners, top, rows, step) == rows for step in product((-1, 1), repeat=2)}
+        side = {step: _shifted(sides, top, rows, step) == rows for step in SIDES}
+        strip = np.ones(rows.shape, dtype=bool)
+        for dy, dx in SIDES:  # 1
+            both = corner[dy or -1, dx or -1] | corner[dy or 1, dx or 1]
+            strip &= side[dy, dx] | both & (_shifted(near, top, rows, (dy, dx)) != rows)
+        for dy, dx in corner:  # 2
+            strip &= corner[dy, dx] | side[dy, 0] | side[0, dx]
+        shielded[top : top + STRIP] = strip
+    return shielded
+
+
+def _shifted(padded: Array, top: int, rows: Array, step: tuple[int, ...]) -> Array:
+    """The values one step (dy, dx) from each pixel of the rows from ``top`` on, in a map padded by 1."""
+    height, width = rows.shape
+    y, x = top + 1 + step[0], 1 + step[1]
+    return padded[y : y + height, x : x + width]

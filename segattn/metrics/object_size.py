@@ -1,48 +1,71 @@
-"""IoU per object size as a metric: what sizes of objects a model gets right.
+"""IoU per object size: the confusion counts split by the size of the object that each pixel counts for.
 
-The definition is in ``docs/object_size.md``. Feed it whole validation or test images at annotation resolution, never
-crops and never a resized ground truth.
+The definition is in ``docs/object_size.md``. Use it on complete validation or test images at annotation resolution, not
+on crops, and never resize the ground truth.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Int64, Integer
 from torch import Tensor
 from torchmetrics import Metric
 
-from segattn.metrics.functional import TargetObjects, size_counts, size_scores, target_objects
+from segattn.metrics.attribution import Attribution, attribute, size_counts
 from segattn.objects.size_bins import COCO_EDGES, bucket_cuts, check_edges, fine_edges, pixel_edges
+from segattn.objects.target_objects import Array, check_same_shape, target_objects
+
+_MEANS = ("miou", "mrecall", "classes", "objects")
+
+
+def size_scores(counts: Int64[Tensor, "k b 4"], min_objects: int = 1) -> dict[str, Tensor]:
+    """Scores per class and size bin from summed counts.
+
+    The classes that enter a mean depend on the ground truth only, never on the prediction.
+
+    Args:
+        counts: true positives, false positives, false negatives and ground-truth objects per class and bin.
+        min_objects: ground-truth objects that a class needs in a bin to enter the means of the bin.
+
+    Returns:
+        ``iou`` and ``recall`` (k, b), nan where nothing was counted; ``miou`` and ``mrecall`` (b,), the means over the
+        classes with enough objects, nan if there are none; ``classes`` (b,), the number of these classes; ``objects``
+        (b,), the number of their objects.
+    """
+    tp, fp, fn, objects = counts.unbind(-1)
+    iou, recall = tp.double() / (tp + fp + fn), tp.double() / (tp + fn)
+    supported = objects >= min_objects
+    return {
+        "miou": iou.where(supported, torch.nan).nanmean(0),
+        "mrecall": recall.where(supported, torch.nan).nanmean(0),
+        "classes": supported.sum(0),
+        "objects": (objects * supported).sum(0),
+        "iou": iou,
+        "recall": recall,
+    }
 
 
 class ObjectSizeIoU(Metric):
-    """Counts split by the size of the object that each pixel belongs to, exactly and additively.
-
-    The buckets are exact sums of the fine bins: the user's edges are added to the fine ones.
+    """Confusion counts split by object size, exactly, and their scores.
 
     Args:
         num_classes: number of classes.
-        ignore_index: target value of the pixels that do not count.
-        edges: ascending areas between the buckets, half open: a size equal to an edge lies above it. Pixels, or
-            fractions of the image's area if ``relative``.
-        relative: whether the edges are relative to the image's area.
-        names: one name per bucket, ascending; they end the keys of the scores.
-        min_objects: ground-truth objects that a class needs in a bucket to enter the bucket's means.
-        things: indices of the thing-like classes; the scores are also averaged over them alone. Empty leaves that out.
+        ignore_index: value of ignored pixels in targets.
+        edges: ascending areas between the buckets, half open: an area equal to an edge belongs to the bucket above. In
+            pixels or, if ``relative``, as fractions of the image area.
+        relative: whether the edges are relative to the image area.
+        names: one name per bucket, ascending by size; suffixes of the keys of the scores.
+        min_objects: ground-truth objects that a class needs in a bucket to enter the means of the bucket.
+        things: indices of the thing classes. If not empty, the scores are also averaged over these classes only.
 
     Attributes:
         counts: int64 [classes, fine bins, 4]: true positives, false positives, false negatives, ground-truth objects.
 
     Raises:
-        ValueError: if an argument is out of range, or names and edges do not fit together.
+        ValueError: if an argument is out of range, or the names do not match the edges.
     """
 
-    is_differentiable = False
-    higher_is_better = True
     full_state_update = False
     counts: Int64[Tensor, "k bins 4"]
 
@@ -59,8 +82,8 @@ class ObjectSizeIoU(Metric):
     ) -> None:
         super().__init__()
         check_edges(edges, names, relative=relative)
-        if num_classes < 1 or min_objects < 1:
-            raise ValueError(f"num_classes and min_objects must be at least 1, got {num_classes} and {min_objects}.")
+        if min_objects < 1:
+            raise ValueError(f"min_objects must be at least 1, got {min_objects}.")
         if any(not 0 <= thing < num_classes for thing in things):
             raise ValueError(f"things must be class indices 0 to {num_classes - 1}, got {list(things)}.")
         self.num_classes = num_classes
@@ -80,42 +103,34 @@ class ObjectSizeIoU(Metric):
         target: Integer[Tensor, "_ _ _"],
         instances: Integer[Tensor, "_ _ _"] | None = None,
         *,
-        objects: Sequence[TargetObjects] | None = None,
+        rows: Sequence[Attribution] | None = None,
     ) -> None:
         """Add a batch of label maps.
 
         Args:
-            prediction: class indices; any value where the target is ignored.
+            prediction: class indices. Values at ignored pixels have no effect.
             target: class indices or ``ignore_index``.
-            instances: instance ids, where the data set has them; see :func:`functional.target_objects`.
-            objects: :meth:`target_objects` of every image, where the data loader has made them. They replace the work
-                on ``target`` and ``instances``.
+            instances: instance ids, if the data set has them; see :func:`segattn.objects.target_objects`.
+            rows: the attribution of each image, if it has been computed. Replaces the work on the maps.
 
         Raises:
-            ValueError: if shapes differ or a pixel that counts holds a class out of range.
+            ValueError: if the shapes differ, or a pixel that is not ignored has a class out of range.
         """
-        if prediction.shape != target.shape or prediction.ndim != 3:
-            shapes = f"{tuple(prediction.shape)} and {tuple(target.shape)}"
-            raise ValueError(f"Prediction and target must have one shape (images, height, width), got {shapes}.")
-        if objects is None:
-            owners = [None] * len(target) if instances is None else list(instances.cpu().numpy())
-            maps = zip(target.cpu().numpy(), owners, strict=True)
-            objects = [self.target_objects(labels, instances=owner) for labels, owner in maps]
-        edges = self.pixel_edges(*prediction.shape[1:])
-        images = zip(prediction.cpu().numpy(), objects, strict=True)
-        counts = sum(size_counts(labels, found, edges, self.num_classes) for labels, found in images)
+        check_same_shape(tuple(prediction.shape), tuple(target.shape))
+        if rows is None:
+            ids = [None] * len(target) if instances is None else list(instances.cpu().numpy())
+            maps = zip(prediction.cpu().numpy(), target.cpu().numpy(), ids, strict=True)
+            rows = [self._attribute(*image) for image in maps]
+        edges = pixel_edges(self.fine_edges, *prediction.shape[1:], relative=self.relative)
+        counts = sum(size_counts(image, edges, self.num_classes) for image in rows)
         self.counts += torch.as_tensor(counts, device=self.counts.device)
 
-    def target_objects(self, target: npt.NDArray[Any], *, instances: npt.NDArray[Any] | None = None) -> TargetObjects:
-        """The half of an update that needs one ground truth alone; it can be done where the data is loaded."""
-        return target_objects(target, self.num_classes, ignore_index=self.ignore_index, instances=instances)
-
-    def pixel_edges(self, height: int, width: int) -> npt.NDArray[np.int64]:
-        """The fine edges for an image of this size: the smallest areas in pixels that lie above each edge."""
-        return pixel_edges(self.fine_edges, height, width, relative=self.relative)
+    def _attribute(self, prediction: Array, target: Array, instances: Array | None) -> Attribution:
+        objects = target_objects(target, self.num_classes, ignore_index=self.ignore_index, instances=instances)
+        return attribute(prediction, objects, self.num_classes)
 
     def bucket_counts(self) -> Int64[Tensor, "k buckets 4"]:
-        """The counts summed over the fine bins of every bucket."""
+        """The counts summed over the fine bins of each bucket."""
         cuts = bucket_cuts(self.edges, relative=self.relative)
         return torch.stack([self.counts[:, low:high].sum(1) for low, high in pairwise(cuts)], dim=1)
 
@@ -123,30 +138,25 @@ class ObjectSizeIoU(Metric):
         """All scores of the summed counts.
 
         Returns:
-            Scalars for every bucket ``b`` and, with the suffix ``_things``, over the thing-like classes alone:
-            ``miou_b``, ``mrecall_b`` (nan if no class has ``min_objects`` objects there), ``classes_b`` (classes in the
-            means) and ``objects_b`` (their ground-truth objects). With things also ``miou_things`` and
-            ``mean_accuracy_things`` over all sizes, where absent classes are treated as in
-            :func:`functional.confusion_scores`.
+            Scalars for each bucket ``b`` and, with the suffix ``_things``, over the thing classes only: ``miou_b``,
+            ``mrecall_b`` (nan if no class has ``min_objects`` objects), ``classes_b`` (number of classes in these
+            means), ``objects_b`` (number of their ground-truth objects). With things also ``miou_things`` and
+            ``mean_accuracy_things`` over all sizes, with absent classes as in :func:`functional.confusion_scores`.
             Tables [classes, buckets]: ``iou``, ``recall``, ``objects``.
-            The curve over the fine bins [bins]: ``curve_miou``, ``curve_mrecall``, ``curve_classes``,
-            ``curve_objects``.
+            Curves over the fine bins [bins]: ``curve_miou``, ``curve_mrecall``, ``curve_classes``, ``curve_objects``.
         """
         buckets = self.bucket_counts()
         scores = size_scores(buckets, self.min_objects)
         result = self._named(scores)
         if self.things:
-            things = list(self.things)
-            result |= self._named(size_scores(buckets[things], self.min_objects), suffix="_things")
-            tp, fp, fn, _ = buckets[things].sum(1).double().unbind(-1)
-            result |= {
-                "miou_things": (tp / (tp + fp + fn)).nanmean(),
-                "mean_accuracy_things": (tp / (tp + fn)).nanmean(),
-            }
+            things = buckets[list(self.things)]
+            result |= self._named(size_scores(things, self.min_objects), suffix="_things")
+            tp, fp, fn, _ = things.sum(1).double().unbind(-1)
+            result["miou_things"] = (tp / (tp + fp + fn)).nanmean()
+            result["mean_accuracy_things"] = (tp / (tp + fn)).nanmean()
         curve = size_scores(self.counts, self.min_objects)
-        result |= {f"curve_{key}": curve[key] for key in ("miou", "mrecall", "classes", "objects")}
+        result |= {f"curve_{key}": curve[key] for key in _MEANS}
         return result | {"iou": scores["iou"], "recall": scores["recall"], "objects": buckets[..., 3]}
 
     def _named(self, scores: dict[str, Tensor], suffix: str = "") -> dict[str, Tensor]:
-        keys = ("miou", "mrecall", "classes", "objects")
-        return {f"{key}_{name}{suffix}": scores[key][b] for key in keys for b, name in enumerate(self.names)}
+        return {f"{key}_{name}{suffix}": scores[key][b] for key in _MEANS for b, name in enumerate(self.names)}

@@ -1,10 +1,13 @@
-"""The object record: one row per object and per free-standing false positive of an evaluated set of images.
+"""The object record: one row per object and per free-standing false positive of an evaluated data set.
 
-It is written as Parquet while images are evaluated and read back into pandas. Summing ``tp``, ``fp`` and ``fn`` over
-the rows of a class gives its confusion counts back exactly. The definition is in ``docs/object_size.md``.
+The record is a Parquet file, written image by image. For each class, ``tp``, ``fp`` and ``fn`` summed over the rows
+equal the confusion counts exactly. See ``docs/object_size.md`` for the definition.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,25 +17,121 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from segattn.objects.record_format import COLUMNS, RecordError, RecordInfo
+from segattn import __version__
+from segattn.io.atomic_write import whole_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "COLUMNS",
-    "ObjectRecord",
-    "RecordError",
-    "RecordInfo",
-    "RecordWriter",
-    "merge_records",
-    "part_path",
-    "read_confusions",
-    "read_record",
-]
+COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+    "image": (pa.string(), "name of the image"),
+    "height": (pa.int32(), "height of the annotation, px"),
+    "width": (pa.int32(), "width of the annotation, px"),
+    "class_id": (pa.int16(), "index of the class"),
+    "class_name": (pa.string(), "name of the class"),
+    "kind": (pa.string(), "object, or false_positive (free-standing)"),
+    "size_px": (pa.int32(), "area, px"),
+    "y0": (pa.int32(), "first row of the box"),
+    "x0": (pa.int32(), "first column of the box"),
+    "y1": (pa.int32(), "row after the box"),
+    "x1": (pa.int32(), "column after the box"),
+    "tp": (pa.int32(), "true positives, px"),
+    "fp": (pa.int32(), "false positives, px"),
+    "fn": (pa.int32(), "false negatives, px"),
+    "recall": (pa.float64(), "tp / size_px"),
+    "iou": (pa.float64(), "tp / (size_px + fp)"),
+    "boundary_px": (pa.int32(), "pixels removed by a 3x3 erosion, px"),
+    "max_width_px": (pa.float64(), "twice the largest distance to a pixel outside, minus 1, px"),
+    "elongation": (pa.float64(), "size_px / max_width_px squared"),
+    "touches_border": (pa.bool_(), "whether a pixel lies on the edge of the image"),
+    "touches_ignore": (pa.bool_(), "whether a pixel has an ignored pixel among its eight neighbors"),
+    "merged": (pa.bool_(), "whether a region with true positives of the object also has true positives of another"),
+    "top_confusion": (
+        pa.int16(),
+        "class predicted on most false negatives of an object, or true on most of a false positive; the lowest if "
+        "tied; -1 if none",
+    ),
+    "confused_class": (
+        pa.list_(pa.int16()),
+        "classes predicted on the false negatives of an object, or true on a false positive",
+    ),
+    "confused_px": (pa.list_(pa.int32()), "number of pixels of each confused class, px"),
+}
+"""Type and meaning of each column, in the order of the file."""
+
+FORMAT = 2
+"""Version of the file layout. Format 1 had neither ``confused_class`` and ``confused_px`` nor ``min_objects``."""
 
 ROWS_PER_GROUP = 1 << 16
-"""Rows kept in memory before they are written."""
+"""Rows to collect in memory before writing them."""
+
+UNITS = ("component", "instance")
+_JSON_KEYS = ("class_names", "edges", "bucket_names", "relative", "min_objects", "things", "format")
+_TEXT_KEYS = ("unit", "version")
+
+
+class RecordError(ValueError):
+    """A file is not an object record, or records do not fit together."""
+
+
+@dataclass(frozen=True)
+class RecordInfo:
+    """Properties shared by all rows of a record, stored in the metadata of the file.
+
+    Attributes:
+        class_names: class names by index.
+        edges: areas between the size buckets, in pixels or, if ``relative``, as fractions of the image area.
+        bucket_names: one name per bucket, ascending by size.
+        relative: whether the edges are relative to the image area.
+        unit: what an object is: a connected ``component`` or an annotated ``instance``.
+        min_objects: ground-truth objects that a class needs in a bucket to enter the means of the bucket.
+        things: indices of the thing classes.
+        version: version of this package that wrote the file.
+        format: version of the file layout.
+        extra: additional keys, such as run, head, data set and split.
+
+    Raises:
+        ValueError: if the unit or the format is unknown, the names do not match the edges, or an additional key is
+            reserved.
+    """
+
+    class_names: Sequence[str]
+    edges: Sequence[int | float]
+    bucket_names: Sequence[str]
+    relative: bool = False
+    unit: str = "component"
+    min_objects: int = 1
+    things: Sequence[int] = ()
+    version: str = __version__
+    format: int = FORMAT
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Validate the arguments, and convert sequences to tuples so that records compare equal after reading."""
+        if self.unit not in UNITS:
+            raise ValueError(f"Unknown unit {self.unit!r}; allowed are {' and '.join(UNITS)}.")
+        if self.format != FORMAT:
+            raise ValueError(f"The record has format {self.format}; this version reads format {FORMAT} only.")
+        if len(self.bucket_names) != len(self.edges) + 1:
+            raise ValueError(
+                f"{len(self.edges)} edges need {len(self.edges) + 1} bucket names, got {self.bucket_names}."
+            )
+        for name in ("class_names", "edges", "bucket_names", "things"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        reserved = sorted(set(self.extra) & {*_JSON_KEYS, *_TEXT_KEYS})
+        if reserved:
+            raise ValueError(f"The keys {', '.join(reserved)} are reserved; choose other names in extra.")
+
+    def to_metadata(self) -> dict[str, str]:
+        """All attributes as text by key. Values that are not text are stored as JSON."""
+        own = {key: json.dumps(getattr(self, key)) for key in _JSON_KEYS}
+        return own | {key: getattr(self, key) for key in _TEXT_KEYS} | dict(self.extra)
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> "RecordInfo":
+        """The inverse of :meth:`to_metadata`. Raises KeyError if a key is missing."""
+        own = {key: json.loads(metadata[key]) for key in _JSON_KEYS} | {key: metadata[key] for key in _TEXT_KEYS}
+        return cls(**own, extra={key: value for key, value in metadata.items() if key not in own})
 
 
 class ObjectRecord(NamedTuple):
@@ -40,7 +139,7 @@ class ObjectRecord(NamedTuple):
 
     Attributes:
         rows: one row per object and free-standing false positive, with the columns of :data:`COLUMNS`.
-        info: what they have in common.
+        info: properties shared by all rows.
     """
 
     rows: "pd.DataFrame"
@@ -48,43 +147,42 @@ class ObjectRecord(NamedTuple):
 
 
 class RecordWriter:
-    """Writes a record image by image, under a temporary name until it is complete.
+    """Writes a record image by image. The file appears when it is complete.
 
-    Under several processes each writes a file of its own (:func:`part_path`), and one of them merges those afterwards
-    (:func:`merge_records`).
+    With several processes, each writes its own part (:func:`part_path`); then one merges them (:func:`merge_records`).
 
     Args:
-        path: the file to write; its folder is created, an older file of this name is replaced in the end.
-        info: what all rows have in common.
+        path: file to write, replaced if it exists.
+        info: properties shared by all rows.
     """
 
     def __init__(self, path: Path, info: RecordInfo) -> None:
-        self.path = path
-        self._partial = path.with_name(f"{path.name}.partial")
-        self._schema = _schema(info)
+        fields = [pa.field(name, kind, metadata={"description": text}) for name, (kind, text) in COLUMNS.items()]
+        self._schema = pa.schema(fields, metadata=info.to_metadata())
         self._waiting: list[pa.RecordBatch] = []
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
+        with ExitStack() as stack:
+            partial = stack.enter_context(whole_file(path))
+            self._file = stack.enter_context(pq.ParquetWriter(partial, self._schema, compression="zstd"))
+            self._files = stack.pop_all()
 
     def write(self, rows: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Append the rows of an image.
-
-        Args:
-            rows: columns of equal length, as :func:`segattn.metrics.functional.object_rows` returns them.
-        """
+        """Append the rows of one image: the columns returned by :func:`segattn.metrics.functional.object_rows`."""
         columns = [pa.array(rows[name], type=kind) for name, (kind, _) in COLUMNS.items()]
-        self._append(pa.record_batch(columns, schema=self._schema))
+        self.append(pa.record_batch(columns, schema=self._schema))
 
-    def close(self) -> None:
-        """Complete the file and give it its name."""
-        self._flush()
-        self._file.close()
-        self._partial.replace(self.path)
+    def append(self, batch: pa.RecordBatch) -> None:
+        """Append rows that have all columns already."""
+        self._waiting.append(batch)
+        if sum(batch.num_rows for batch in self._waiting) >= ROWS_PER_GROUP:
+            self._flush()
 
-    def discard(self) -> None:
-        """Remove what has been written."""
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
+    def close(self, error: BaseException | None = None) -> None:
+        """Complete the file or, after an error, remove it."""
+        if error is not None:
+            self._files.__exit__(type(error), error, error.__traceback__)
+            return
+        with self._files:
+            self._flush()
 
     def __enter__(self) -> "RecordWriter":
         return self
@@ -92,15 +190,7 @@ class RecordWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
-
-    def _append(self, batch: pa.RecordBatch) -> None:
-        self._waiting.append(batch)
-        if sum(batch.num_rows for batch in self._waiting) >= ROWS_PER_GROUP:
-            self._flush()
+        self.close(error)
 
     def _flush(self) -> None:
         if self._waiting:
@@ -113,25 +203,25 @@ def read_record(path: str | Path, columns: Sequence[str] | None = None) -> Objec
 
     Args:
         path: the file.
-        columns: names of those to read; None reads all of :data:`COLUMNS`.
+        columns: names of the columns to read; None reads all of :data:`COLUMNS`.
 
     Raises:
-        RecordError: if the file is not Parquet, or was not written as an object record.
-        FileNotFoundError: if there is no such file.
+        RecordError: if the file is not an object record.
+        FileNotFoundError: if the file does not exist.
     """
     file = _open(Path(path))
     return ObjectRecord(file.read(None if columns is None else list(columns)).to_pandas(), _info(Path(path), file))
 
 
 def read_confusions(path: str | Path) -> "pd.DataFrame":
-    """What every row was confused with, as one line per row and other class.
+    """Read the confusions of a record in long form: one line per row of the record and confused class.
 
     Returns:
         The columns ``row`` (position in the record), ``other`` (class) and ``px``.
 
     Raises:
-        RecordError: if the file is not Parquet, or was not written as an object record.
-        FileNotFoundError: if there is no such file.
+        RecordError: if the file is not an object record.
+        FileNotFoundError: if the file does not exist.
     """
     table = _open(Path(path)).read(["confused_class", "confused_px"]).combine_chunks()
     classes, pixels = (
@@ -146,15 +236,15 @@ def read_confusions(path: str | Path) -> "pd.DataFrame":
 
 
 def part_path(path: Path, rank: int) -> Path:
-    """Where process ``rank`` of several writes its part of the record at ``path``."""
+    """Where the process of this rank writes its part of the record at ``path``."""
     return path.with_name(f"{path.stem}.rank{rank}{path.suffix}")
 
 
 def merge_records(parts: Sequence[Path], path: Path) -> None:
-    """Join the parts of a record, in their order, and remove them.
+    """Concatenate the parts of a record, then remove them.
 
     Raises:
-        RecordError: if a part is no record, or the parts differ in what all rows should have in common.
+        RecordError: if a part is not a record, or the parts differ in their metadata.
     """
     files = [_open(part) for part in parts]
     infos = [_info(part, file) for part, file in zip(parts, files, strict=True)]
@@ -164,14 +254,9 @@ def merge_records(parts: Sequence[Path], path: Path) -> None:
     with RecordWriter(path, infos[0]) as writer:
         for file in files:
             for batch in file.iter_batches(ROWS_PER_GROUP):
-                writer._append(batch.select(list(COLUMNS)))
+                writer.append(batch.select(list(COLUMNS)))
     for part in parts:
         part.unlink()
-
-
-def _schema(info: RecordInfo) -> pa.Schema:
-    fields = [pa.field(name, kind, metadata={"description": text}) for name, (kind, text) in COLUMNS.items()]
-    return pa.schema(fields, metadata=info.to_metadata())
 
 
 def _open(path: Path) -> pq.ParquetFile:
@@ -180,12 +265,13 @@ def _open(path: Path) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
-        raise RecordError(f"{path} is not an object record: it is no complete Parquet file.") from error
+        raise RecordError(f"{path} is not an object record: it is not a complete Parquet file.") from error
     missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
-    if missing == ["confused_class", "confused_px"]:
-        raise RecordError(f"{path} is an object record of an earlier version: write it again with segattn validate.")
     if missing:
-        raise RecordError(f"{path} is not an object record: it has no column {', '.join(missing)}.")
+        raise RecordError(
+            f"{path} is not an object record of this version: it has no column {', '.join(missing)}. Write it again "
+            "with segattn validate."
+        )
     return file
 
 

@@ -1,7 +1,7 @@
-"""The bins of object size: areas at which the counts are split. No torch.
+"""Size bins: the object areas at which counts are split. No torch.
 
-The fine bins are kept in every tensor of counts; the buckets, whose edges are among the fine ones, are exact
-sums of them.
+Counts are kept in fine bins. The edges of the buckets (small, medium, large) are among the fine edges, so that a bucket
+is an exact sum of fine bins.
 """
 
 import math
@@ -15,58 +15,59 @@ import numpy.typing as npt
 
 COCO_EDGES = (32**2, 96**2)
 FINE_EDGES = tuple(side**2 for side in (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512))
-_TOO_LARGE = 2**62  # for 64 bits
 RELATIVE_FINE_EDGES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+_TOO_LARGE = 2**62  # edges must fit int64
 
 
 def fine_edges(edges: Sequence[int | float], *, relative: bool) -> tuple[int | float, ...]:
-    """The edges of the fine bins, the buckets' own ones among them."""
+    """Edges of the fine bins, including the edges of the buckets."""
     return tuple(sorted({*(RELATIVE_FINE_EDGES if relative else FINE_EDGES), *edges}))
 
 
 def pixel_edges(edges: Sequence[int | float], height: int, width: int, *, relative: bool) -> npt.NDArray[np.int64]:
-    """Edges for an image of this size: the smallest areas in pixels that lie above each of them."""
+    """Edges in pixels for an image of this size: each edge rounded up."""
     unit = height * width if relative else 1
     return np.array([math.ceil(Fraction(str(edge)) * unit) for edge in edges], dtype=np.int64)
 
 
 def bucket_cuts(edges: Sequence[int | float], *, relative: bool) -> list[int]:
-    """Where the fine bins of a bucket begin and end: the bins of bucket ``b`` are ``cuts[b]`` to ``cuts[b + 1]``."""
+    """Positions of the buckets among the fine bins: bucket ``b`` is the bins ``cuts[b]`` to ``cuts[b + 1] - 1``."""
     fine = fine_edges(edges, relative=relative)
     return [0, *(fine.index(edge) + 1 for edge in edges), len(fine) + 1]
 
 
 def check_edges(edges: Sequence[int | float], names: Sequence[str], *, relative: bool) -> None:
-    """Refuse edges and names of buckets that do not fit together.
+    """Validate the edges and names of buckets.
 
     Raises:
-        ValueError: if edges do not ascend, are out of range or not finite, or names are too few, too many or equal.
+        ValueError: if the edges are not finite, ascending and in range, or the names are not unique or do not match
+            the edges in number.
     """
     if not all(math.isfinite(edge) and edge < _TOO_LARGE for edge in edges):
         raise ValueError(f"Edges must be finite and below 2**62, got {list(edges)}.")
     if any(low >= high for low, high in pairwise(edges)):
-        raise ValueError(f"Edges must ascend, got {list(edges)}.")
+        raise ValueError(f"Edges must be in ascending order, got {list(edges)}.")
     if relative and any(not 0 < edge < 1 for edge in edges):
-        raise ValueError(f"Relative edges are fractions of the image's area between 0 and 1, got {list(edges)}.")
+        raise ValueError(f"Relative edges are fractions of the image area between 0 and 1, got {list(edges)}.")
     if not relative and any(edge < 1 for edge in edges):
-        raise ValueError(f"Edges are areas of at least one pixel, got {list(edges)}; set relative for fractions.")
+        raise ValueError(f"Edges are areas of at least one pixel, got {list(edges)}; for fractions set relative.")
     if len(names) != len(edges) + 1 or len(set(names)) < len(names):
         raise ValueError(f"{len(edges)} edges need {len(edges) + 1} different bucket names, got {list(names)}.")
 
 
 @dataclass(frozen=True)
 class ObjectSizes:
-    """How scores are split by object size; see docs/object_size.md.
+    """How scores are split by object size. See ``docs/object_size.md``.
 
     Attributes:
-        edges: ascending areas between the buckets in pixels, or fractions of the image's area if ``relative``.
-        relative: whether the edges are relative to the image's area.
-        names: one per bucket, ascending.
-        min_objects: ground-truth objects that a class needs in a bucket to enter the bucket's means.
-        every: in ``fit``, split in every n-th validation only, and in the last one.
+        edges: ascending areas between the buckets, in pixels or, if ``relative``, as fractions of the image area.
+        relative: whether the edges are relative to the image area.
+        names: one name per bucket, ascending by size.
+        min_objects: ground-truth objects that a class needs in a bucket to enter the means of the bucket.
+        every: during ``fit``, split scores in every n-th validation only, and in the last one.
 
     Raises:
-        ValueError: if a number is out of range, or names and edges do not fit together.
+        ValueError: if a value is out of range, or the names do not match the edges.
     """
 
     edges: tuple[float, ...] = COCO_EDGES
@@ -76,9 +77,7 @@ class ObjectSizes:
     every: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be followed."""
+        """Validate the arguments."""
         check_edges(self.edges, self.names, relative=self.relative)
-        if self.min_objects < 1:
-            raise ValueError(f"min_objects must be at least 1, got {self.min_objects}.")
-        if self.every < 1:
-            raise ValueError(f"every must be at least 1, got {self.every}.")
+        if self.min_objects < 1 or self.every < 1:
+            raise ValueError(f"min_objects and every must be at least 1, got {self.min_objects} and {self.every}.")

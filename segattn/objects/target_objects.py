@@ -1,8 +1,8 @@
-"""The objects of a ground truth: what IoU per object size is split by.
+"""The objects of a ground truth, which IoU per object size is split by. No torch.
 
-An *object* is an 8-connected component of the pixels of one class whose ground truth is not ignored or, where instance
-ids are given, all pixels of one class that share an id > 0. Its *size* is its area in pixels at annotation resolution.
-This half of the work needs no prediction, so it can be done where the data is loaded. No torch.
+An *object* is an 8-connected component of the pixels of one class, without ignored pixels. If instance ids are given,
+all pixels of one class with the same id > 0 are one object. Its *size* is its area in pixels at annotation resolution.
+Finding objects needs no prediction, so the data loader can do it.
 """
 
 from collections.abc import Iterator
@@ -16,25 +16,26 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 PIECE = 1 << 16
+"""Pixels per piece in :func:`pieces`. Does not change any result."""
 
 
 @dataclass(frozen=True)
 class TargetObjects:
-    """The objects of one image, numbered 1..n by their first pixels in row-major order.
+    """The n objects of one image, numbered from 1 by their first pixels in row-major order.
 
     Attributes:
         classes: unsigned (height, width): class + 1, or 0 where the ground truth is ignored.
-        labels: unsigned (height, width): the object that each pixel lies on, or 0 where ignored.
-        class_id: class of every object, shape (n + 1,); entry 0 stands for the ignored pixels and is -1.
-        size: area of every object in pixels, shape (n + 1,).
-        named: whether the object is an annotated instance rather than a component, shape (n + 1,).
+        labels: unsigned (height, width): the object at each pixel, or 0 where ignored.
+        class_id: class of each object, shape (n + 1,). Entry 0 stands for the ignored pixels and is -1.
+        size: area of each object in pixels, shape (n + 1,).
+        is_instance: whether the object is an annotated instance rather than a component, shape (n + 1,).
     """
 
     classes: Array
     labels: Array
     class_id: Array
     size: Array
-    named: Array
+    is_instance: Array
 
 
 def target_objects(
@@ -45,43 +46,56 @@ def target_objects(
     Args:
         target: class indices or ``ignore_index``, shape (height, width).
         num_classes: number of classes.
-        ignore_index: value of the pixels that do not count.
-        instances: instance ids of the same shape; pixels of a class without an id > 0 form components.
+        ignore_index: value of ignored pixels.
+        instances: instance ids, same shape. Pixels without an id > 0 form components.
 
     Raises:
-        ValueError: if a pixel that counts holds a class outside 0..num_classes-1, the shapes differ, or it is no map.
+        ValueError: if the shapes differ, ``target`` is not a map of integers, or a pixel that is not ignored has a
+            class outside 0..num_classes-1.
     """
     classes = shifted_classes("target", target, target != ignore_index, num_classes)
     if instances is None:
         labels = components(classes)
     else:
         if instances.shape != target.shape:
-            raise ValueError(f"Instances and target must have one shape, got {instances.shape} and {target.shape}.")
+            raise ValueError(
+                f"Instances and target must have the same shape, got {instances.shape} and {target.shape}."
+            )
         labels = _instance_labels(classes, instances)
     count = int(labels.max(initial=0)) + 1
     class_id = np.full(count, -1, dtype=np.int64)
     size = np.zeros(count, dtype=np.int64)
-    named = np.zeros(count, dtype=bool)
+    is_instance = np.zeros(count, dtype=bool)
     for rows in pieces(*labels.shape):
         start, length = runs(labels[rows])
         label = labels[rows].ravel()[start]
         class_id[label] = classes[rows].ravel()[start].astype(np.int64) - 1
         np.add.at(size, label, length)
         if instances is not None:
-            named[label] = (instances[rows].ravel()[start] > 0) & (label > 0)
-    return TargetObjects(classes, labels, class_id, size, named)
+            is_instance[label] = (instances[rows].ravel()[start] > 0) & (label > 0)
+    return TargetObjects(classes, labels, class_id, size, is_instance)
 
 
 def shifted_classes(name: str, labels: Array, valid: Array, num_classes: int) -> Array:
-    """Class + 1 where the pixel counts and 0 elsewhere, because the component library takes 0 for background."""
+    """Class + 1 where ``valid``, 0 elsewhere: the labelling library treats 0 as background.
+
+    Args:
+        name: of the map, for error messages.
+        labels: class indices, shape (height, width).
+        valid: bool (height, width).
+        num_classes: number of classes.
+
+    Raises:
+        ValueError: if ``labels`` is not a map of integers, or a valid pixel has a class outside 0..num_classes-1.
+    """
     if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "biu":
         raise ValueError(
-            f"The {name} must be a map (height, width) of integers with a pixel, got {labels.dtype} {labels.shape}."
+            f"The {name} must be a non-empty integer map (height, width), got {labels.dtype} {labels.shape}."
         )
-    unsigned = labels.view(labels.dtype.str.replace("i", "u"))  # what is below 0 becomes too large
+    unsigned = labels.view(labels.dtype.str.replace("i", "u"))  # negative values become large
     narrow = np.uint8 if num_classes <= np.iinfo(np.uint8).max else np.uint16
     fits = unsigned.max(initial=0) <= np.iinfo(narrow).max
-    small: Array = labels.astype(narrow) if fits else unsigned  # an eighth of the memory to go through
+    small: Array = labels.astype(narrow) if fits else unsigned  # int64 masks would need eight times the memory traffic
     wrong = small >= num_classes
     wrong &= valid
     if wrong.any():
@@ -93,19 +107,21 @@ def shifted_classes(name: str, labels: Array, valid: Array, num_classes: int) ->
 
 
 def components(classes: Array) -> Array:
-    """8-connected components of equal values > 0, numbered from 1 in row-major order of their first pixels."""
+    """8-connected components of equal values > 0, numbered from 1 by their first pixels in row-major order."""
     labels: Array = cc3d.connected_components(np.ascontiguousarray(classes), connectivity=8)
     return labels
 
 
 def _instance_labels(classes: Array, instances: Array) -> Array:
-    """Number the objects where instance ids are known; pixels without one form components."""
-    named = (classes > 0) & (instances > 0)
-    unnamed = components(classes * ~named)
+    """Number the objects where instance ids are known. Pixels without an id form components."""
+    has_id = (classes > 0) & (instances > 0)
+    unnamed = components(classes * ~has_id)
     start, length = runs(classes, instances, unnamed)
-    names = classes.ravel()[start].astype(np.int64) * (int(instances.max(initial=0)) + 1)
-    names += instances.ravel()[start] + int(unnamed.max(initial=0))
-    values = np.where(named.ravel()[start], names, unnamed.ravel()[start])
+    # One integer per run identifies its object: the component, or, above all components, the pair (class, id).
+    pairs = classes.ravel()[start].astype(np.int64) * (int(instances.max(initial=0)) + 1)
+    pairs += instances.ravel()[start] + int(unnamed.max(initial=0))
+    values = np.where(has_id.ravel()[start], pairs, unnamed.ravel()[start])
+    # Renumber the objects by their first pixels; value 0 (ignored) stays 0.
     found, first, inverse = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first)
     order = order[found[order] > 0]
@@ -115,48 +131,48 @@ def _instance_labels(classes: Array, instances: Array) -> Array:
 
 
 def runs(*maps: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Flat starting positions and lengths of runs: maximal pieces of rows on which every map is constant.
+    """Flat start positions and lengths of runs: the longest pieces of rows on which every map is constant.
 
-    Real label maps have some twenty pixels to a run, and all that is counted here is counted run by run.
+    Real label maps have about twenty pixels per run, so counting runs is much faster than counting pixels.
     """
     changes = np.ones(maps[0].shape, dtype=bool)
     inner = changes[:, 1:]
     np.not_equal(maps[0][:, 1:], maps[0][:, :-1], out=inner)
-    for further in maps[1:]:
-        inner |= further[:, 1:] != further[:, :-1]
+    for other in maps[1:]:
+        inner |= other[:, 1:] != other[:, :-1]
     start = np.flatnonzero(changes)
     length = np.empty_like(start)
-    np.subtract(start[1:], start[:-1], out=length[:-1])  # np.diff would copy the starts to append the end
+    np.subtract(start[1:], start[:-1], out=length[:-1])  # np.diff(append=...) would copy the starts
     length[-1:] = changes.size - start[-1:]
     return start, length
 
 
 def pieces(count: int, pixels: int = 1) -> Iterator[slice]:
-    """Slices of some 65,000 pixels each: what is done piece by piece needs little memory and stays in the cache.
+    """Slices of about 65,000 pixels, so that intermediate arrays stay small and in the cache.
 
     Args:
-        count: number of things to slice, such as the rows of a map.
-        pixels: number of pixels of every thing.
+        count: number of items to slice, such as the rows of a map.
+        pixels: number of pixels per item.
     """
     step = max(1, PIECE // max(1, pixels))
     return (slice(first, first + step) for first in range(0, count, step))
 
 
 def sum_by(index: Array, values: Array, count: int) -> npt.NDArray[np.int64]:
-    """Sum integers by index."""
+    """Sum integers by index, exactly."""
     sums = np.zeros(count, dtype=np.int64)
     np.add.at(sums, index, values.astype(np.int64, copy=False))
     return sums
 
 
 def check_same_shape(prediction: tuple[int, ...], target: tuple[int, ...]) -> None:
-    """Refuse maps that do not lie on each other."""
+    """Validate that prediction and target have the same shape."""
     if prediction != target:
-        raise ValueError(f"Prediction and target must have one shape, got {prediction} and {target}.")
+        raise ValueError(f"Prediction and target must have the same shape, got {prediction} and {target}.")
 
 
 def check_class_range(name: str, low: int, high: int, num_classes: int) -> None:
-    """Refuse labels that no class has; they would be counted as another pair of classes or not at all."""
+    """Validate that the lowest and highest label of a map are classes."""
     if low < 0 or high >= num_classes:
         wrong = low if low < 0 else high
         raise ValueError(f"The {name} holds class {wrong} on a valid pixel; allowed are 0 to {num_classes - 1}.")

@@ -1,4 +1,4 @@
-"""Writes the object record while ``validate`` or ``test`` runs: one row per object, image by image."""
+"""Writes the object record during ``validate`` and ``test``: one row per object, image by image."""
 
 import json
 import platform
@@ -10,78 +10,70 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 
-from segattn.metrics.background import BackgroundUpdates
-from segattn.metrics.functional import object_rows
-from segattn.objects.record_files import RecordInfo, RecordWriter, merge_records, part_path
+from segattn.objects import RecordInfo, RecordWriter, merge_records, part_path
 from segattn.sample import Batch
 from segattn.training.task import SegmentationTask
 
 
 class RecordObjects(Callback):
-    """Streams the rows of every evaluated image to ``objects_SPLIT.parquet``; nothing is written by ``fit``.
+    """Streams the rows of each evaluated image to ``objects_SPLIT.parquet``. ``fit`` writes no record.
 
     Args:
         folder: of the run whose checkpoint is evaluated.
-        extra: free keys of the record, such as run and data set.
+        extra: additional keys of the record, such as run and data set.
     """
 
     def __init__(self, folder: Path, extra: dict[str, str]) -> None:
         self.folder = folder
         self.extra = extra
-        self._updates = BackgroundUpdates()
         self._writer: RecordWriter | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the evaluation keep the rows of the record."""
+        if isinstance(pl_module, SegmentationTask) and pl_module.object_sizes:
+            pl_module.evaluation.keep_rows = stage in ("validate", "test")
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
-        """Write the rows of a batch while the next one is computed."""
-        if trainer.state.fn == "validate":
-            self._record(trainer, pl_module, outputs, batch, split="val")
+        """Write the rows of the images that are finished."""
+        self._write(trainer, pl_module, batch, split="val")
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
-        """Likewise."""
-        self._record(trainer, pl_module, outputs, batch, split="test")
+        """Write the rows of the images that are finished."""
+        self._write(trainer, pl_module, batch, split="test")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Complete the record."""
-        self._finish(trainer, split="val")
+        self._finish(trainer, pl_module, split="val")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Likewise."""
-        self._finish(trainer, split="test")
+        """Complete the record."""
+        self._finish(trainer, pl_module, split="test")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave no half record."""
+        """Remove the incomplete record."""
         if self._writer is not None:
-            self._writer.discard()
+            self._writer.close(exception)
             self._writer = None
 
-    def _record(self, trainer: Trainer, task: LightningModule, prediction: Any, batch: Batch, *, split: str) -> None:
-        if not isinstance(task, SegmentationTask) or task.object_sizes is None:
+    def _write(self, trainer: Trainer, task: LightningModule, batch: Batch, *, split: str) -> None:
+        if not isinstance(task, SegmentationTask) or not task.evaluation.keep_rows:
             return
         if self._writer is None:
             path = self._path(split)
             target = part_path(path, trainer.global_rank) if trainer.world_size > 1 else path
             self._writer = RecordWriter(target, self._info(task, batch, split))
-        self._updates.submit(self._write, self._writer, task, prediction.to(torch.uint8).cpu().numpy(), batch)
+        for rows in task.evaluation.take_rows():
+            self._writer.write(rows)
 
-    def _write(self, writer: RecordWriter, task: SegmentationTask, predictions: Any, batch: Batch) -> None:
-        nothing = [None] * len(batch["name"])
-        targets = batch["mask"].cpu().numpy()
-        instances = batch.get("instances", nothing)
-        for image, prediction, target, owners, objects in zip(
-            batch["name"], predictions, targets, instances, batch.get("objects", nothing), strict=True
-        ):
-            names = task.classes.names
-            options: dict[str, Any] = {"image": image, "class_names": names, "objects": objects}
-            writer.write(object_rows(prediction, target, len(names), instances=owners, **options))
-
-    def _finish(self, trainer: Trainer, *, split: str) -> None:
-        if self._writer is None:
+    def _finish(self, trainer: Trainer, task: LightningModule, *, split: str) -> None:
+        if self._writer is None or not isinstance(task, SegmentationTask):
             return
-        self._updates.join()
+        for rows in task.evaluation.take_rows():  # all images are finished, because the scores have been computed
+            self._writer.write(rows)
         self._writer.close()
         self._writer = None
         path = self._path(split)
@@ -97,7 +89,7 @@ class RecordObjects(Callback):
 
     def _info(self, task: SegmentationTask, batch: Batch, split: str) -> RecordInfo:
         sizes = task.object_sizes
-        assert sizes is not None  # checked by the only caller
+        assert sizes is not None  # keep_rows is off without it
         head = task.model.blueprint["head"]["class_path"].rpartition(".")[2]
         return RecordInfo(
             class_names=task.classes.names,
@@ -112,7 +104,7 @@ class RecordObjects(Callback):
 
 
 def _environment(task: LightningModule) -> dict[str, str]:
-    """What else the numbers may depend on."""
+    """Software and hardware that the scores may depend on."""
     packages = {name: version(name) for name in ("segattn", "torch", "lightning", "segmentation-models-pytorch")}
     on_gpu = task.device.type == "cuda"
     device = torch.cuda.get_device_name(task.device) if on_gpu else f"{task.device.type}, {platform.machine()}"

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from segattn.metrics import ConfusionMetric, InstanceIoU
+from segattn.metrics.functional import attribute, target_objects
 from segattn.metrics.instance_iou import CITYSCAPES_AVERAGE_SIZES
 
 SIZE = (32, 64)
@@ -59,9 +60,9 @@ def test_scores_equal_the_official_ones(evaluator, tmp_path):
         prediction = np.where(rng.random(SIZE) < 0.6, target, rng.integers(0, len(classes), SIZE))
         prediction[prediction == 255] = 3
         instances = np.where(instance_ids > 1000, instance_ids % 1000 + 1, 0)
-        batch = [torch.from_numpy(values)[None] for values in (prediction, target, instances)]
-        confusion.update(*batch[:2])
-        iiou.update(*batch)
+        confusion.update(torch.from_numpy(prediction), torch.from_numpy(target))
+        objects = target_objects(target, len(classes), instances=instances)
+        iiou.update([attribute(prediction, objects, len(classes))])
         stem = f"aachen_{number:06}_000019"
         files["prediction"].append(written(tmp_path, f"{stem}_pred.png", label_id[prediction], np.uint8))
         files["target"].append(written(tmp_path, f"{stem}_gtFine_labelIds.png", label_ids, np.uint8))

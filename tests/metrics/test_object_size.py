@@ -8,7 +8,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from segattn.metrics import ObjectSizeIoU
-from segattn.metrics.functional import size_scores
+from segattn.metrics.functional import attribute, size_scores, target_objects
 from segattn.objects.size_bins import FINE_EDGES
 from tests.metrics.cases import HAND_CASES, drawn
 from tests.oracles.object_size import size_counts as oracle
@@ -113,9 +113,10 @@ def test_order_batches_and_target_halves_change_no_integer():
     whole, parts = ObjectSizeIoU(4), ObjectSizeIoU(4)
     whole.update(prediction, target, instances)
     for chunk in torch.randperm(7).split(3):
-        objects = [parts.target_objects(target[i].numpy(), instances=instances[i].numpy()) for i in chunk]
+        objects = [target_objects(target[i].numpy(), 4, instances=instances[i].numpy()) for i in chunk]
         objects = pickle.loads(pickle.dumps(objects))
-        parts.update(prediction[chunk], target[chunk], objects=objects)
+        rows = [attribute(prediction[i].numpy(), found, 4) for i, found in zip(chunk, objects, strict=True)]
+        parts.update(prediction[chunk], target[chunk], rows=rows)
     assert torch.equal(whole.counts, parts.counts)
 
 
@@ -163,7 +164,7 @@ def test_two_processes_count_the_same_integers(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        ({"edges": (96, 32)}, "ascend"),
+        ({"edges": (96, 32)}, "ascending order"),
         ({"edges": (96, float("inf"))}, "finite"),
         ({"edges": (96, 1e30)}, "below 2"),
         ({"edges": (float("nan"), 96)}, "finite"),
@@ -181,7 +182,7 @@ def test_impossible_arguments_are_refused(arguments, what):
 
 
 def test_maps_of_different_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"one shape \(images, height, width\), got \(1, 2, 3\) and \(1, 3, 2\)"):
+    with pytest.raises(ValueError, match=r"the same shape, got \(1, 2, 3\) and \(1, 3, 2\)"):
         ObjectSizeIoU(4).update(torch.zeros(1, 2, 3).long(), torch.zeros(1, 3, 2).long())
 
 

@@ -154,14 +154,14 @@ def test_other_files_are_refused(tmp_path):
     text.write_text("image,tp\n")
     pd.DataFrame({"image": ["a"], "tp": [1]}).to_parquet(table)
     pd.DataFrame(rows(1)).to_parquet(bare)
-    with pytest.raises(RecordError, match=r"text\.parquet is not an object record: it is no complete Parquet file"):
+    with pytest.raises(RecordError, match=r"text\.parquet is not an object record: it is not a complete Parquet file"):
         read_record(text)
     with pytest.raises(RecordError, match="has no column height, width"):
         read_record(table)
     with pytest.raises(RecordError, match="its metadata has no 'class_names'"):
         read_record(bare)
     pd.DataFrame(rows(1)).drop(columns=["confused_class", "confused_px"]).to_parquet(bare)
-    with pytest.raises(RecordError, match="an earlier version: write it again with segattn validate"):
+    with pytest.raises(RecordError, match="no column confused_class, confused_px. Write it again"):
         read_record(bare)
     with pytest.raises(FileNotFoundError, match="no object record at"):
         read_record(tmp_path / "none.parquet")
@@ -172,8 +172,8 @@ def test_other_files_are_refused(tmp_path):
     [
         ({"unit": "pixel"}, "Unknown unit 'pixel'; allowed are component and instance"),
         ({"edges": [5]}, "1 edges need 2 bucket names"),
-        ({"format": 3}, "has format 3, and this version knows format 2 alone"),
-        ({"extra": {"unit": "x", "edges": "y"}}, "edges, unit are the record's own"),
+        ({"format": 3}, "has format 3; this version reads format 2 only"),
+        ({"extra": {"unit": "x", "edges": "y"}}, "edges, unit are reserved"),
     ],
 )
 def test_impossible_information_is_refused(change, what):
