@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from segattn.metrics.attribution import attribute
 from segattn.metrics.boundary import BoundaryIoU
 from segattn.metrics.confusion import ConfusionMetric
 from segattn.metrics.image_level import ImageLevelIoU
 from segattn.metrics.instance_iou import CITYSCAPES_AVERAGE_SIZES, InstanceIoU
-from segattn.metrics.object_rows import record_columns
+from segattn.metrics.record_columns import record_columns
 from segattn.metrics.object_size import ObjectSizeIoU
 from segattn.objects.size_bins import ObjectSizes
 from segattn.objects.target_objects import Array, TargetObjects, target_objects
@@ -126,11 +127,14 @@ class Evaluation(nn.Module):
             self.sizes.reset()
         if self.further and with_further:
             self.scores["further"] = {}
-            for metric in self.further.values():
-                if metric.update_called:  # iIoU is not, without instances
+            for metric in self._further():
+                if metric.update_called:  # not so for iIoU without instances
                     self.scores["further"] |= metric.compute()
                     metric.reset()
         return self.scores
+
+    def _further(self) -> list[Metric]:
+        return [metric for metric in self.further.values() if isinstance(metric, Metric)]
 
     def take_rows(self) -> list[dict[str, Array]]:
         """Remove and return the record rows of the images that are finished; see :attr:`keep_rows`."""
@@ -143,13 +147,12 @@ class Evaluation(nn.Module):
 
     def _update(self, prediction: Tensor, batch: Batch, *, with_sizes: bool, with_further: bool) -> None:
         mask = batch["mask"].cpu()
-        further = dict(self.further) if with_further else {}
-        instance_iou = further.pop("instances", None)
-        for metric in further.values():
-            metric.update(prediction, mask)
-        if "instances" not in batch:
-            instance_iou = None
-        sizes = self.sizes if with_sizes else None
+        instance_iou, sizes = None, self.sizes if with_sizes else None
+        for metric in self._further() if with_further else ():
+            if not isinstance(metric, InstanceIoU):
+                metric.update(prediction, mask)
+            elif "instances" in batch:
+                instance_iou = metric
         if not (sizes or instance_iou or self.keep_rows):
             return
         for index, objects in enumerate(batch.get("objects") or self._find_objects(batch)):

@@ -232,7 +232,8 @@ def read_confusions(path: str | Path) -> "pd.DataFrame":
         "other": pc.list_flatten(classes),
         "px": pc.list_flatten(pixels),
     }
-    return pa.table(columns).to_pandas()
+    frame: pd.DataFrame = pa.table(columns).to_pandas()
+    return frame
 
 
 def part_path(path: Path, rank: int) -> Path:

@@ -6,6 +6,7 @@ Everything outside the image counts as outside of each part.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import edt
@@ -44,12 +45,14 @@ def object_rows(  # noqa: PLR0917 - published signature
     Raises:
         ValueError: if the shapes differ, or a pixel that is not ignored has a class outside 0..num_classes-1.
     """
-    prediction, target, ids = (
-        labels.cpu().numpy() if isinstance(labels, Tensor) else labels for labels in (prediction, target, instances)
-    )
-    objects = target_objects(target, num_classes, ignore_index=ignore_index, instances=ids)
+    ids = None if instances is None else _as_array(instances)
+    objects = target_objects(_as_array(target), num_classes, ignore_index=ignore_index, instances=ids)
     names = [str(index) for index in range(num_classes)] if class_names is None else class_names
-    return record_columns(attribute(prediction, objects, num_classes), image=image, class_names=names)
+    return record_columns(attribute(_as_array(prediction), objects, num_classes), image=image, class_names=names)
+
+
+def _as_array(labels: Any) -> Array:
+    return labels.cpu().numpy() if isinstance(labels, Tensor) else labels
 
 
 def record_columns(rows: Attribution, *, image: str, class_names: Sequence[str]) -> dict[str, Array]:
