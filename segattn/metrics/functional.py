@@ -5,8 +5,8 @@ from segattn.metrics.boundary import boundary_counts, boundary_width
 from segattn.metrics.confusion import confusion_counts, confusion_scores
 from segattn.metrics.image_level import image_counts, image_scores
 from segattn.metrics.instance_iou import instance_parts
-from segattn.metrics.record_columns import object_rows, record_columns
 from segattn.metrics.object_size import size_scores
+from segattn.metrics.record_columns import object_rows, record_columns
 from segattn.objects import TargetObjects, target_objects
 
 __all__ = [
