@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from segattn import __version__
-from segattn.io.atomic_write import whole_file
+from segattn.io.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,7 +161,7 @@ class RecordWriter:
         self._schema = pa.schema(fields, metadata=info.to_metadata())
         self._waiting: list[pa.RecordBatch] = []
         with ExitStack() as stack:
-            partial = stack.enter_context(whole_file(path))
+            partial = stack.enter_context(atomic_write(path))
             self._file = stack.enter_context(pq.ParquetWriter(partial, self._schema, compression="zstd"))
             self._files = stack.pop_all()
 
