@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import move_data_to_device
 from rich.console import Console
 from rich.table import Table
 
-from segattn.inference import infer, predicted_classes
+from segattn.inference import infer_labels
 from segattn.io.config_files import expand_configs
 from segattn.training.command import SegattnCLI
 from segattn.training.failures import quiet_lightning
@@ -92,7 +92,7 @@ def training_step(task: SegmentationTask, device: torch.device) -> Callable[[Any
 
 def predicted(task: SegmentationTask, batch: Any, device: torch.device) -> torch.Tensor:
     """Predicted classes on the host, as every evaluation needs them."""
-    return predicted_classes(infer(task, batch["image"].to(device), task.inference))
+    return infer_labels(task, batch["image"].to(device), task.inference)
 
 
 def score(task: SegmentationTask, batch: Any, device: torch.device) -> None:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from segattn.checkpoints import TrainedModel, load_model
 from segattn.data import SegmentationDataModule
 from segattn.data.dataset import SegmentationDataset
-from segattn.inference import infer, predicted_classes
+from segattn.inference import infer_labels
 from segattn.io.error_text import one_line
 from segattn.io.overlay import blend
 from segattn.io.yaml_files import read_yaml
@@ -99,7 +99,7 @@ def _layers(
     image = rearrange(torch.from_numpy(raw.image), "h w c -> 1 c h w")
     labels: dict[str, np.ndarray] = {"truth": raw.mask}
     for label, trained in models.items():
-        labels[label] = predicted_classes(infer(trained.logits, image, trained.inference))[0].numpy()
+        labels[label] = infer_labels(trained.logits, image, trained.inference)[0].numpy()
     return raw.image, labels
 
 

@@ -1,7 +1,23 @@
-"""From an image to logits: one path for every command."""
+"""From images to logits: one path for every command."""
 
-from segattn.inference.image_to_logits import LogitsFunction, infer, infer_bands, model_input, predicted_classes
+from segattn.inference.image_to_logits import (
+    LogitsFunction,
+    infer,
+    infer_bands,
+    infer_labels,
+    model_input,
+    predicted_classes,
+)
 from segattn.inference.inference_config import InferenceConfig
 from segattn.inference.sliding_window import Area
 
-__all__ = ["Area", "InferenceConfig", "LogitsFunction", "infer", "infer_bands", "model_input", "predicted_classes"]
+__all__ = [
+    "Area",
+    "InferenceConfig",
+    "LogitsFunction",
+    "infer",
+    "infer_bands",
+    "infer_labels",
+    "model_input",
+    "predicted_classes",
+]

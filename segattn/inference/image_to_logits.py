@@ -1,16 +1,15 @@
 """From images to logits: the one path of validation, test, prediction, explanation and the check of exported files.
 
-An image is resized by the size rule and each scale, computed in one pass or in sliding windows, and its logits are
-resized back to its own size. The result is made in bands of rows, because the logits of a photograph of 12 million
-pixels and 150 classes take 7 GB.
+Each image is resized by the size rule and every scale, and goes through the model in one pass or in sliding windows.
+Its logits are then resized to the size of the image, in bands of rows: all logits of a photo of 12 million pixels and
+150 classes would take 7 GB.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from einops import rearrange, reduce
-from jaxtyping import Float, Num
+from einops import rearrange
+from jaxtyping import Float, Int64, Num, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -20,20 +19,19 @@ from segattn.inference.sliding_window import Area, blend_windows
 LogitsFunction = Callable[[Tensor], Tensor]
 """A model as a function: images (b, 3, h, w) in 0..1 -> logits (b, k, h, w)."""
 
-BAND_BYTES = 256 * 2**20
-"""Logits at the size of the image are resized in bands of rows of about this size."""
+Images = Float[Tensor, "b 3 h w"] | UInt8[Tensor, "b 3 h w"]
+
+BAND_BYTES = 32 * 2**20
+"""Approximate size of a band of logits at the size of the image; small bands stay in the caches of a CPU."""
 
 
 def infer(
-    logits_of: LogitsFunction,
-    images: Num[Tensor, "b 3 h w"],
-    config: InferenceConfig,
-    *,
-    device: torch.device | None = None,
+    logits_of: LogitsFunction, images: Images, config: InferenceConfig, *, device: torch.device | None = None
 ) -> Float[Tensor, "b k h w"]:
-    """Compute the logits of images at their own size.
+    """Compute the logits of images at their original size.
 
-    With several scales or with flip, the result is the logarithm of the averaged probabilities.
+    With several scales or with flip, the result is the logarithm of the averaged class probabilities. The model should
+    be in evaluation mode; use ``torch.inference_mode()`` unless gradients are needed.
 
     Args:
         logits_of: the model.
@@ -44,24 +42,26 @@ def infer(
     Returns:
         float32 logits on the device of the model.
     """
-    logits = images.new_empty(0)
-    for area, part in infer_bands(logits_of, images, config, device=device):
-        if not logits.numel():
-            logits = part.new_empty(*part.shape[:2], *images.shape[-2:])
-        area.of(logits).copy_(part)
-    return logits
+    return _assembled(infer_bands(logits_of, images, config, device=device), (images.shape[-2], images.shape[-1]))
+
+
+def infer_labels(
+    logits_of: LogitsFunction, images: Images, config: InferenceConfig, *, device: torch.device | None = None
+) -> Int64[Tensor, "b h w"]:
+    """Compute the class of every pixel, in less memory than all logits take.
+
+    The arguments are those of :func:`infer`.
+    """
+    bands = infer_bands(logits_of, images, config, device=device)
+    return _assembled(((area, predicted_classes(logits)) for area, logits in bands), tuple(images.shape[-2:]))
 
 
 def infer_bands(
-    logits_of: LogitsFunction,
-    images: Num[Tensor, "b 3 h w"],
-    config: InferenceConfig,
-    *,
-    device: torch.device | None = None,
+    logits_of: LogitsFunction, images: Images, config: InferenceConfig, *, device: torch.device | None = None
 ) -> Iterator[tuple[Area, Float[Tensor, "b k rows columns"]]]:
-    """Compute the same logits as :func:`infer`, area by area.
+    """Compute the same logits as :func:`infer` area by area.
 
-    With windows, and where the image is not resized, no more than one band of windows is in memory at a time.
+    With windows on images that are not resized, at most one row of windows is in memory at a time.
 
     Yields:
         An area and its logits; the areas tile the images.
@@ -69,56 +69,64 @@ def infer_bands(
     size = (images.shape[-2], images.shape[-1])
     sizes = [_scaled(config.size_rule.resized(*size), scale) for scale in config.scales]
 
-    def views_of(images: Tensor) -> Tensor:
-        """Logits (views, b, k, h, w) of the images and, with flip, of their mirror images."""
+    def views_of(images: Images) -> Float[Tensor, "v b k h w"]:
+        """Logits of the images and, with flip, of their mirror images."""
         prepared = _prepared(images, device)
-        autocast = torch.autocast(prepared.device.type, torch.bfloat16) if config.precision == "bf16" else nullcontext()
-        with autocast:
-            views = [logits_of(prepared)]
-            if config.flip:
-                views.append(logits_of(prepared.flip(-1)).flip(-1))
-        return torch.stack([view.float() for view in views])
+        with torch.autocast(prepared.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            logits = logits_of(prepared)
+            mirrored = logits_of(prepared.flip(-1)).flip(-1) if config.flip else None
+        return logits[None].float() if mirrored is None else torch.stack([logits, mirrored]).float()
 
     if sizes == [size]:
-        for area, views in _model_areas(views_of, images, config):
-            yield area, _averaged(views)
+        for area, logits in _model_areas(views_of, images, config):
+            yield area, _averaged(list(logits))
         return
-    maps = [_model_map(views_of, _resized(_prepared(images, device), scaled), config) for scaled in sizes]
-    row_bytes = 4 * size[1] * sum(views[..., 0, 0].numel() for views in maps)
+    maps: list[Tensor] = [
+        _assembled(_model_areas(views_of, _resized(images, scaled, device), config), scaled)  # (v, b, k, h, w)
+        for scaled in sizes
+    ]
+    views = [view for logits in maps for view in logits]
+    row_bytes = 4 * size[1] * sum(view[..., 0, 0].numel() for view in views)
     step = max(1, BAND_BYTES // row_bytes)
     for top in range(0, size[0], step):
         bottom = min(top + step, size[0])
-        views = torch.cat([resized_rows(views, size, top, bottom) for views in maps])
-        yield Area(top, 0, bottom, size[1]), _averaged(views)
+        yield Area(top, 0, bottom, size[1]), _averaged([resized_rows(view, size, top, bottom) for view in views])
 
 
-def _prepared(images: Num[Tensor, "b 3 h w"], device: torch.device | None) -> Float[Tensor, "b 3 h w"]:
-    """Float images in 0..1 in one memory layout: the layout chooses the kernels, and so the rounding, of the model."""
-    on_device = images.to(device) if device is not None else images
-    scaled = on_device.float() / 255 if on_device.dtype == torch.uint8 else on_device
-    return scaled.contiguous(memory_format=torch.contiguous_format)
+def model_input(
+    images: Images, config: InferenceConfig, *, device: torch.device | None = None
+) -> Float[Tensor, "b 3 model_h model_w"]:
+    """Images as the model sees them in one pass at scale 1: float in 0..1, resized by the size rule."""
+    return _resized(images, config.size_rule.resized(images.shape[-2], images.shape[-1]), device)
+
+
+def predicted_classes(logits: Float[Tensor, "b k h w"]) -> Int64[Tensor, "b h w"]:
+    """Class index of the largest logit of every pixel."""
+    return logits.max(dim=1).indices  # five times as fast as argmax on a CPU
 
 
 def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def model_input(
-    images: Num[Tensor, "b 3 h w"], config: InferenceConfig, *, device: torch.device | None = None
-) -> Float[Tensor, "b 3 model_h model_w"]:
-    """Images as the model sees them in one pass at scale 1: float in 0..1, resized by the size rule."""
-    return _resized(_prepared(images, device), config.size_rule.resized(images.shape[-2], images.shape[-1]))
+def _prepared(images: Num[Tensor, "b c h w"], device: torch.device | None) -> Float[Tensor, "b c h w"]:
+    """Float images in 0..1 in one memory layout: the layout selects the kernels of the model, and so its rounding."""
+    images = images.to(device) if device is not None else images
+    images = images.float() / 255 if images.dtype == torch.uint8 else images
+    return images.contiguous(memory_format=torch.contiguous_format)
 
 
-def _resized(images: Float[Tensor, "b 3 h w"], size: tuple[int, int]) -> Float[Tensor, "b 3 new_h new_w"]:
-    """Resize images bilinearly, with a filter against aliasing where they shrink."""
+def _resized(images: Images, size: tuple[int, int], device: torch.device | None) -> Float[Tensor, "b 3 new_h new_w"]:
+    """Resize images bilinearly, with an antialiasing filter where they shrink."""
     if images.shape[-2:] == size:
-        return images
-    return interpolate(images, size=size, mode="bilinear", antialias=True)
+        return _prepared(images, device)
+    # One channel at a time, because the float copy of a large image takes four times its memory.
+    channels = (_prepared(channel, device) for channel in torch.split(images, 1, dim=1))
+    return torch.cat([interpolate(channel, size, mode="bilinear", antialias=True) for channel in channels], dim=1)
 
 
 def _model_areas(
-    views_of: LogitsFunction, images: Num[Tensor, "b 3 h w"], config: InferenceConfig
+    views_of: LogitsFunction, images: Images, config: InferenceConfig
 ) -> Iterator[tuple[Area, Float[Tensor, "v b k rows columns"]]]:
     """Logits at the size that the model sees: of the image in one pass, or of its windows."""
     size = (images.shape[-2], images.shape[-1])
@@ -131,32 +139,31 @@ def _model_areas(
         yield area, views if whole is None else torch.lerp(views, area.of(whole), config.whole_image_weight)
 
 
-def _model_map(
-    views_of: LogitsFunction, images: Float[Tensor, "b 3 h w"], config: InferenceConfig
-) -> Float[Tensor, "v b k h w"]:
-    """The same in one tensor."""
-    areas = _model_areas(views_of, images, config)
-    if config.window is None:
-        return next(areas)[1]
-    logits = images.new_empty(0)
-    for area, views in areas:
-        if not logits.numel():
-            logits = views.new_empty(*views.shape[:-2], *images.shape[-2:])
-        area.of(logits).copy_(views)
-    return logits
+def _assembled(parts: Iterator[tuple[Area, Tensor]], size: tuple[int, ...]) -> Tensor:
+    """Put areas that tile an image into one tensor (..., h, w)."""
+    whole: Tensor | None = None
+    for area, part in parts:
+        if part.shape[-2:] == size:
+            return part
+        whole = part.new_empty(*part.shape[:-2], *size) if whole is None else whole
+        area.of(whole).copy_(part)
+    assert whole is not None
+    return whole
 
 
-def _averaged(views: Float[Tensor, "v b k h w"]) -> Float[Tensor, "b k h w"]:
-    """Logits of the mean probabilities of all views."""
+def _averaged(views: Sequence[Float[Tensor, "b k h w"]]) -> Float[Tensor, "b k h w"]:
+    """The logits of one view, or the logarithm of the mean probabilities of several."""
     if len(views) == 1:
         return views[0]
-    mean: Tensor = reduce(views.softmax(dim=2), "v b k h w -> b k h w", "mean")
-    return mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
+    mean = views[0].softmax(dim=1)
+    for view in views[1:]:
+        mean = mean + view.softmax(dim=1)
+    return (mean / len(views)).clamp(min=torch.finfo(mean.dtype).tiny).log()
 
 
 def resized_rows(
-    logits: Float[Tensor, "v b k h w"], size: tuple[int, int], top: int, bottom: int
-) -> Float[Tensor, "v b k rows new_w"]:
+    logits: Float[Tensor, "b k h w"], size: tuple[int, int], top: int, bottom: int
+) -> Float[Tensor, "b k rows new_w"]:
     """Some rows of the bilinearly resized logits, without resizing all of them.
 
     Args:
@@ -166,6 +173,8 @@ def resized_rows(
         bottom: the row after the last one.
     """
     height, width = logits.shape[-2:]
+    if (top, bottom) == (0, size[0]):
+        return logits if (height, width) == size else interpolate(logits, size, mode="bilinear", align_corners=False)
     if height == size[0]:
         rows = logits[..., top:bottom, :]
     else:
@@ -175,14 +184,7 @@ def resized_rows(
         upper = position.long()
         weight = rearrange((position - upper).to(logits.dtype), "rows -> rows 1")
         lower = (upper + 1).clamp(max=height - 1)
-        rows = logits[..., upper, :] * (1 - weight) + logits[..., lower, :] * weight
+        rows = torch.lerp(logits[..., upper, :], logits[..., lower, :], weight)
     if width == size[1]:
         return rows
-    flat = rearrange(rows, "v b k rows w -> (v b) k rows w")
-    wide = interpolate(flat, size=(bottom - top, size[1]), mode="bilinear", align_corners=False)
-    return rearrange(wide, "(v b) k rows w -> v b k rows w", v=len(logits))
-
-
-def predicted_classes(logits: Float[Tensor, "b k h w"]) -> Tensor:
-    """Class index of the largest logit of every pixel, (b, h, w) int64."""
-    return logits.max(dim=1).indices  # five times as fast as argmax on a CPU
+    return interpolate(rows, (bottom - top, size[1]), mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""How a model is applied to an image: one description for validation, test, prediction and every other command."""
+"""How a model is applied to an image: the same options for validation, test, prediction and all other commands."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,15 +13,16 @@ Pair = tuple[int, int]
 class InferenceConfig:
     """How logits are computed from an image. It is stored in every checkpoint.
 
-    The logits always have the size of the image, whatever the size that the model sees.
+    The logits always have the size of the image, whatever size the model sees.
 
     Attributes:
         size_rule: size of the image at scale 1.
         window: (height, width) of the sliding windows; null computes the image in one pass.
         stride: (height, width) between windows; null is two thirds of the window.
-        whole_image_weight: weight in 0..1 of the logits of the image in one pass, blended with those of the windows.
+        whole_image_weight: weight in 0..1 of the logits of the image computed in one pass, at the same size, when they
+            are averaged with those of the windows. It helps where windows cut large objects.
         scales: factors of the size; the class probabilities at all scales are averaged.
-        flip: also average with the probabilities of the mirrored image.
+        flip: whether to average the probabilities of the image and of its mirror image.
         precision: ``32``, or ``bf16`` for mixed precision.
 
     Raises:
@@ -37,7 +38,7 @@ class InferenceConfig:
     precision: Literal["32", "bf16"] = "32"
 
     def __post_init__(self) -> None:
-        """Validate the values."""
+        """Validate the arguments."""
         if min(*(self.window or (1,)), *(self.stride or (1,))) < 1:
             raise ValueError(f"window and stride must be positive, got {self.window} and {self.stride}.")
         if self.window is None and self.stride is not None:
@@ -60,11 +61,17 @@ class InferenceConfig:
 
     @property
     def description(self) -> str:
-        """One line for people, such as ``scales 0.5, 1, with flip, windows 512x512``."""
-        scales = f"{'scales' if len(self.scales) > 1 else 'scale'} {', '.join(f'{scale:g}' for scale in self.scales)}"
-        parts = [scales, "with flip" if self.flip else "no flip"]
+        """One line for people, such as ``short side 512, scales 0.5, 1, flip, windows of 512x512``."""
+        parts = [f"scale{'s' if len(self.scales) > 1 else ''} {', '.join(f'{scale:g}' for scale in self.scales)}"]
+        if self.size_rule.short_side:
+            parts.insert(0, f"short side {self.size_rule.short_side}")
+        parts.append("flip" if self.flip else "no flip")
         if self.window:
             parts.append(f"windows of {self.window[0]}x{self.window[1]}")
+        if self.whole_image_weight:
+            parts.append(f"blended with the image in one pass (weight {self.whole_image_weight:g})")
+        if self.precision != "32":
+            parts.append(self.precision)
         return ", ".join(parts)
 
     @classmethod
@@ -75,7 +82,7 @@ class InferenceConfig:
             ValueError: if a key is unknown or a value is out of range.
         """
         if unknown := sorted(set(content) - {field.name for field in fields(cls)}):
-            raise ValueError(f"an inference config has no {', '.join(unknown)}")
+            raise ValueError(f"unknown keys in an inference config: {', '.join(unknown)}.")
         plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
         plain["size_rule"] = SizeRule(**plain.get("size_rule", {}))
         return cls(**plain)

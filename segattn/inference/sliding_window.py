@@ -1,8 +1,8 @@
-"""Sliding windows over an image, blended where they overlap, in memory that does not grow with the image's height.
+"""Sliding windows over an image, blended where they overlap, in memory that does not depend on the image's height.
 
-A window's weight falls linearly over the overlap with its neighbours, so that no seam shows where one window ends.
-Along each axis the weights of all windows sum to one, and the weight of a pixel is the product of both axes: the
-result is a fixed weighted mean that knows no order of the windows.
+The weight of a window falls linearly over the overlap with its neighbors, so that no seam shows where a window ends.
+Along each axis the weights of all windows sum to one at every pixel, and the weight of a pixel is the product over both
+axes: the result is a weighted mean that does not depend on the order of the windows.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class Area(NamedTuple):
-    """A rectangle of pixels: rows ``top`` to below ``bottom``, columns ``left`` to before ``right``."""
+    """A rectangle of pixels: rows ``top`` to ``bottom - 1``, columns ``left`` to ``right - 1``."""
 
     top: int
     left: int
@@ -24,23 +24,23 @@ class Area(NamedTuple):
     right: int
 
     def of(self, image: Tensor) -> Tensor:
-        """The part (..., rows, columns) of an image (..., h, w), as a view."""
+        """Return this part (..., rows, columns) of an image (..., h, w), as a view."""
         return image[..., self.top : self.bottom, self.left : self.right]
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
-    """Where the windows along one axis begin: every ``stride`` pixels, the last one flush with the end."""
+    """Where the windows along one axis start: every ``stride`` pixels, the last one aligned with the end."""
     last = max(length - window, 0)
     return [*range(0, last, stride), last]
 
 
 def window_weights(length: int, window: int, stride: int) -> Float[Tensor, "windows window"]:
-    """Weight of every pixel of every window along one axis; over the windows that hold a pixel they sum to one.
+    """Weight of every pixel of every window along one axis; at each pixel of the axis they sum to one.
 
     Args:
-        length: of the axis.
-        window: its length is cut to that of the axis.
-        stride: between windows.
+        length: length of the axis.
+        window: length of the windows, at most that of the axis.
+        stride: distance between the starts of windows.
     """
     window = min(window, length)
     overlap = window - stride
@@ -56,16 +56,16 @@ def window_weights(length: int, window: int, stride: int) -> Float[Tensor, "wind
 def blend_windows(
     logits_of: Callable[[Area], Tensor], size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]
 ) -> Iterator[tuple[Area, Tensor]]:
-    """Compute all windows and give out the blended logits piece by piece, each pixel once.
+    """Compute all windows and yield the blended logits part by part, each pixel once.
 
-    Beside the current window only what reaches into later windows is kept: the overlap with the next row of windows
-    over the whole width, and with the next window.
+    Besides the current window, only weighted sums that later windows add to are kept: the overlap with the next row of
+    windows (over the full width of the image), and the overlap with the next window.
 
     Args:
-        logits_of: the logits (..., h, w) of one window.
-        size: height and width of the image.
-        window: height and width of the windows, cut to those of the image.
-        stride: between windows, vertically and horizontally.
+        logits_of: computes the logits (..., h, w) of one window.
+        size: (height, width) of the image.
+        window: (height, width) of the windows, at most those of the image.
+        stride: vertical and horizontal distance between the starts of windows.
 
     Yields:
         An area and its logits (..., h, w); the areas tile the image, row by row.
@@ -75,15 +75,17 @@ def blend_windows(
     row_weights, column_weights = (
         window_weights(s, w, t) for s, w, t in zip(size, (window_h, window_w), stride, strict=True)
     )
-    kept = max((top + window_h - following for top, following in pairwise(tops)), default=0)
-    above = below = torch.empty(0)  # sums over the overlap with the row of windows above, and with the one below
+    # Rows that a row of windows shares with the next one.
+    shared = max((top + window_h - following for top, following in pairwise(tops)), default=0)
+    # Weighted sums over the rows shared with the row of windows above, and with the one below.
+    above = below = torch.empty(0)
     ends = [top + window_h for top in tops]
     for top, next_top, end_above, weights_h in zip(tops, [*tops[1:], height], [0, *ends], row_weights, strict=False):
-        before: Tensor | None = None  # sums over the overlap with the window before
+        before: Tensor | None = None  # weighted sum over the overlap with the previous window
         for left, next_left, weights_w in zip(lefts, [*lefts[1:], width], column_weights, strict=True):
             logits = logits_of(Area(top, left, top + window_h, left + window_w)).float()
             if not below.numel():
-                above, below = (logits.new_zeros(*logits.shape[:-2], kept, width) for _ in range(2))
+                above, below = (logits.new_zeros(*logits.shape[:-2], shared, width) for _ in range(2))
             blended = logits * (rearrange(weights_h, "h -> h 1") * weights_w).to(logits.device)
             if before is not None:
                 blended[..., : before.shape[-1]] += before

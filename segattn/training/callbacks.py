@@ -62,7 +62,8 @@ def print_scores(task: SegmentationTask, stage: str) -> None:
     console.print(table)
     if "further" in scores:
         console.print(_further_table(scores, task.classes))
-    console.print(task.evaluation.conventions, soft_wrap=True, highlight=False)
+    conventions = f"Inference: {task.inference.description}. {task.evaluation.conventions}"
+    console.print(conventions, soft_wrap=True, highlight=False)
 
 
 def _further_table(scores: dict[str, Any], classes: ClassTable) -> Table:

@@ -14,7 +14,7 @@ from torch.optim import SGD, Optimizer
 from segattn.checkpoints import CONTENT, Part, describe_model, initialize
 from segattn.data import SegmentationDataModule
 from segattn.heads import FCNHead
-from segattn.inference import InferenceConfig, infer, predicted_classes
+from segattn.inference import InferenceConfig, infer_labels
 from segattn.metrics.evaluation import Evaluation, FurtherScores
 from segattn.models.encoders import EncoderSpec
 from segattn.models.residual_attention import Position
@@ -167,7 +167,7 @@ class SegmentationTask(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Predicted classes (b, h, w) at annotation resolution."""
-        prediction = predicted_classes(infer(self, batch["image"], self.inference))
+        prediction = infer_labels(self, batch["image"], self.inference)
         self.evaluation.update(prediction, batch, **self._parts)
         return prediction
 

@@ -30,11 +30,27 @@ def test_the_default_stride_is_two_thirds_of_the_window():
     assert InferenceConfig(window=(9, 12), stride=(9, 1)).window_stride == (9, 1)
 
 
-def test_configs_survive_plain_data():
+def test_round_trip_through_plain_data():
     config = InferenceConfig(SizeRule(64, 99), window=(32, 48), whole_image_weight=0.25, scales=(0.5, 1.0), flip=True)
     assert InferenceConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
 
 
 def test_unknown_keys_raise():
-    with pytest.raises(ValueError, match="has no windows"):
+    with pytest.raises(ValueError, match="unknown keys in an inference config: windows"):
         InferenceConfig.from_dict({"windows": [4, 4]})
+
+
+@pytest.mark.parametrize(
+    ("config", "description"),
+    [
+        (InferenceConfig(), "scale 1, no flip"),
+        (InferenceConfig(scales=(0.5, 1.0), flip=True), "scales 0.5, 1, flip"),
+        (
+            InferenceConfig(SizeRule(512), window=(512, 640), whole_image_weight=0.3, precision="bf16"),
+            "short side 512, scale 1, no flip, windows of 512x640, "
+            "blended with the image in one pass (weight 0.3), bf16",
+        ),
+    ],
+)
+def test_the_description_names_every_choice(config, description):
+    assert config.description == description

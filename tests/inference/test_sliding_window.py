@@ -8,7 +8,7 @@ from tests.oracles import sliding_window as oracle
 
 
 def random_logits(shape):
-    """Logits of a window that depend on which window it is, as those of a network do."""
+    """Logits that depend on the position of the window, as those of a network do."""
 
     def logits_of(area):
         area = Area(*area)
@@ -48,7 +48,7 @@ def test_weights_fall_linearly_over_the_overlap():
     share=st.tuples(st.floats(0.05, 1), st.floats(0.05, 1)),
     shape=st.sampled_from([(), (3,), (2, 3)]),
 )
-def test_blending_is_the_weighted_mean_whatever_the_order(size, window, share, shape):
+def test_blending_is_the_weighted_mean_in_any_order(size, window, share, shape):
     stride = tuple(max(1, int(w * s)) for w, s in zip(window, share, strict=True))
     logits_of = random_logits(shape)
     blended = assembled(blend_windows(logits_of, size, window, stride), shape, size)
@@ -56,7 +56,7 @@ def test_blending_is_the_weighted_mean_whatever_the_order(size, window, share, s
     torch.testing.assert_close(blended, expected.float(), rtol=1e-5, atol=1e-5)
 
 
-def test_one_window_and_windows_side_by_side_change_no_bit():
+def test_without_overlap_the_logits_are_unchanged():
     logits_of = random_logits((2,))
     (piece,) = blend_windows(logits_of, (5, 6), (9, 9), (4, 4))
     assert piece[0] == Area(0, 0, 5, 6)

@@ -1,4 +1,4 @@
-"""Inference by its definition: every view of the complete image at once, in double precision where it can be."""
+"""Inference by definition: every view of the complete image at once, in double precision where possible."""
 
 import torch
 from torch.nn.functional import interpolate

@@ -1,4 +1,4 @@
-"""Sliding windows by the definition: whole-image sums of weighted logits over whole-image sums of weights."""
+"""Sliding windows by definition: the sum of weighted logits over the sum of weights, each for the complete image."""
 
 import torch
 
@@ -12,9 +12,9 @@ def blended(logits_of, size, window, stride):
             bottom, right = min(top + window[0], height), min(left + window[1], width)
             logits = logits_of((top, left, bottom, right))
             weights = torch.zeros(height, width, dtype=torch.float64)
-            for y in range(top, bottom):
-                for x in range(left, right):
-                    weights[y, x] = slope(y, top, bottom, stride[0]) * slope(x, left, right, stride[1])
+            vertical = [slope(y, top, bottom, stride[0]) for y in range(top, bottom)]
+            horizontal = [slope(x, left, right, stride[1]) for x in range(left, right)]
+            weights[top:bottom, left:right] = torch.outer(torch.tensor(vertical), torch.tensor(horizontal))
             whole = torch.zeros(*logits.shape[:-2], height, width, dtype=torch.float64)
             whole[..., top:bottom, left:right] = logits
             total = total + whole * weights
