@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from segattn.io.command_line import run_command
 from segattn.report import Comparison, Study, compare, divided_objects, load_runs, verdict, worst_objects
-from segattn.report.markup import Exhibit
-from segattn.report.page import write_page
+from segattn.report.comparison_page import write_page
+from segattn.report.page_parts import Exhibit, percent_text
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,16 +49,16 @@ def compare_runs(
     study = load_runs(runs, split)
     comparison = compare(study, baseline=baseline, resamples=resamples, seed=seed, level=level)
     output.mkdir(parents=True, exist_ok=True)
-    galleries, absent = _pictures(study, split) if pictures else ({}, "Pictures were turned off.")
+    galleries, missing = _pictures(study, split) if pictures else ({}, "Pictures are turned off.")
     page = output / "index.html"
-    write_page(study, comparison, page, galleries=galleries, absent=absent)
+    write_page(study, comparison, page, galleries=galleries, missing=missing)
     tables = {"scores": comparison.means, "curve": comparison.curve, "classes": comparison.classes}
     for name, table in tables.items():
         table.to_csv(output / f"{name}.csv", index=False)
     _print(study, comparison)
     console = Console(markup=False, highlight=False, soft_wrap=True)
-    if absent:
-        console.print(f"note: {absent}")
+    if missing:
+        console.print(f"note: {missing}")
     console.print(f"wrote {page} and {', '.join(f'{name}.csv' for name in tables)} beside it")
     return 0
 
@@ -68,7 +67,7 @@ def _pictures(study: Study, split: str) -> tuple[Mapping[str, Sequence[Exhibit]]
     from segattn.compare.pictures import show_objects  # loads torch
 
     smallest = study.info.bucket_names[0]
-    chosen = {f"Lost by all: the worst {smallest} objects, the largest of them first": worst_objects(study, smallest)}
+    chosen = {f"Missed by all: the {smallest} objects with the lowest IoU": worst_objects(study, smallest)}
     if len(study.names) > 1:
         chosen["Where the runs differ most"] = divided_objects(study, smallest)
     return show_objects(study, chosen, split)
@@ -81,18 +80,10 @@ def _print(study: Study, comparison: Comparison) -> None:
         table.add_column(column, justify="right")
     for name, part in rows.groupby("name", sort=False):
         for row in part.to_dict("records"):
-            difference = _interval(row, "difference", "+") if row["result"] else ""
-            score = _interval(row | {"score_low": row["low"], "score_high": row["high"]}, "score", "")
-            table.add_row(str(name), str(row["size"]), score, difference)
+            difference = percent_text(row, "difference", sign="+") if row["result"] else ""
+            table.add_row(str(name), str(row["size"]), percent_text(row, "score"), difference)
         table.add_section()
     console = Console(markup=False)
     console.print(table)
     for sentence in verdict(study, comparison):
         console.print(f"- {sentence}", soft_wrap=True, highlight=False)
-
-
-def _interval(row: Mapping[Any, Any], key: str, sign: str) -> str:
-    if pd.isna(row[key]):
-        return "-"
-    value, low, high = (100 * row[name] for name in (key, f"{key}_low", f"{key}_high"))
-    return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"

@@ -1,6 +1,5 @@
 """Pictures of objects: the image, the ground truth, and the predictions of each run's checkpoint."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,9 +16,10 @@ from segattn.data import SegmentationDataModule
 from segattn.data.dataset import SegmentationDataset
 from segattn.inference import infer_labels
 from segattn.io.error_text import one_line
+from segattn.io.html_page import picture_uri
 from segattn.io.overlay import blend
 from segattn.io.yaml_files import read_yaml
-from segattn.report.markup import Exhibit, Picture
+from segattn.report.page_parts import Exhibit, Picture
 from segattn.report.runs import Run, Study
 
 SIDE = 128
@@ -116,11 +116,11 @@ def _exhibit(
     ious = ", ".join(f"{name} {100 * row[f'iou {name}']:.0f}" for name in names)
     title = f"{row['class_name']}, {row['size_px']} px, IoU: {ious}"
     place = f"{row['image']}, x {box[0]} to {box[2]}, y {box[1]} to {box[3]}"
-    return Exhibit(title, place, [Picture(label, _crop(picture, box)) for label, picture in shown.items()])
+    return Exhibit(title, place, [Picture(label, picture_uri(_crop(part, box))) for label, part in shown.items()])
 
 
-def _crop(image: UInt8[np.ndarray, "h w 3"], box: Sequence[int]) -> bytes:
-    """A square around a box, enlarged without smoothing, with the box drawn on it, as a PNG file."""
+def _crop(image: UInt8[np.ndarray, "h w 3"], box: Sequence[int]) -> Image.Image:
+    """A square around a box, enlarged without smoothing, with the box drawn on it."""
     x0, y0, x1, y1 = box
     height, width = image.shape[:2]
     side = min(max(MIN_CONTEXT, 2 * (x1 - x0), 2 * (y1 - y0)), height, width)
@@ -133,6 +133,4 @@ def _crop(image: UInt8[np.ndarray, "h w 3"], box: Sequence[int]) -> bytes:
     draw = ImageDraw.Draw(picture)
     draw.rectangle([edges[0] - 1, edges[1] - 1, edges[2] + 1, edges[3] + 1], outline="black")
     draw.rectangle(edges, outline="white")
-    file = io.BytesIO()
-    picture.save(file, format="png")
-    return file.getvalue()
+    return picture

@@ -1,4 +1,4 @@
-"""From object records to tables, figures and a web page: which head wins on which objects, with intervals. No torch."""
+"""Tables, figures and a web page from object records, with bootstrap intervals. No torch."""
 
 from segattn.report.bootstrap import Comparison, compare
 from segattn.report.object_rows import PROPERTIES, divided_objects, property_table, worst_objects

@@ -1,12 +1,12 @@
-"""Paired comparison of runs over the same images, with bootstrap intervals.
+"""Paired comparison of runs on the same images, with bootstrap intervals.
 
-Images are drawn with replacement, the same ones for every run, and all scores are computed anew from the summed counts
-of the drawn images (Efron and Tibshirani: An Introduction to the Bootstrap, chapter 13, percentile intervals). Counts
-of a drawn data set are a product of two matrices: how often each image was drawn, times the counts of each image.
+Images are drawn with replacement, the same ones for every run, and all scores are recomputed from the summed counts of
+the drawn images (Efron and Tibshirani: An Introduction to the Bootstrap, chapter 13, percentile intervals). The counts
+of all resamples are one matrix product: how often each image was drawn, times the counts of each image.
 
-Where a name has n > 1 runs, its score is their mean, and n - 1 of them are drawn with replacement in every resample,
-independently for every name: that number makes the variance of the mean unbiased (Rao and Wu: Resampling Inference With
-Complex Survey Data, 1988).
+If a name has n > 1 runs, its score is their mean, and n - 1 of them are drawn with replacement in every resample,
+independently for every name. With n - 1 draws the variance of the mean is unbiased (Rao and Wu: Resampling Inference
+With Complex Survey Data, 1988).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,33 +17,33 @@ import pandas as pd
 import scipy.sparse
 
 from segattn.report.runs import Study
-from segattn.report.scores import Array, Bins, Scores, count_cells, divide, object_cells, score
+from segattn.report.scores import Array, Bins, Scores, count_cells, known_mean, object_cells, score
 
 _VALUES_PER_PIECE = 1 << 22
-"""Counts of one run that are kept at a time."""
+"""Number of counts of one run in memory at a time."""
 
 _FULL = 0.25
-"""From this share of nonzero counts on, the plain matrix product is faster than the sparse one."""
+"""Share of nonzero counts above which the dense matrix product is faster than the sparse one."""
 
 _ALL = "all"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs between the runs of a study, in fractions of 1.
+    """Scores of runs and their differences from a baseline, in fractions of 1.
 
-    In all tables ``score`` with its bounds ``low`` and ``high`` is a name's score, and ``difference`` with its bounds
-    what that is above the baseline's. ``result`` is ``win`` or ``loss`` where the bounds of the difference exclude 0,
-    ``tie`` where they do not, and empty where there is nothing to compare.
+    All tables have the columns ``score`` and ``difference`` (the score minus that of the baseline), each with an
+    interval in ``..._low`` and ``..._high``. ``result`` is ``win`` or ``loss`` if the interval of the difference
+    excludes 0, ``tie`` if it does not, and empty if there is nothing to compare.
 
     Attributes:
-        baseline: the name that the others are compared with.
+        baseline: name of the run that the others are compared with.
         means: by ``name``, ``measure`` (``miou`` or ``mrecall``) and ``size`` (a bucket, or ``all``).
-        curve: likewise by fine bin, with its edges ``low_edge`` and ``high_edge``.
-        classes: by ``name``, ``class_name`` and ``size``, with the IoU as score.
+        curve: by ``name``, ``measure`` and fine bin, with its edges ``low_edge`` and ``high_edge``.
+        classes: IoU by ``name``, ``class_name`` and ``size``.
         level: of the intervals.
-        resamples: how many data sets were drawn.
-        seed: of the drawing.
+        resamples: number of resamples.
+        seed: of the resampling.
     """
 
     baseline: str
@@ -62,17 +62,17 @@ def compare(
 
     Args:
         study: the runs.
-        baseline: name of the runs that the others are compared with; None takes the first.
-        resamples: how many data sets are drawn.
-        seed: of the drawing: equal seeds give equal intervals.
-        level: share of the drawn differences that lies within an interval.
+        baseline: name of the run that the others are compared with; None takes the first.
+        resamples: number of resamples.
+        seed: equal seeds give equal intervals.
+        level: of the intervals, such as 0.95.
 
     Raises:
-        ValueError: if the baseline is no run, or a number is out of range.
+        ValueError: if no run has the name of the baseline, or a number is out of range.
     """
     baseline = study.names[0] if baseline is None else baseline
     if baseline not in study.names:
-        raise ValueError(f"There is no run {baseline!r} to compare with; there are {', '.join(study.names)}.")
+        raise ValueError(f"There is no run {baseline!r} to compare with; the runs are {', '.join(study.names)}.")
     if resamples < 1 or not 0 < level < 1:
         raise ValueError(f"resamples must be positive and level between 0 and 1, got {resamples} and {level}.")
     sampler = _Sampler(study, np.random.default_rng(seed))
@@ -86,7 +86,7 @@ def compare(
 
 
 class _Sampler:
-    """Scores of every name on resampled images, the same ones for all."""
+    """Scores of every name on the same resampled images."""
 
     def __init__(self, study: Study, generator: np.random.Generator) -> None:
         self._generator = generator
@@ -97,7 +97,7 @@ class _Sampler:
         self.bins = Bins(study.info, self._objects.sum(axis=1).reshape(self._classes, -1))
 
     def draw(self, resamples: int) -> Iterator[dict[str, Scores]]:
-        """Scores of every name in pieces of some resamples, which are the last axis."""
+        """Draw resamples and yield their scores in pieces, with the resamples on the last axis."""
         counts_of_one = 3 * self._objects.shape[0]
         step = max(1, min(resamples, _VALUES_PER_PIECE // max(counts_of_one, self.num_images)))
         for first in range(0, resamples, step):
@@ -105,11 +105,11 @@ class _Sampler:
             yield self.scores(self._weights(count, self.num_images, self.num_images), self._seed_weights(count))
 
     def scores(self, weights: Array, seed_weights: Mapping[str, Array] | None) -> dict[str, Scores]:
-        """Scores of every name.
+        """Compute the scores of every name.
 
         Args:
-            weights: how often every image counts, [resamples, images].
-            seed_weights: how much every run of a name counts, [resamples, runs]; None takes all alike.
+            weights: how often every image counts, (resamples, images).
+            seed_weights: how often every run of a name counts, (resamples, runs); None counts each once.
         """
         drawn = np.ascontiguousarray(weights.T)
         objects = (self._objects @ drawn).reshape(self._classes, -1, len(weights))
@@ -121,7 +121,7 @@ class _Sampler:
         return scores
 
     def _weights(self, resamples: int, draws: int, items: int) -> Array:
-        """How often each item was drawn, [resamples, items]."""
+        """How often each item was drawn, (resamples, items)."""
         picked = self._generator.integers(items, size=(resamples, draws))
         picked += np.arange(resamples)[:, None] * items
         return np.bincount(picked.ravel(), minlength=resamples * items).reshape(resamples, items).astype(np.float64)
@@ -133,7 +133,7 @@ class _Sampler:
 
 
 class _Intervals:
-    """Tables of scores and differences with their bounds."""
+    """Tables of scores and differences with their intervals."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class _Intervals:
         self._exact, self._drawn, self._baseline, self._tails = exact, drawn, baseline, tails
 
     def means(self) -> pd.DataFrame:
-        """Over classes: of the whole data set, and of every bucket."""
+        """Means over classes, for the complete data set and for every bucket."""
         buckets, parts = self._study.info.bucket_names, []
         behind = {"classes": self._bins.bucket_supported.sum(0), "objects": self._bins.bucket_objects.sum(0)}
         for name in self._study.names:
@@ -160,7 +160,7 @@ class _Intervals:
         return pd.concat(parts, ignore_index=True)
 
     def curve(self) -> pd.DataFrame:
-        """Over classes, of every fine bin."""
+        """Means over classes, for every fine bin."""
         edges = [0, *self._bins.edges, np.inf]
         sizes = {"low_edge": edges[:-1], "high_edge": edges[1:]}
         behind = {"classes": self._bins.supported.sum(0), "objects": self._bins.objects.sum(0)}
@@ -172,7 +172,7 @@ class _Intervals:
         return pd.concat(parts, ignore_index=True)
 
     def classes(self) -> pd.DataFrame:
-        """Of every class, in the whole data set and in every bucket."""
+        """IoU of every class, in the complete data set and in every bucket."""
         names, buckets = self._study.info.class_names, self._study.info.bucket_names
         parts = []
         for name in self._study.names:
@@ -193,12 +193,19 @@ class _Intervals:
         difference_low, difference_high = self._bounds(drawn - base_drawn)
         result = np.select([difference_low > 0, difference_high < 0], ["win", "loss"], "tie")
         undefined = np.isnan(difference) if name != self._baseline else True
-        table = {"name": name, **columns, "score": exact[:, 0], "low": low, "high": high, "difference": difference}
+        table = {
+            "name": name,
+            **columns,
+            "score": exact[:, 0],
+            "score_low": low,
+            "score_high": high,
+            "difference": difference,
+        }
         bounds = {"difference_low": difference_low, "difference_high": difference_high}
         return pd.DataFrame({**table, **bounds, "result": np.where(undefined, "", result)})
 
     def _bounds(self, drawn: Array) -> Array:
-        """Percentiles over the resamples, nan where more than half of them have no score."""
+        """Percentiles over the resamples; nan where more than half of them have no score."""
         known = ~np.isnan(drawn)
         bounds = np.full((2, len(drawn)), np.nan)
         for number in np.flatnonzero(known.sum(1) * 2 > drawn.shape[1]):
@@ -207,7 +214,7 @@ class _Intervals:
 
 
 def _stored(cells: scipy.sparse.csr_array) -> scipy.sparse.csr_array | Array:
-    """As a plain array where so few values are 0 that the plain product is faster."""
+    """As a dense array if the dense product is faster."""
     return cells.toarray() if cells.nnz > _FULL * np.prod(cells.shape) else cells
 
 
@@ -216,32 +223,17 @@ def _flat(values: Array) -> Array:
 
 
 def _mean(scores: Sequence[Scores], share: Array) -> Scores:
-    """The mean over runs, weighted for every resample; runs without a score are left out.
-
-    Args:
-        scores: one per run, with the resamples on the last axis.
-        share: weights [resamples, runs].
-    """
+    """The mean over runs, with weights (resamples, runs); runs without a score are left out."""
     if len(scores) == 1:
         return scores[0]
-    mean = {}
-    for field in fields(Scores):
-        values = np.stack([getattr(each, field.name) for each in scores], axis=-1)
-        weights = np.where(np.isnan(values), 0, share)
-        total = weights.sum(-1)
-        summed = (weights * np.nan_to_num(values)).sum(-1)
-        mean[field.name] = divide(summed, total)
-    return Scores(**mean)
+    stacked = {field.name: np.stack([getattr(each, field.name) for each in scores], -1) for field in fields(Scores)}
+    return Scores(**{name: known_mean(values, share, axis=-1) for name, values in stacked.items()})
 
 
 def _joined(pieces: Sequence[Mapping[str, Scores]]) -> dict[str, Scores]:
     """One set of scores per name, with all resamples on the last axis."""
-    return {
-        name: Scores(
-            **{
-                field.name: np.concatenate([getattr(piece[name], field.name) for piece in pieces], axis=-1)
-                for field in fields(Scores)
-            }
-        )
-        for name in pieces[0]
-    }
+    joined = {}
+    for name in pieces[0]:
+        keys = [field.name for field in fields(Scores)]
+        joined[name] = Scores(**{key: np.concatenate([getattr(p[name], key) for p in pieces], axis=-1) for key in keys})
+    return joined

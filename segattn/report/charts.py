@@ -1,8 +1,9 @@
-"""Figures of a study, for notebooks, and as SVG that takes the text color of the page that it stands in."""
+"""Figures of a study, for notebooks and as SVG that adopts the text color of a web page."""
 
 import io
 import re
 from collections.abc import Sequence
+from html import escape
 from typing import Any, Literal
 
 import numpy as np
@@ -19,19 +20,19 @@ from segattn.report.scores import divide
 from segattn.report.tables import confusion_matrix, curves
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#882255")
-"""Okabe and Ito's colors, which the color-blind can tell apart, and two more; read well on white and on black."""
+"""The color-blind safe palette of Okabe and Ito and two more colors, legible on white and on black."""
 
 MARKERS = "os^Dv<>P"
 MOST_CLASSES = 40
-"""Classes in the figures by class; with more, those that differ most, and a confusion matrix without names."""
+"""Largest number of classes in figures by class (the largest differences), or with names in a confusion matrix."""
 
-_INK = "#010203"  # stands for the page's text color until it is known
+_INK = "#010203"  # placeholder for the text color of the page
 _LONGEST_NAME = 24
-_WIDTH = 4.9  # inches: as wide as a phone, so that text is as large there as elsewhere
+_WIDTH = 4.9  # inches: the width of a phone, so that text is legible there
 
 
 class ReportFigure(Figure):
-    """A figure that notebooks show without further setting up, on white."""
+    """A figure that notebooks show as SVG on white."""
 
     def _repr_svg_(self) -> str:
         text = io.StringIO()
@@ -40,7 +41,7 @@ class ReportFigure(Figure):
 
 
 def curve_figure(study: Study, comparison: Comparison, measure: str = "miou") -> Figure:
-    """Mean over classes against object size, with intervals.
+    """Draw the mean over classes by object size, with intervals.
 
     Args:
         study: the runs.
@@ -52,7 +53,7 @@ def curve_figure(study: Study, comparison: Comparison, measure: str = "miou") ->
         table = comparison.curve
         table = table[(table["name"] == name) & (table["measure"] == measure) & table["score"].notna()]
         x = _places(table)
-        values = (100 * table[["score", "low", "high"]]).to_numpy().T
+        values = (100 * table[["score", "score_low", "score_high"]]).to_numpy().T
         axes.fill_between(x, values[1], values[2], color=_color(number), alpha=0.18, linewidth=0)
         axes.plot(x, values[0], color=_color(number), marker=_marker(number), markersize=4, label=name)
     _size_axis(axes, study)
@@ -62,7 +63,7 @@ def curve_figure(study: Study, comparison: Comparison, measure: str = "miou") ->
 
 
 def pooled_figure(study: Study, measure: str = "iou") -> Figure:
-    """Against object size: counts of all classes summed first (solid), and the mean over objects (dashed).
+    """Draw scores by object size: counts of all classes summed first (solid), and means over objects (dashed).
 
     Args:
         study: the runs.
@@ -84,7 +85,7 @@ def pooled_figure(study: Study, measure: str = "iou") -> Figure:
 
 
 def difference_figure(study: Study, comparison: Comparison) -> Figure:
-    """Differences of mIoU from the baseline, over all and by bucket, with intervals."""
+    """Draw the differences of mIoU from the baseline, overall and by bucket, with intervals."""
     table = comparison.means
     table = table[(table["measure"] == "miou") & (table["name"] != comparison.baseline) & table["difference"].notna()]
     names = [name for name in study.names if name != comparison.baseline]
@@ -106,12 +107,12 @@ def difference_figure(study: Study, comparison: Comparison) -> Figure:
 
 
 def class_figure(study: Study, comparison: Comparison, name: str, size: str = "all") -> Figure:
-    """Differences of the classes' IoU from the baseline, largest first, with intervals.
+    """Draw the differences of IoU from the baseline by class, largest first, with intervals.
 
     Args:
         study: the runs.
         comparison: of these runs.
-        name: of the runs that are compared with the baseline.
+        name: of the run to compare with the baseline.
         size: a bucket, or ``all``.
     """
     table = comparison.classes
@@ -129,7 +130,7 @@ def class_figure(study: Study, comparison: Comparison, name: str, size: str = "a
 
 
 def confusion_figure(study: Study, name: str, size: str | None = None) -> Figure:
-    """Share of every class's pixels (rows) by predicted class (columns).
+    """Draw the share of the pixels of every class (rows) by predicted class (columns).
 
     Args:
         study: the runs.
@@ -158,15 +159,15 @@ def confusion_figure(study: Study, name: str, size: str | None = None) -> Figure
 
 
 def to_svg(figure: Figure, title: str) -> str:
-    """The figure as an SVG element with the page's own text color and font.
+    """Convert a figure to an SVG element with the text color and font of the page.
 
     Args:
         figure: made by a function of this module.
-        title: what it shows, for those who cannot see it.
+        title: description for screen readers.
     """
     text = io.StringIO()
     for label in figure.findobj(Text):
-        label.set_parse_math(False)  # names may hold dollar signs
+        label.set_parse_math(False)  # names may contain dollar signs
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "text.parse_math": False}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
@@ -175,7 +176,7 @@ def to_svg(figure: Figure, title: str) -> str:
     svg = re.sub(r'font: ([^;"]*?)(\d+(?:\.\d+)?px) [^;"]*', r"font-size: \2", svg)
     head, rest = svg.split(">", 1)
     head = re.sub(r' (?:width|height)="[^"]*"', "", head).replace("<svg", '<svg role="img"', 1)
-    return f'{head} aria-label="{_escaped(title)}">{rest}'
+    return f'{head} aria-label="{escape(title)}">{rest}'
 
 
 def _axes(height: float) -> tuple[Figure, Axes]:
@@ -193,7 +194,7 @@ def _axes(height: float) -> tuple[Figure, Axes]:
 
 
 def _size_axis(axes: Axes, study: Study) -> None:
-    """Sizes as the side of a square of the same area, and lines where the buckets meet."""
+    """Show sizes as the side of a square of the same area, with lines at the edges of the buckets."""
     info = study.info
     axes.set_xscale("log", base=2)
     axes.set_ylim(0, 103)
@@ -204,7 +205,7 @@ def _size_axis(axes: Axes, study: Study) -> None:
 
 
 def _places(table: pd.DataFrame) -> "np.ndarray[Any, np.dtype[np.float64]]":
-    """The middle of every bin on a logarithmic axis of sides; the two open bins reach half and twice as far."""
+    """The middle of every bin on a logarithmic axis of sides; open bins extend by a factor of two."""
     low, high = table["low_edge"].to_numpy(float), table["high_edge"].to_numpy(float)
     low, high = np.where(low == 0, high / 4, low), np.where(np.isinf(high), low * 4, high)
     return np.asarray((low * high) ** 0.25)
@@ -218,7 +219,7 @@ def _intervals(axes: Axes, table: pd.DataFrame, y: Sequence[int] | Any, *, color
 
 
 def _legend(figure: Figure, axes: Axes, extra: Sequence[Line2D] = ()) -> None:
-    """What the colors mean, above the axes."""
+    """Add a legend above the axes."""
     handles, labels = axes.get_legend_handles_labels()
     handles, labels = [*handles, *extra], [*map(_short, labels), *(str(line.get_label()) for line in extra)]
     if handles:
@@ -227,7 +228,7 @@ def _legend(figure: Figure, axes: Axes, extra: Sequence[Line2D] = ()) -> None:
 
 
 def _short(name: str) -> str:
-    """A name that leaves room for the figure."""
+    """Shorten a long name in the middle."""
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 2]}…{name[-_LONGEST_NAME // 2 + 1 :]}"
 
 
@@ -237,7 +238,3 @@ def _color(number: int) -> str:
 
 def _marker(number: int) -> str:
     return MARKERS[number % len(MARKERS)]
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,4 +1,4 @@
-"""Single objects: which properties go with being found, and which objects are lost."""
+"""Scores of single objects: by their properties, and the objects with the lowest IoU."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -33,7 +33,7 @@ def _by_property(run: Run, which: str) -> pd.DataFrame:
 
 def _ranges(values: "pd.Series[float]", edges: Sequence[float | int]) -> "pd.Series[str]":
     labels = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
-    labels[-1] = f"{edges[-2]:g} on"
+    labels[-1] = f"{edges[-2]:g} or more"
     labels[0] = f"below {edges[1]:g}"
     return pd.cut(values, list(edges), right=False, labels=labels)
 
@@ -43,28 +43,28 @@ def _either(chosen: "pd.Series[bool]", yes: str, no: str) -> "pd.Series[str]":
 
 
 PROPERTIES: Mapping[str, tuple[str, Callable[[pd.DataFrame], "pd.Series[str]"]]] = {
-    "thinness": ("greatest width, px", lambda rows: _ranges(rows["max_width_px"], WIDTHS)),
-    "elongation": ("area / greatest width²", lambda rows: _ranges(rows["elongation"], ELONGATIONS)),
+    "thinness": ("largest width, px", lambda rows: _ranges(rows["max_width_px"], WIDTHS)),
+    "elongation": ("area / largest width²", lambda rows: _ranges(rows["elongation"], ELONGATIONS)),
     "border": ("position", lambda rows: _either(rows["touches_border"], "touches the border", "inside")),
-    "ignore": ("position", lambda rows: _either(rows["touches_ignore"], "touches ignored pixels", "does not")),
-    "merged": ("prediction", lambda rows: _either(rows["merged"], "merged with another object", "apart")),
+    "ignore": ("position", lambda rows: _either(rows["touches_ignore"], "touches ignored pixels", "does not touch")),
+    "merged": ("prediction", lambda rows: _either(rows["merged"], "merged with another object", "separate")),
 }
-"""What objects are grouped by: what the groups are called, and the group of each object."""
+"""Properties that objects are grouped by: the title of the groups, and the group of each object."""
 
 
 def property_table(study: Study, which: str) -> pd.DataFrame:
-    """How well objects are found that share a property, within each bucket: size explains most of it otherwise.
+    """Recall and IoU of objects with a common property, within each bucket because size has the largest effect.
 
     Args:
         study: the runs.
         which: a key of :data:`PROPERTIES`.
 
     Returns:
-        By ``name``, ``size`` and ``value``: ``objects``, their ``pooled_recall``, and the means over objects
-        ``object_recall`` and ``object_iou``. All are means over the runs of a name.
+        The number of ``objects``, their ``pooled_recall``, and the means over objects ``object_recall`` and
+        ``object_iou``, by ``name``, ``size`` and ``value`` of the property. All are means over the runs of a name.
 
     Raises:
-        ValueError: if there is no such property.
+        ValueError: if the property does not exist.
     """
     if which not in PROPERTIES:
         raise ValueError(f"which must be one of {', '.join(PROPERTIES)}, got {which!r}.")
@@ -77,16 +77,16 @@ def property_table(study: Study, which: str) -> pd.DataFrame:
 
 
 def worst_objects(study: Study, size: str, count: int = 12, *, per_class: int = 3) -> pd.DataFrame:
-    """The objects of a bucket that all runs get worst; of equally bad ones the largest.
+    """The objects of a bucket with the lowest IoU over all runs; the largest first among equals.
 
     Args:
         study: the runs.
         size: the bucket.
-        count: how many at most.
-        per_class: how many of one class at most.
+        count: largest number of objects.
+        per_class: largest number of objects of one class.
 
     Returns:
-        Their rows' names, places and sizes, and the IoU of every name, in columns ``iou NAME``.
+        Image, class, bounding box and size of each object, and the IoU of every name in columns ``iou NAME``.
     """
     table = _object_ious(study, size)
     table = table.sort_values(["iou", "size_px"], ascending=[True, False], kind="stable")
@@ -94,7 +94,7 @@ def worst_objects(study: Study, size: str, count: int = 12, *, per_class: int = 
 
 
 def divided_objects(study: Study, size: str, count: int = 6, *, per_class: int = 2) -> pd.DataFrame:
-    """The objects of a bucket on which names differ most; columns as those of :func:`worst_objects`."""
+    """The objects of a bucket on which the runs differ most, with the columns of :func:`worst_objects`."""
     table = _object_ious(study, size)
     ious = table[[f"iou {name}" for name in study.names]]
     table = table.assign(spread=(ious.max(axis=1) - ious.min(axis=1)) * np.sqrt(table["size_px"]))
@@ -106,9 +106,7 @@ def _object_ious(study: Study, size: str) -> pd.DataFrame:
     columns = ["image", "class_id", "class_name", "size_px", "y0", "x0", "y1", "x1"]
     first = study.runs[0]
     chosen = row_buckets(first)[(first.rows["kind"] == "object").to_numpy()] == study.info.bucket_names.index(size)
-    table: pd.DataFrame = (
-        first.objects.loc[chosen, columns].astype({"image": str, "class_name": str}).reset_index(drop=True)
-    )
+    table = first.objects.loc[chosen, columns].astype({"image": str, "class_name": str}).reset_index(drop=True)
     for name, runs in study.groups.items():
         table[f"iou {name}"] = np.mean([run.objects["iou"].to_numpy()[chosen] for run in runs], axis=0)
     table["iou"] = table[[f"iou {name}" for name in study.names]].mean(axis=1)

@@ -1,4 +1,4 @@
-"""Runs whose object records can be laid side by side: the same images, objects, classes and edges."""
+"""Runs with comparable object records: the same images, objects, classes and size edges."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ _OBJECT_KEY = ("image", "class_id", "size_px", "y0", "x0", "y1", "x1")
 
 
 class MixedRunsError(ValueError):
-    """Runs that cannot be compared, with what differs between them."""
+    """Runs that cannot be compared, with the difference between them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +25,12 @@ class Run:
     """One evaluated checkpoint.
 
     Attributes:
-        name: shared by the runs of several seeds.
-        label: tells the runs of one name apart.
+        name: common to the runs of several seeds.
+        label: unique among all runs.
         path: of the record.
-        rows: those of the record, sorted by image, without the lists of confusions.
-        confusions: as :func:`segattn.objects.record_files.read_confusions` returns them, with positions in ``rows``.
-        info: what the record says of itself.
+        rows: of the record, sorted by image, without the lists of confusions.
+        confusions: as returned by :func:`segattn.objects.record_files.read_confusions`, with positions in ``rows``.
+        info: metadata of the record.
     """
 
     name: str
@@ -42,16 +42,16 @@ class Run:
 
     @cached_property
     def objects(self) -> pd.DataFrame:
-        """The rows of objects; equal in number and order for all runs of a study."""
+        """The rows of objects, in the same order for all runs of a study."""
         return self.rows[self.rows["kind"] == "object"]
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """Runs over the same images.
+    """Runs on the same images.
 
     Attributes:
-        groups: the runs by name, several seeds under one name, in the order in which they were given.
+        groups: runs by name, with several seeds under one name, in the given order.
     """
 
     groups: Mapping[str, Sequence[Run]]
@@ -63,12 +63,12 @@ class Study:
 
     @property
     def names(self) -> list[str]:
-        """Of the groups."""
+        """Names of the groups."""
         return list(self.groups)
 
     @property
     def info(self) -> RecordInfo:
-        """What holds for all runs: classes, edges, buckets, unit."""
+        """Classes, edges, buckets and unit, which are the same for all runs."""
         return self.runs[0].info
 
     @property
@@ -78,21 +78,21 @@ class Study:
 
 
 def load_runs(paths: Sequence[str | Path], split: str = "val") -> Study:
-    """Read the records of runs and make sure that they can be compared.
+    """Read the records of runs and check that they can be compared.
 
     Args:
         paths: folders of runs (``runs/NAME/version_0``), of all versions of a run (``runs/NAME``), or record files.
-        split: ``val`` or ``test``: which record to take from a folder.
+        split: ``val`` or ``test``, for folders.
 
     Raises:
         FileNotFoundError: if there is no record.
-        ValueError: if a file is no record, a record is given twice, or the runs differ in what must be equal.
+        ValueError: if a file is not a record, a record is given twice, or the records are not comparable.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
     files = [file for path in paths for file in find_records(Path(path), split)]
     if not files:
-        raise ValueError("No run was given.")
+        raise ValueError("No runs are given.")
     repeated = sorted({str(file) for file in files if files.count(file) > 1})
     if repeated:
         raise ValueError(f"{', '.join(repeated)} was given twice.")
@@ -103,7 +103,7 @@ def load_runs(paths: Sequence[str | Path], split: str = "val") -> Study:
 
 
 def find_records(path: Path, split: str) -> list[Path]:
-    """The record at a path, or those of all versions of a run.
+    """Find the record at a path, or those of all versions of a run.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -116,24 +116,24 @@ def find_records(path: Path, split: str) -> list[Path]:
     versions = list(path.glob(f"version_*/{name}"))
     if not versions:
         raise FileNotFoundError(
-            f"There is no object record {path / name}: segattn {'test' if split == 'test' else 'validate'} writes it."
+            f"There is no object record {path / name}; segattn {'test' if split == 'test' else 'validate'} writes it."
         )
     return sorted(versions, key=lambda file: (len(file.parent.name), file.parent.name))
 
 
 def check_comparable(run: Run, other: Run) -> None:
-    """Refuse two runs that differ in what a comparison takes for equal.
+    """Check that two runs have the same classes, sizes, images and objects.
 
     Raises:
-        MixedRunsError: what differs.
+        MixedRunsError: with the difference.
     """
     for key, what in (
         ("class_names", "classes"),
-        ("edges", "edges between the sizes"),
-        ("bucket_names", "names of the sizes"),
-        ("relative", "kind of edges (relative)"),
+        ("edges", "size edges"),
+        ("bucket_names", "size names"),
+        ("relative", "units of the edges (relative)"),
         ("unit", "unit of an object"),
-        ("min_objects", "number of objects that a class needs (min_objects)"),
+        ("min_objects", "required objects per class (min_objects)"),
     ):
         one, two = getattr(run.info, key), getattr(other.info, key)
         if one != two:
@@ -153,7 +153,7 @@ def check_comparable(run: Run, other: Run) -> None:
         counts = pd.concat([r.objects["image"].value_counts(sort=False) for r in (run, other)], axis=1)
         unequal = counts.index[counts.iloc[:, 0] != counts.iloc[:, 1]]
         image = unequal[0] if len(unequal) else one["image"].to_numpy()[(one != two).any(axis=1).to_numpy().argmax()]
-        raise MixedRunsError(f"{_cannot(run, other)} the ground truth differs: other objects in the image {image}.")
+        raise MixedRunsError(f"{_cannot(run, other)} the ground truth differs in the image {image}.")
 
 
 def _cannot(run: Run, other: Run) -> str:
@@ -161,12 +161,12 @@ def _cannot(run: Run, other: Run) -> str:
 
 
 def _difference(one: object, two: object) -> str:
-    """Both values, or of two long tuples the first entry that differs."""
+    """Both values, or the first difference of long tuples."""
     if isinstance(one, tuple) and isinstance(two, tuple) and len(one) == len(two) > 3:
         number = next(n for n, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
-        return f"number {number} is {one[number]!r} and {two[number]!r}"
+        return f"entry {number} is {one[number]!r} and {two[number]!r}"
     if isinstance(one, tuple) and isinstance(two, tuple) and max(len(one), len(two)) > 3:
-        return f"{len(one)} and {len(two)} of them"
+        return f"{len(one)} and {len(two)} entries"
     return f"{one} and {two}"
 
 
@@ -186,7 +186,7 @@ def _read(path: Path) -> Run:
 
 
 def _grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """By name; runs that all share one name are compared with each other."""
+    """Group runs by name; if all have the same name, each run is its own group."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.name, []).append(run)
@@ -196,7 +196,7 @@ def _grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def _labelled(runs: Sequence[Run]) -> list[Run]:
-    """With their folders in the labels, where those alone tell them apart."""
+    """Add the folders to labels that are not unique."""
     labels = [run.label for run in runs]
     return [
         replace(run, label=f"{run.label} in {run.path.parent}") if labels.count(run.label) > 1 else run for run in runs

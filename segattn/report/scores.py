@@ -1,6 +1,6 @@
-"""Scores from counts, as ``segattn.metrics`` defines them, for any number of resampled data sets at once.
+"""Scores from counts, defined as in ``segattn.metrics``, for any number of resampled data sets at once.
 
-Counts are arrays [classes, fine bins, 3 (tp, fp, fn), resamples], objects [classes, fine bins, resamples].
+Counts have the shape (classes, fine bins, 3, resamples) with tp, fp, fn; objects (classes, fine bins, resamples).
 """
 
 from dataclasses import dataclass, fields
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Scores:
-    """Fractions of 1; nan where there is nothing to score.
+    """Scores as fractions of 1; nan where nothing can be scored.
 
     Attributes:
         miou: mean over the classes that are present or predicted.
@@ -28,11 +28,11 @@ class Scores:
         pixel_accuracy: share of pixels.
         iou: per class.
         bucket_iou: per class and bucket.
-        bucket_recall: likewise.
-        bucket_miou: mean of ``bucket_iou`` over the classes with enough objects there.
-        bucket_mrecall: likewise of ``bucket_recall``.
-        curve_miou: likewise per fine bin.
-        curve_mrecall: likewise.
+        bucket_recall: per class and bucket.
+        bucket_miou: mean of ``bucket_iou`` over the classes with enough objects in the bucket.
+        bucket_mrecall: the same of ``bucket_recall``.
+        curve_miou: mean IoU over the classes with enough objects in each fine bin.
+        curve_mrecall: the same of the recall.
     """
 
     miou: Float[np.ndarray, "..."]
@@ -48,11 +48,11 @@ class Scores:
 
 
 class Bins:
-    """Fine bins and buckets of a record, and the classes that enter the means of each.
+    """Fine bins and buckets of a record, and the classes that count in each.
 
     Args:
-        info: whose edges and ``min_objects`` are used.
-        objects: ground-truth objects [classes, bins] of all images.
+        info: of the record, for its edges and ``min_objects``.
+        objects: number of ground-truth objects (classes, bins) in all images.
     """
 
     def __init__(self, info: RecordInfo, objects: Array) -> None:
@@ -64,7 +64,7 @@ class Bins:
         self.bucket_supported: Bool[np.ndarray, "classes buckets"] = self.bucket_objects >= info.min_objects
 
     def to_buckets(self, counts: Array) -> Array:
-        """Sums of the fine bins, on the second axis."""
+        """Sum fine bins to buckets, on the second axis."""
         return np.add.reduceat(counts, self._cuts[:-1], axis=1)
 
 
@@ -92,10 +92,10 @@ def row_buckets(run: Run) -> npt.NDArray[np.int64]:
 
 
 def count_cells(run: Run) -> scipy.sparse.csr_array:
-    """The counts of every image, sparse: most images hold few classes in few sizes.
+    """The counts of every image, sparse because most images contain few classes in few sizes.
 
     Returns:
-        [classes * fine bins * 3, images], whole numbers as float64, in which their sums are exact.
+        (classes * fine bins * 3, images), float64, in which sums of integers are exact.
     """
     rows, bins = run.rows, len(fine_edges(run.info.edges, relative=run.info.relative)) + 1
     cell = rows["class_id"].to_numpy().astype(np.int64) * bins + row_bins(run)
@@ -111,7 +111,7 @@ def count_cells(run: Run) -> scipy.sparse.csr_array:
 
 
 def object_cells(run: Run) -> scipy.sparse.csr_array:
-    """The number of ground-truth objects of every image: [classes * fine bins, images], sparse, float64."""
+    """The number of ground-truth objects of every image: (classes * fine bins, images), sparse, float64."""
     bins = len(fine_edges(run.info.edges, relative=run.info.relative)) + 1
     chosen = (run.rows["kind"] == "object").to_numpy()
     cell = (run.rows["class_id"].to_numpy().astype(np.int64) * bins + row_bins(run))[chosen]
@@ -121,12 +121,12 @@ def object_cells(run: Run) -> scipy.sparse.csr_array:
 
 
 def score(counts: Array, objects: Array, bins: Bins) -> Scores:
-    """All scores.
+    """Compute all scores.
 
     Args:
-        counts: [classes, fine bins, 3, resamples].
-        objects: ground-truth objects [classes, fine bins, resamples] of the same images.
-        bins: which classes enter the means; those without an object in the (resampled) images leave them.
+        counts: (classes, fine bins, 3, resamples).
+        objects: number of ground-truth objects (classes, fine bins, resamples) in the same images.
+        bins: selects the classes of each mean; classes without an object in the resampled images are left out too.
     """
     total = counts.sum(axis=1)
     tp, fp, fn = total[:, 0], total[:, 1], total[:, 2]
@@ -137,21 +137,21 @@ def score(counts: Array, objects: Array, bins: Bins) -> Scores:
     curve_iou, curve_recall = _iou_and_recall(counts)
     in_bin = bins.supported[..., None] & (objects > 0)
     return Scores(
-        miou=_mean(iou, ~np.isnan(iou)),
-        mean_accuracy=_mean(recall, ~np.isnan(recall)),
+        miou=known_mean(iou),
+        mean_accuracy=known_mean(recall),
         pixel_accuracy=divide(tp.sum(0), (tp + fn).sum(0)),
         iou=iou,
         bucket_iou=bucket_iou,
         bucket_recall=bucket_recall,
-        bucket_miou=_mean(bucket_iou, in_bucket),
-        bucket_mrecall=_mean(bucket_recall, in_bucket),
-        curve_miou=_mean(curve_iou, in_bin),
-        curve_mrecall=_mean(curve_recall, in_bin),
+        bucket_miou=known_mean(bucket_iou, in_bucket),
+        bucket_mrecall=known_mean(bucket_recall, in_bucket),
+        curve_miou=known_mean(curve_iou, in_bin),
+        curve_mrecall=known_mean(curve_recall, in_bin),
     )
 
 
 def run_scores(run: Run) -> tuple[Scores, Bins]:
-    """The scores of a run, equal to those that were logged when the record was written."""
+    """Compute the scores of a run, equal to those logged when the record was written."""
     classes = len(run.info.class_names)
     objects = object_cells(run).sum(axis=1).reshape(classes, -1)
     bins = Bins(run.info, objects)
@@ -166,15 +166,16 @@ def _iou_and_recall(counts: Array) -> tuple[Array, Array]:
 
 
 def divide(part: Array, whole: Array) -> Array:
-    """Their quotient, nan for 0 / 0."""
+    """Divide; nan where ``whole`` is 0."""
     quotient = np.full(whole.shape, np.nan)
     np.divide(part, whole, out=quotient, where=whole > 0)
     return quotient
 
 
-def _mean(values: Array, chosen: Array) -> Array:
-    """The mean of the chosen values on the first axis; nan where there is none."""
-    return divide(np.where(chosen, values, 0).sum(axis=0), chosen.sum(axis=0))
+def known_mean(values: Array, weights: Array | int = 1, *, axis: int = 0) -> Array:
+    """Weighted mean over an axis, without the values that are nan; nan where no value has a weight."""
+    weights = np.where(np.isnan(values), 0, weights)
+    return divide((weights * np.nan_to_num(values)).sum(axis), weights.sum(axis))
 
 
 def _summed(values: Array, places: Array, shape: tuple[int, int]) -> scipy.sparse.csr_array:

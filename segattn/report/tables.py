@@ -1,20 +1,18 @@
-"""Tables of a study: scores by size and class, curves, gaps and confusions."""
-
-from collections.abc import Sequence
+"""Tables of a study: scores by size and class, curves, gaps between sizes, and confusions."""
 
 import numpy as np
 import pandas as pd
 
 from segattn.objects.size_bins import fine_edges
 from segattn.report.runs import Run, Study
-from segattn.report.scores import Array, divide, row_bins, row_buckets, run_scores
+from segattn.report.scores import Array, divide, known_mean, row_bins, row_buckets, run_scores
 
 
 def size_table(study: Study) -> pd.DataFrame:
     """Scores by ``name`` and ``size`` (``all`` and the buckets), in fractions of 1.
 
     ``miou`` and ``recall`` are means over the runs of a name, ``miou_std`` and ``recall_std`` their standard deviations
-    between them (nan for one run); ``classes`` and ``objects`` are what is behind the numbers.
+    (nan for one run). ``classes`` and ``objects`` are the numbers of classes and objects that were scored.
     """
     parts = []
     for name, runs in study.groups.items():
@@ -37,20 +35,20 @@ def size_table(study: Study) -> pd.DataFrame:
 
 
 def class_table(study: Study) -> pd.DataFrame:
-    """IoU and recall by ``name``, ``class_name`` and ``size`` (``all`` and the buckets), means over runs of a name."""
+    """IoU and recall by ``name``, ``class_name`` and ``size`` (``all`` and the buckets), averaged over runs."""
     sizes, names = ["all", *study.info.bucket_names], study.info.class_names
     parts = []
     for name, runs in study.groups.items():
         scored, (bins, *_) = zip(*(run_scores(run) for run in runs), strict=True)
-        iou = _mean([np.column_stack([scores.iou, scores.bucket_iou]) for scores in scored])
-        recall = _mean([np.column_stack([_recall(run), s.bucket_recall]) for run, s in zip(runs, scored, strict=True)])
+        iou = known_mean(np.stack([np.column_stack([scores.iou, scores.bucket_iou]) for scores in scored]))
+        recalls = [np.column_stack([_recall(run), s.bucket_recall]) for run, s in zip(runs, scored, strict=True)]
         objects = np.column_stack([bins.objects.sum(1), bins.bucket_objects]).astype(int)
         part = {
             "name": name,
             "class_name": np.repeat(names, len(sizes)),
             "size": np.tile(sizes, len(names)),
             "iou": iou.ravel(),
-            "recall": recall.ravel(),
+            "recall": known_mean(np.stack(recalls)).ravel(),
             "objects": objects.ravel(),
         }
         parts.append(pd.DataFrame(part))
@@ -58,9 +56,9 @@ def class_table(study: Study) -> pd.DataFrame:
 
 
 def size_gaps(study: Study) -> pd.DataFrame:
-    """By ``name`` and ``class_name``: recall in the smallest and the largest bucket, and what lies between (``gap``).
+    """Recall in the smallest and the largest bucket and their difference ``gap``, by ``name`` and ``class_name``.
 
-    Recall, because it needs no rule for the size of a false positive. Classes that lack either are left out.
+    Recall does not depend on the size that false positives get. Classes without objects in either bucket are left out.
     """
     smallest, largest = study.info.bucket_names[0], study.info.bucket_names[-1]
     table = class_table(study)
@@ -70,22 +68,22 @@ def size_gaps(study: Study) -> pd.DataFrame:
 
 
 def curves(study: Study) -> pd.DataFrame:
-    """Scores against size, by ``name`` and fine bin (``low_edge`` to ``high_edge``).
+    """Scores by ``name`` and fine bin (``low_edge`` to ``high_edge``).
 
-    ``miou`` averages the classes' IoUs; ``pooled_iou`` and ``pooled_recall`` sum the counts of all classes first;
-    ``object_iou`` and ``object_recall`` average over objects, each of which weighs the same.
+    ``miou`` is the mean over classes. ``pooled_iou`` and ``pooled_recall`` sum the counts of all classes first.
+    ``object_iou`` and ``object_recall`` are means over objects, each with the same weight.
     """
     edges = [0, *fine_edges(study.info.edges, relative=study.info.relative), np.inf]
     parts = []
     for name, runs in study.groups.items():
         values = [_curve(run, len(edges) - 1) for run in runs]
-        mean = {key: _mean([value[key] for value in values]) for key in values[0]}
+        mean = {key: known_mean(np.stack([value[key] for value in values]).astype(float)) for key in values[0]}
         parts.append(pd.DataFrame({"name": name, "low_edge": edges[:-1], "high_edge": edges[1:], **mean}))
     return pd.concat(parts, ignore_index=True)
 
 
 def confusion_matrix(study: Study, name: str, size: str | None = None) -> pd.DataFrame:
-    """Pixels of every class (rows) by predicted class (columns), summed over the runs of a name.
+    """Count the pixels of every class (rows) by predicted class (columns), summed over the runs of a name.
 
     Args:
         study: the runs.
@@ -106,15 +104,15 @@ def confusion_matrix(study: Study, name: str, size: str | None = None) -> pd.Dat
 
 
 def confusions(study: Study, size: str | None = None, *, top: int = 3) -> pd.DataFrame:
-    """What the objects of a class are taken for, by ``name`` and ``class_name``.
+    """The classes that objects are confused with, by ``name`` and ``class_name``.
 
     Args:
         study: the runs.
         size: only objects in this bucket; None takes all.
-        top: how many predicted classes are listed for each class, the most frequent ones.
+        top: number of the most frequent confusions to list for each class.
 
     Returns:
-        ``other``, and the ``share`` of the class's pixels that is predicted as that.
+        The predicted class ``other``, and the ``share`` of the pixels predicted as such.
     """
     parts = []
     for name in study.names:
@@ -135,33 +133,24 @@ def _curve(run: Run, bins: int) -> dict[str, Array]:
     tp, fp, fn = (np.bincount(of_row, weights=rows[key], minlength=bins) for key in ("tp", "fp", "fn"))
     chosen = (rows["kind"] == "object").to_numpy()
     objects = np.bincount(of_row[chosen], minlength=bins)
-    means = {
-        key: np.bincount(of_row[chosen], weights=rows[key].to_numpy()[chosen], minlength=bins)
-        for key in ("iou", "recall")
+    iou, recall = (
+        np.bincount(of_row[chosen], weights=rows[key].to_numpy()[chosen], minlength=bins) for key in ("iou", "recall")
+    )
+    return {
+        "miou": scores.curve_miou,
+        "pooled_iou": divide(tp, tp + fp + fn),
+        "object_iou": divide(iou, objects),
+        "mrecall": scores.curve_mrecall,
+        "pooled_recall": divide(tp, tp + fn),
+        "object_recall": divide(recall, objects),
+        "objects": objects,
     }
-    with np.errstate(invalid="ignore"):
-        return {
-            "miou": scores.curve_miou,
-            "pooled_iou": tp / (tp + fp + fn),
-            "object_iou": means["iou"] / objects,
-            "mrecall": scores.curve_mrecall,
-            "pooled_recall": tp / (tp + fn),
-            "object_recall": means["recall"] / objects,
-            "objects": objects,
-        }
 
 
 def _recall(run: Run) -> Array:
     sums = run.rows.groupby("class_id")[["tp", "fn"]].sum().reindex(range(len(run.info.class_names)), fill_value=0)
     tp, fn = sums["tp"].to_numpy(float), sums["fn"].to_numpy(float)
     return divide(tp, tp + fn)
-
-
-def _mean(values: Sequence[Array]) -> Array:
-    """The mean over runs, of those that have a value."""
-    stacked = np.stack(values).astype(float)
-    known = (~np.isnan(stacked)).sum(0)
-    return divide(np.nan_to_num(stacked).sum(0), known)
 
 
 def _mean_and_std(key: str, values: Array) -> dict[str, Array]:

@@ -1,6 +1,6 @@
-"""What a comparison supports and what it does not, in words."""
+"""The result of a comparison in words, and what the intervals do not cover."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,13 +12,13 @@ FEW_IMAGES = 30
 
 
 def verdict(study: Study, comparison: Comparison) -> list[str]:
-    """Sentences for a reader: one per name on what is supported, then what the intervals do not cover."""
-    sentences = [_of_name(study, comparison, name) for name in study.names if name != comparison.baseline]
-    return [*sentences, *_limits(study, comparison)]
+    """Summarize a comparison: one sentence for each run except the baseline, then the limits of the intervals."""
+    sentences = [_result(comparison, name) for name in study.names if name != comparison.baseline]
+    return [*sentences, *_limits(study)]
 
 
 def win_tie_loss(comparison: Comparison) -> pd.DataFrame:
-    """How many classes each name wins, ties and loses against the baseline, by ``name`` and ``size``."""
+    """Count the classes for which each run is better than the baseline (win), worse (loss) or undecided (tie)."""
     table = comparison.classes[comparison.classes["result"] != ""]
     counts = table.pivot_table(
         index=["name", "size"], columns="result", values="score", aggfunc="size", fill_value=0, sort=False
@@ -26,29 +26,25 @@ def win_tie_loss(comparison: Comparison) -> pd.DataFrame:
     return counts.reindex(columns=["win", "tie", "loss"], fill_value=0).rename_axis(columns=None).reset_index()
 
 
-def _of_name(study: Study, comparison: Comparison, name: str) -> str:
+def _result(comparison: Comparison, name: str) -> str:
     means = comparison.means
-    chosen = means[(means["name"] == name) & (means["measure"] == "miou") & means["difference"].notna()]
-    supported = [
-        f"{'better' if row['result'] == 'win' else 'worse'} {_where(row)}"
-        for row in chosen.to_dict("records")
-        if row["result"] != "tie"
+    rows = means[(means["name"] == name) & (means["measure"] == "miou") & means["difference"].notna()]
+    parts = [
+        f"{word} {listed([_where(row) for row in rows[rows['result'] == result].to_dict('records')])}"
+        for result, word in (("win", "better"), ("loss", "worse"), ("tie", "no clear difference"))
+        if (rows["result"] == result).any()
     ]
-    open_ones = [_where(row) for row in chosen.to_dict("records") if row["result"] == "tie"]
     level = f"{100 * comparison.level:g} %"
-    said = f"{name} against {comparison.baseline}, points of mIoU: "
-    if supported:
-        said += f"supported at {level} is that it is {', '.join(supported)}"
-        said += f"; not decided {', '.join(open_ones)}." if open_ones else "."
-    else:
-        said += f"nothing is supported at {level}: {', '.join(open_ones)}."
-    return said + _classes(comparison, name)
+    return (
+        f"{name} compared with {comparison.baseline} (mIoU in points, {level} interval): {'; '.join(parts)}."
+        f"{_classes(comparison, name)}"
+    )
 
 
 def _where(row: Mapping[Any, Any]) -> str:
-    size = "over all" if row["size"] == "all" else f"on {row['size']} objects"
+    size = "overall" if row["size"] == "all" else f"on {row['size']} objects"
     difference, low, high = (100 * row[key] for key in ("difference", "difference_low", "difference_high"))
-    return f"{size} ({difference:+.1f}, interval {low:+.1f} to {high:+.1f})"
+    return f"{size} ({difference:+.1f}, {low:+.1f} to {high:+.1f})"
 
 
 def _classes(comparison: Comparison, name: str) -> str:
@@ -57,27 +53,26 @@ def _classes(comparison: Comparison, name: str) -> str:
     if rows.empty:
         return ""
     win, tie, loss = (int(rows[key].iloc[0]) for key in ("win", "tie", "loss"))
-    total, tail = win + tie + loss, 1 - comparison.level
-    return f" Of {total} classes it wins {win} and loses {loss}; about {tail * total:.1f} would stand out by chance."
+    chance = (1 - comparison.level) * (win + tie + loss)
+    return f" Better for {win} and worse for {loss} of {win + tie + loss} classes; about {chance:.1f} by chance alone."
 
 
-def _limits(study: Study, comparison: Comparison) -> list[str]:
-    single = [name for name, runs in study.groups.items() if len(runs) == 1]
+def _limits(study: Study) -> list[str]:
+    counts = {name: len(runs) for name, runs in study.groups.items()}
+    single = [name for name, count in counts.items() if count == 1]
     limits = []
     if single:
         limits.append(
-            f"The intervals cover the choice of images; they say nothing of what training {_listed(single)} again with "
-            "another seed would give."
+            f"For {listed(single)} there is one run each, so the intervals do not cover the variation between seeds."
         )
-    if len(single) < len(study.names):
-        several = {name: len(runs) for name, runs in study.groups.items() if len(runs) > 1}
-        counts = ", ".join(f"{count} of {name}" for name, count in several.items())
-        limits.append(f"Where there are several runs ({counts}), the intervals cover the choice of seeds too.")
+    if several := [f"{count} of {name}" for name, count in counts.items() if count > 1]:
+        limits.append(f"With several runs ({', '.join(several)}), the intervals cover the variation between seeds too.")
     if len(study.images) < FEW_IMAGES:
-        limits.append(f"With {len(study.images)} images the intervals are themselves uncertain, and rather too narrow.")
-    videos = "Images that resemble each other, such as frames of one drive, make every interval too narrow."
-    return [*limits, videos]
+        limits.append(f"With only {len(study.images)} images the intervals are unreliable, probably too narrow.")
+    similar = "If images resemble each other, such as frames of one video, all intervals are too narrow."
+    return [*limits, similar]
 
 
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+def listed(parts: Sequence[str]) -> str:
+    """Join words: ``a, b and c``."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

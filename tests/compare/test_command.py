@@ -35,7 +35,7 @@ CONFIG = {
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    """A run that was trained and validated, and a copy of it, which only its folder tells apart."""
+    """A run that was trained and validated, and a copy of it in another folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "one.yaml").write_text(yaml.safe_dump(CONFIG))
     assert train(["fit", "--config", "one.yaml"]) == 0
@@ -45,7 +45,7 @@ def runs(tmp_path, monkeypatch):
 
 
 def assert_scores_are_logged(runs):
-    """The record gives every score that was logged when it was written, to the last digit of a float32."""
+    """The record reproduces every logged score, to the last digit of a float32."""
     run = load_runs([runs / "version_0"]).runs[0]
     scores, bins = run_scores(run)
     found = {key: getattr(scores, key) for key in ("miou", "mean_accuracy", "pixel_accuracy")}
@@ -62,13 +62,13 @@ def assert_scores_are_logged(runs):
     assert found == {key: np.float32(logged[key]) for key in found}
 
 
-def test_trained_runs_are_compared_in_words_and_pictures(runs, capsys):
+def test_trained_runs_are_compared_with_text_and_pictures(runs, capsys):
     assert_scores_are_logged(runs)
     arguments = ["compare", str(runs / "version_0"), str(runs / "version_7"), "--output", "out", "--resamples", "20"]
     assert cli.main(arguments) == 0
     printed = capsys.readouterr().out
     assert "wrote out/index.html and scores.csv, curve.csv, classes.csv beside it" in printed
-    assert "nothing is supported at 95 %" in printed
+    assert "95 % interval): no clear difference overall" in printed
     assert "note:" not in printed
     html = (runs.parents[1] / "out" / "index.html").read_text(encoding="utf-8")
     assert "tu-test_resnet" in html  # the config
@@ -90,18 +90,18 @@ def test_trained_runs_are_compared_in_words_and_pictures(runs, capsys):
     assert "/version_0 cannot be read: there is no folder" in capsys.readouterr().out
 
 
-def test_records_alone_suffice(tmp_path, capsys):
+def test_records_without_data_and_checkpoints(tmp_path, capsys):
     paths = [str(write_record(tmp_path / name / "objects_val.parquet", images=3, **named(name))) for name in "ab"]
     assert cli.main(["compare", *paths, "--output", str(tmp_path / "out"), "--resamples", "20"]) == 0
     assert "There are no pictures because the data of a/version_0 cannot be read" in capsys.readouterr().out
     options = ["--resamples", "20", "--no-pictures", "--baseline", "b", "--level", "0.5"]
     assert cli.main(["compare", *paths, "--output", str(tmp_path / "out"), *options]) == 0
-    assert "a against b" in capsys.readouterr().out
+    assert "a compared with b" in capsys.readouterr().out
 
 
-def test_what_cannot_be_compared_ends_in_one_sentence(tmp_path, capsys):
+def test_user_errors_are_one_sentence(tmp_path, capsys):
     one = write_record(tmp_path / "one.parquet", images=2)
     two = write_record(tmp_path / "two.parquet", images=2, edges=(9, 99))
     assert cli.main(["compare", str(one), str(two), "--output", str(tmp_path / "out")]) == 1
-    assert "the edges between the sizes differ: (400, 2000) and (9, 99)" in capsys.readouterr().err
+    assert "the size edges differ: (400, 2000) and (9, 99)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

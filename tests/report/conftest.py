@@ -6,7 +6,7 @@ from tests.report.records import named, write_record
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory):
-    """Two seeds of a poor head, one of a better head."""
+    """Two seeds of a weak head, one of a better head."""
     folder = tmp_path_factory.mktemp("runs")
     for name, version, lost in (("fcn", 0, 0.5), ("fcn", 1, 0.5), ("fla", 0, 0.1)):
         path = folder / name / f"version_{version}" / "objects_val.parquet"

@@ -1,4 +1,4 @@
-"""Small records of drawn scenes, with predictions of a chosen quality."""
+"""Small records of drawn scenes, with predictions of a given quality."""
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ def named(run, version=0):
 
 
 def predicted(mask, rng, *, lost, noise):
-    """The ground truth with worn edges, ``lost`` of its connected parts gone and ``noise`` specks of other classes."""
+    """The ground truth with smoothed edges, a share of ``lost`` components and ``noise`` patches of other classes."""
     prediction = cv2.medianBlur(np.where(mask == 255, 0, mask).astype(np.uint8), 5)
     for c in np.unique(prediction)[1:]:
         count, labels = cv2.connectedComponents((prediction == c).astype(np.uint8))
@@ -46,7 +46,7 @@ def scenes(images=6, size=96, seed=0):
 
 
 def write_record(path, *, seed=0, lost=0.3, noise=3, images=6, **changes):
-    """A record file; ``lost`` and ``noise`` make the predictions worse, ``seed`` draws others."""
+    """Write a record; ``lost`` and ``noise`` make the predictions worse."""
     rng, described = np.random.default_rng(seed), info(**changes)
     with RecordWriter(path, described) as writer:
         for name, mask in scenes(images):

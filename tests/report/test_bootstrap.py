@@ -16,7 +16,7 @@ RECALLS = {"one": (0.5, 0.7), "two": (0.6, 0.65)}
 
 
 def simulated(name, rng, sizes):
-    """One object of each class an image, a known share of which is found on average."""
+    """One object of each class per image, with a known mean recall."""
     class_id = np.tile([0, 1], IMAGES)
     share = np.array(RECALLS[name])[class_id] + rng.uniform(-0.3, 0.3, len(sizes))
     tp = np.round(sizes * share).astype(int)
@@ -27,7 +27,7 @@ def simulated(name, rng, sizes):
 
 
 def test_intervals_cover_the_truth_at_the_stated_rate():
-    """The IoU of a class is its mean recall here: the truth is known."""
+    """The IoU of a class is its mean recall here, so the true difference is known."""
     truth = np.mean(RECALLS["two"]) - np.mean(RECALLS["one"])
     covered, rounds, rng = np.zeros(2), 80, np.random.default_rng(0)
     for number in range(rounds):
@@ -42,7 +42,7 @@ def test_intervals_cover_the_truth_at_the_stated_rate():
     assert (covered / rounds <= 0.97).all()
 
 
-def test_a_run_against_itself_ties_everywhere(tmp_path):
+def test_identical_runs_tie_everywhere(tmp_path):
     paths = [write_record(tmp_path / f"{n}.parquet", **named(n)) for n in ("one", "two")]
     comparison = compare(load_runs(paths), resamples=50)
     table = comparison.classes.query("name == 'two'")
@@ -51,7 +51,7 @@ def test_a_run_against_itself_ties_everywhere(tmp_path):
     assert set(table["result"]) <= {"tie", ""}
 
 
-def test_scores_are_exact_and_the_mean_over_seeds(study):
+def test_scores_are_exact_means_over_seeds(study):
     comparison = compare(study, resamples=20)
     for name in study.names:
         scores = [run_scores(run)[0] for run in study.groups[name]]
@@ -74,44 +74,44 @@ def test_equal_seeds_give_equal_intervals(study, monkeypatch):
     pd.testing.assert_frame_equal(compare(study, resamples=64, seed=3).classes, first.classes)
 
 
-def test_pieces_have_the_scores_of_the_whole(study, monkeypatch):
+def test_resamples_can_be_drawn_one_by_one(study, monkeypatch):
     monkeypatch.setattr("segattn.report.bootstrap._VALUES_PER_PIECE", 1)
-    assert compare(study, resamples=7).means["low"].notna().any()
+    assert compare(study, resamples=7).means["score_low"].notna().any()
 
 
 def test_seeds_widen_the_interval(tmp_path):
-    """Two runs that differ much, from one that is their like: the choice of the seed must show."""
+    """Two very different runs of one name have a wider interval than two equal ones."""
     for name, seeds in (("same", (0, 0)), ("other", (0, 1))):
         for version, seed in enumerate(seeds):
             path = tmp_path / name / f"version_{version}" / "objects_val.parquet"
             write_record(path, seed=seed, lost=0.1 + 0.6 * seed, images=6, **named(name, version))
     means = compare(load_runs([tmp_path / "same", tmp_path / "other"]), resamples=300).means
-    width = (means["high"] - means["low"])[(means["measure"] == "miou") & (means["size"] == "all")]
+    width = (means["score_high"] - means["score_low"])[(means["measure"] == "miou") & (means["size"] == "all")]
     assert width.iloc[1] > 1.3 * width.iloc[0]
 
 
-def test_the_words_say_what_is_and_is_not_supported(study):
+def test_verdict(study):
     better, *limits = verdict(study, compare(study, resamples=200))
-    assert better.startswith("fla against fcn, points of mIoU: supported at 95 % is that it is better over all (+")
-    assert "not decided on large objects" in better
-    assert "they say nothing of what training fla again with another seed would give" in limits[0]
+    assert better.startswith("fla compared with fcn (mIoU in points, 95 % interval): better overall (+")
+    assert "no clear difference on large objects" in better
+    assert "For fla there is one run each" in limits[0]
     assert "several runs (2 of fcn)" in limits[1]
-    assert "With 8 images" in limits[2]
+    assert "With only 8 images" in limits[2]
     same = verdict(
         Study({"fcn": study.groups["fcn"], "again": study.groups["fcn"][:1]}),
         compare(Study({"fcn": study.groups["fcn"][:1], "again": study.groups["fcn"][:1]}), resamples=20),
     )
-    assert "nothing is supported at 95 %" in same[0]
+    assert "interval): no clear difference overall" in same[0]
 
 
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"baseline": "psp"}, "no run 'psp' to compare with; there are fcn, fla"),
+        ({"baseline": "psp"}, "no run 'psp' to compare with; the runs are fcn, fla"),
         ({"resamples": 0}, "resamples must be positive"),
         ({"level": 95.0}, "level between 0 and 1, got 2000 and 95.0"),
     ],
 )
-def test_impossible_options_are_refused(study, options, what):
+def test_invalid_options(study, options, what):
     with pytest.raises(ValueError, match=what):
         compare(study, **options)

@@ -14,20 +14,20 @@ def test_versions_of_one_name_are_one_group(study):
     assert study.images == [f"{number:03d}.png" for number in range(8)]
 
 
-def test_runs_of_one_name_alone_are_compared_with_each_other(tmp_path):
+def test_runs_of_a_single_name_are_compared_with_each_other(tmp_path):
     for version in range(2):
         write_record(tmp_path / "fcn" / f"version_{version}" / "objects_val.parquet", **named("fcn", version), images=2)
     assert load_runs([tmp_path / "fcn"]).names == ["fcn/version_0", "fcn/version_1"]
 
 
-def test_records_without_a_run_take_their_folders(tmp_path):
+def test_records_without_a_run_name_use_their_folders(tmp_path):
     one = write_record(tmp_path / "one" / "objects_val.parquet", extra={}, images=2)
     two = write_record(tmp_path / "two" / "objects_val.parquet", extra={}, images=2)
     assert load_runs([one, two]).names == ["one", "two"]
 
 
-def test_the_order_of_the_images_does_not_matter(tmp_path):
-    """Several processes write their images one process after the other."""
+def test_image_order_does_not_matter(tmp_path):
+    """With several processes, images are written in another order."""
     one = write_record(tmp_path / "one.parquet", **named("one"), images=4)
     rows = load_runs([one]).runs[0]
     from segattn.objects.record_files import read_record
@@ -46,21 +46,21 @@ def test_the_order_of_the_images_does_not_matter(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"edges": (500, 2000)}, r"edges between the sizes differ: \(400, 2000\) and \(500, 2000\)"),
+        ({"edges": (500, 2000)}, r"size edges differ: \(400, 2000\) and \(500, 2000\)"),
         ({"unit": "instance"}, "unit of an object differ: component and instance"),
         ({"min_objects": 3}, r"min_objects\) differ: 1 and 3"),
-        ({"class_names": [*"abcdefg"]}, "classes differ: number 0 is 'background' and 'a'"),
+        ({"class_names": [*"abcdefg"]}, "classes differ: entry 0 is 'background' and 'a'"),
         ({"images": 2}, r"images differ: 1 images of .*one\.parquet, such as 002\.png, are not in .*two\.parquet"),
     ],
 )
-def test_what_differs_is_refused(tmp_path, changes, what):
+def test_differing_records_are_refused(tmp_path, changes, what):
     one = write_record(tmp_path / "one.parquet", images=3)
     two = write_record(tmp_path / "two.parquet", **{"images": 3} | changes)
     with pytest.raises(MixedRunsError, match=what):
         load_runs([one, two])
 
 
-def test_other_ground_truth_is_refused(tmp_path):
+def test_differing_ground_truth_is_refused(tmp_path):
     one = write_record(tmp_path / "one.parquet", images=2)
     from segattn.objects.record_files import read_record
 
@@ -68,29 +68,29 @@ def test_other_ground_truth_is_refused(tmp_path):
     rows.loc[rows["kind"] == "object", "size_px"] += rows["image"] == "001.png"
     with RecordWriter(tmp_path / "two.parquet", info()) as writer:
         writer.write({name: rows[name].to_numpy() for name in rows})
-    with pytest.raises(MixedRunsError, match=r"ground truth differs: other objects in the image 001\.png"):
+    with pytest.raises(MixedRunsError, match=r"ground truth differs in the image 001\.png"):
         load_runs([one, tmp_path / "two.parquet"])
 
 
-def test_wrong_paths_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"objects_test\.parquet: segattn test writes it"):
+def test_invalid_paths_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"objects_test\.parquet; segattn test writes it"):
         load_runs([tmp_path], split="test")
     path = write_record(tmp_path / "one.parquet", images=1)
     with pytest.raises(ValueError, match=r"one\.parquet was given twice"):
         load_runs([path, path])
-    with pytest.raises(ValueError, match="No run was given"):
+    with pytest.raises(ValueError, match="No runs are given"):
         load_runs([])
     with pytest.raises(ValueError, match="split must be one of val, test, got 'train'"):
         load_runs([path], split="train")
 
 
-def test_an_empty_record_is_a_run(tmp_path):
+def test_empty_record(tmp_path):
     described = RecordInfo(class_names=("a", "b"), edges=EDGES, bucket_names=("s", "m", "l"))
     with RecordWriter(tmp_path / "empty.parquet", described):
         pass
     assert load_runs([tmp_path / "empty.parquet"]).images == []
 
 
-def test_reports_need_no_torch():
-    code = "import sys, segattn.report, segattn.report.page; sys.exit('torch' in sys.modules)"
+def test_report_does_not_import_torch():
+    code = "import sys, segattn.report, segattn.report.comparison_page; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

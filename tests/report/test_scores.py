@@ -10,7 +10,7 @@ from tests.report.records import EDGES, NAMES, predicted, scenes, write_record
 
 
 @pytest.mark.parametrize(("edges", "relative", "min_objects"), [(EDGES, False, 1), ((0.01, 0.07), True, 4)])
-def test_a_record_gives_the_scores_of_the_metrics(tmp_path, edges, relative, min_objects):
+def test_record_reproduces_the_scores_of_the_metrics(tmp_path, edges, relative, min_objects):
     options = {"edges": edges, "relative": relative, "min_objects": min_objects}
     run = load_runs([write_record(tmp_path / "objects.parquet", **options)]).runs[0]
     scores, bins = run_scores(run)
@@ -35,7 +35,7 @@ def test_a_record_gives_the_scores_of_the_metrics(tmp_path, edges, relative, min
     np.testing.assert_array_equal(counts, metric.counts[..., :3])
 
 
-def test_resampled_scores_are_those_of_the_repeated_rows(study):
+def test_resampled_scores_equal_those_of_repeated_rows(study):
     run, rng = study.runs[0], np.random.default_rng(0)
     cells, objects = count_cells(run), object_cells(run)
     bins = Bins(run.info, objects.sum(axis=1).reshape(7, -1))
@@ -53,7 +53,7 @@ def test_resampled_scores_are_those_of_the_repeated_rows(study):
             assert found.bucket_mrecall[b, number] == pytest.approx(wanted[f"mrecall_{b}"], nan_ok=True)
 
 
-def test_a_size_equal_to_an_edge_lies_above_it(tmp_path):
+def test_size_equal_to_an_edge_belongs_to_the_bin_above(tmp_path):
     run = load_runs([write_record(tmp_path / "a.parquet", images=1)]).runs[0]
     run.rows.loc[0, "size_px"], run.rows.loc[1, "size_px"] = 399, 400
     assert row_buckets(run)[:2].tolist() == [0, 1]

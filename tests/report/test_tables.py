@@ -20,7 +20,7 @@ from segattn.report.charts import confusion_figure
 from tests.report.records import EDGES, NAMES, write_record
 
 
-def test_sizes_average_the_seeds(study):
+def test_size_table_averages_seeds(study):
     table = size_table(study).set_index(["name", "size"])
     scores = [run_scores(run)[0] for run in study.groups["fcn"]]
     assert table.loc[("fcn", "small"), "miou"] == pytest.approx(np.mean([s.bucket_miou[0] for s in scores]))
@@ -30,7 +30,7 @@ def test_sizes_average_the_seeds(study):
     assert table.loc["fla", "objects"].iloc[1:].sum() == table.loc[("fla", "all"), "objects"]
 
 
-def test_classes_have_their_ious_and_recalls(study):
+def test_class_table(study):
     table = class_table(study).set_index(["name", "class_name", "size"])
     rows = study.groups["fla"][0].rows
     ring = rows[rows["class_name"] == "ring"]
@@ -44,7 +44,7 @@ def test_classes_have_their_ious_and_recalls(study):
     assert gaps.loc[("fla", "background"), "gap"] == large - table.loc[("fla", "background", "small"), "recall"]
 
 
-def test_curves_pool_pixels_or_average_objects(study):
+def test_curves(study):
     table = curves(study).query("name == 'fla'")
     rows = study.groups["fla"][0].rows
     inside = rows[(rows["size_px"] >= 64) & (rows["size_px"] < 256)]
@@ -58,7 +58,7 @@ def test_curves_pool_pixels_or_average_objects(study):
 
 
 @pytest.mark.parametrize("which", PROPERTIES)
-def test_properties_divide_the_objects_of_every_size(study, which):
+def test_properties_partition_the_objects_of_every_size(study, which):
     table = property_table(study, which)
     counts = table.groupby(["name", "size"], sort=False)["objects"].sum()
     for name in study.names:
@@ -66,7 +66,7 @@ def test_properties_divide_the_objects_of_every_size(study, which):
         assert counts[name].to_dict() == {size: expected[size] for size in NAMES}
 
 
-def test_a_property_by_hand(study):
+def test_property_table_by_hand(study):
     rows = study.groups["fla"][0].objects
     thin = rows[(rows["size_px"] < EDGES[0]) & (rows["max_width_px"] >= 4) & (rows["max_width_px"] < 8)]
     row = property_table(study, "thinness").query("name == 'fla' and size == 'small' and value == '4 to 8'").iloc[0]
@@ -77,7 +77,7 @@ def test_a_property_by_hand(study):
         property_table(study, "color")
 
 
-def test_the_confusion_matrix_holds_every_pixel(study):
+def test_confusion_matrix_counts_every_pixel(study):
     run = study.groups["fla"][0]
     matrix = confusion_matrix(study, "fla")
     by_class = run.rows.groupby("class_id")[["tp", "fp", "fn"]].sum()
@@ -92,7 +92,7 @@ def test_the_confusion_matrix_holds_every_pixel(study):
     assert row["share"] == small.drop(row["class_name"]).max() / small.sum()
 
 
-def test_classes_without_objects_are_confused_with_nothing(tmp_path):
+def test_classes_without_objects_have_no_confusions(tmp_path):
     study = load_runs([write_record(tmp_path / "one.parquet", images=1)])
     matrix = confusion_matrix(study, "fcn", "large")
     absent = matrix.index[matrix.sum(axis=1) == 0]
@@ -101,7 +101,7 @@ def test_classes_without_objects_are_confused_with_nothing(tmp_path):
     assert confusion_figure(study, "fcn", "large").axes
 
 
-def test_the_worst_objects_are_lost_by_all(study):
+def test_worst_and_divided_objects(study):
     table = worst_objects(study, "small", 5, per_class=2)
     assert len(table) == 5
     assert table["class_id"].value_counts().max() <= 2

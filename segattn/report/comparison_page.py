@@ -1,25 +1,20 @@
-"""The web page of a study: one file that opens anywhere, without a network."""
+"""The web page of a comparison: one file that needs no network."""
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
-from segattn import __version__
+from segattn.io.html_page import write_html
 from segattn.report import charts
 from segattn.report.bootstrap import Comparison
-from segattn.report.markup import Chart, Exhibit, Table, chart, table
 from segattn.report.object_rows import PROPERTIES, property_table, worst_objects
+from segattn.report.page_parts import Chart, Exhibit, Table, chart, table
 from segattn.report.runs import Run, Study
 from segattn.report.tables import confusions, size_gaps
-from segattn.report.verdict import verdict, win_tie_loss
+from segattn.report.verdict import listed, verdict, win_tie_loss
 
 WORST_LISTED = 60
-_ASSETS = files("segattn.report") / "assets"
 
 
 def write_page(
@@ -28,39 +23,28 @@ def write_page(
     path: Path,
     *,
     galleries: Mapping[str, Sequence[Exhibit]] | None = None,
-    absent: str = "",
+    missing: str = "",
 ) -> None:
     """Write the page.
 
     Args:
         study: the runs.
         comparison: of these runs.
-        path: the file; its folder is created.
-        galleries: objects in pictures, by title.
-        absent: why there are no pictures, or fewer than one could expect.
+        path: of the page. Its folder is created if needed.
+        galleries: pictures of objects, by title.
+        missing: why there are no pictures, or fewer than expected.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    template = environment.from_string(_asset("page.html"))
-    shown = [{"title": title, "exhibits": exhibits} for title, exhibits in (galleries or {}).items()]
-    html = template.render(_content(study, comparison), galleries=shown, absent=absent)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html, encoding="utf-8")
-
-
-def _content(study: Study, comparison: Comparison) -> dict[str, Any]:
     info = study.info
-    names = " and ".join(study.names) if len(study.names) < 4 else f"{len(study.names)} models"
-    return {
-        "title": f"{names}, by object size",
+    names = listed(study.names) if len(study.names) < 4 else f"{len(study.names)} models"
+    matrix_caption = "share of the pixels of each class (row) by prediction, %"
+    content = {
+        "title": f"{names} by object size",
         "subtitle": _subtitle(study),
-        "style": Markup(_asset("page.css")),  # our own file
-        "script": Markup(_asset("page.js")),  # our own file
         "verdict": verdict(study, comparison),
         "baseline": comparison.baseline,
         "smallest": info.bucket_names[0],
         "largest": info.bucket_names[-1],
         "conventions": _conventions(study),
-        "version": __version__,
         "interval": f"{100 * comparison.level:g} %, from {comparison.resamples} bootstrap resamples of the images, the "
         f"same for all runs, seed {comparison.seed}",
         "scores": _scores(comparison),
@@ -69,55 +53,53 @@ def _content(study: Study, comparison: Comparison) -> dict[str, Any]:
         "wins": table(
             "wins",
             win_tie_loss(comparison),
-            {"name": "run", "size": "size", "win": "classes won", "tie": "undecided", "loss": "lost"},
+            {"name": "run", "size": "size", "win": "classes better", "tie": "undecided", "loss": "worse"},
             sortable=False,
         ),
         "classes": _classes(comparison),
         "gaps": _gaps(study),
-        "matrices": [
-            chart(charts.confusion_figure(study, name), f"{name}: share of a class's pixels (row) by prediction, %")
-            for name in study.names
-        ],
+        "matrices": [chart(charts.confusion_figure(study, name), f"{name}: {matrix_caption}") for name in study.names],
         "confusions": table(
             "confusion-table",
             confusions(study, info.bucket_names[0]),
-            {"name": "run", "class_name": "class", "other": "taken for", "share": "share of its pixels, %"},
+            {"name": "run", "class_name": "class", "other": "predicted as", "share": "share of its pixels, %"},
             percent=["share"],
             filters={"name": ""},
         ),
-        "properties": [_property(study, which) for which in PROPERTIES],
+        "properties": [{"title": which, "table": _property(study, which)} for which in PROPERTIES],
         "worst": _worst(study),
         "runs": [_run(run) for run in study.runs],
+        "galleries": galleries or {},
+        "missing": missing,
     }
+    write_html(path, "report/assets/comparison.html", **content)
 
 
 def _subtitle(study: Study) -> str:
     extra = study.info.extra
-    of = f"{extra['data']}, split {extra.get('split', 'unknown')}: " if "data" in extra else ""
+    data = f"{extra['data']}, split {extra.get('split', 'unknown')}: " if "data" in extra else ""
     objects = len(study.runs[0].objects)
     unit = "annotated instances" if study.info.unit == "instance" else "8-connected components"
-    return f"{of}{len(study.images):,} images with {objects:,} objects ({unit}), {len(study.runs)} runs."
+    return f"{data}{len(study.images):,} images with {objects:,} objects ({unit}), {len(study.runs)} runs."
 
 
 def _conventions(study: Study) -> str:
     info = study.info
-    unit = "of the image's area" if info.relative else "pixels"
+    unit = "as a share of the image area" if info.relative else "in pixels"
     bounds = " ≤ ".join(f"{name} < {edge:g}" for name, edge in zip(info.bucket_names, info.edges, strict=False))
     enough = "one object" if info.min_objects == 1 else f"{info.min_objects} objects"
     return (
-        f"In percent, with intervals. Sizes in {unit}: {bounds} ≤ {info.bucket_names[-1]}. A size averages the classes "
-        f"with at least {enough} in it. Compare runs within a size, not sizes with each other: "
-        "IoU falls with size even for equally good boundaries."
+        f"Scores in percent, with intervals. Sizes {unit}: {bounds} ≤ {info.bucket_names[-1]}. The score of a size is "
+        f"the mean over the classes with at least {enough} of that size. Compare runs within a size, not one size with "
+        "another: small objects have a lower IoU even if boundaries are equally accurate."
     )
 
 
 def _scores(comparison: Comparison) -> Table:
-    wide = comparison.means[comparison.means["measure"] == "miou"].drop(columns="measure")
-    recall = comparison.means[comparison.means["measure"] == "mrecall"][["name", "size", "score"]]
-    wide = wide.merge(recall.rename(columns={"score": "recall"}), on=["name", "size"])
+    miou, recall = (comparison.means[comparison.means["measure"] == key] for key in ("miou", "mrecall"))
     return table(
         "score-table",
-        wide.rename(columns={"low": "score_low", "high": "score_high"}),
+        miou.merge(recall[["name", "size", "score"]].rename(columns={"score": "recall"}), on=["name", "size"]),
         {
             **{"name": "run", "size": "size", "score": "mIoU", "recall": "mean recall"},
             **{"difference": f"mIoU minus {comparison.baseline}", "classes": "classes", "objects": "objects"},
@@ -129,11 +111,12 @@ def _scores(comparison: Comparison) -> Table:
 
 
 def _curves(study: Study, comparison: Comparison) -> list[Chart]:
+    pooled = "by object size: over all pixels of a size, and mean over objects"
     return [
-        chart(charts.curve_figure(study, comparison), "IoU against object size, mean over classes, with intervals"),
-        chart(charts.curve_figure(study, comparison, "mrecall"), "Recall against object size, mean over classes"),
-        chart(charts.pooled_figure(study), "IoU against object size: all pixels of a size, and the mean over objects"),
-        chart(charts.pooled_figure(study, "recall"), "Recall against object size, likewise"),
+        chart(charts.curve_figure(study, comparison), "IoU by object size, mean over classes, with intervals"),
+        chart(charts.curve_figure(study, comparison, "mrecall"), "Recall by object size, mean over classes"),
+        chart(charts.pooled_figure(study), f"IoU {pooled}"),
+        chart(charts.pooled_figure(study, "recall"), f"Recall {pooled}"),
     ]
 
 
@@ -144,7 +127,7 @@ def _differences(study: Study, comparison: Comparison) -> list[Chart]:
     figures = [chart(charts.difference_figure(study, comparison), "Difference of mIoU, with intervals")]
     for name in others:
         for size in ("all", study.info.bucket_names[0]):
-            caption = f"{name}: difference of every class's IoU, {'all sizes' if size == 'all' else f'{size} objects'}"
+            caption = f"{name}: difference of IoU by class, {'all sizes' if size == 'all' else f'{size} objects'}"
             figures.append(chart(charts.class_figure(study, comparison, name, size), caption))
     return figures
 
@@ -152,7 +135,7 @@ def _differences(study: Study, comparison: Comparison) -> list[Chart]:
 def _classes(comparison: Comparison) -> Table:
     return table(
         "class-table",
-        comparison.classes.rename(columns={"low": "score_low", "high": "score_high"}),
+        comparison.classes,
         {
             **{"class_name": "class", "size": "size", "name": "run", "score": "IoU", "difference": "difference"},
             **{"result": "result", "objects": "objects"},
@@ -176,8 +159,8 @@ def _gaps(study: Study) -> Table:
     )
 
 
-def _property(study: Study, which: str) -> dict[str, Any]:
-    shown = table(
+def _property(study: Study, which: str) -> Table:
+    return table(
         f"{which}-table",
         property_table(study, which),
         {
@@ -187,7 +170,6 @@ def _property(study: Study, which: str) -> dict[str, Any]:
         percent=["object_recall", "object_iou"],
         filters={"size": study.info.bucket_names[0], "name": ""},
     )
-    return {"title": which, "table": shown}
 
 
 def _worst(study: Study) -> Table:
@@ -202,10 +184,5 @@ def _run(run: Run) -> dict[str, Any]:
     extra = dict(run.info.extra)
     environment = json.loads(extra.pop("environment", "{}"))
     config = run.path.parent / "config.yaml"
-    facts = {"record": str(run.path), **extra, **environment}
     text = config.read_text(encoding="utf-8") if config.is_file() else ""
-    return {"label": run.label, "facts": list(facts.items()), "config": text}
-
-
-def _asset(name: str) -> str:
-    return (_ASSETS / name).read_text(encoding="utf-8")
+    return {"label": run.label, "facts": {"record": str(run.path), **extra, **environment}, "config": text}

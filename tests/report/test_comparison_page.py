@@ -9,8 +9,8 @@ import pytest
 
 from segattn.report import compare, load_runs
 from segattn.report.charts import curve_figure, to_svg
-from segattn.report.markup import Exhibit, Picture
-from segattn.report.page import write_page
+from segattn.report.comparison_page import write_page
+from segattn.report.page_parts import Exhibit, Picture
 from tests.report.records import info, write_record
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-headless-shell", "google-chrome"))), None)
@@ -20,7 +20,7 @@ HOSTILE = {"class_names": NAMES}
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """A page of runs and classes whose names are markup."""
+    """A page of runs and classes whose names contain markup."""
     folder = tmp_path_factory.mktemp("page")
     paths = []
     for number, name in enumerate(("<b>one</b>", "two")):
@@ -33,12 +33,12 @@ def page(tmp_path_factory):
         )
     (folder / "run0" / "config.yaml").write_text("head: '</pre><script>alert(2)</script>'\n")
     study = load_runs(paths)
-    exhibit = Exhibit("<i>ring</i>, 9 px", "a&b.png", [Picture("image", b"\x89PNG\r\n\x1a\n")])
+    exhibit = Exhibit("<i>ring</i>, 9 px", "a&b.png", [Picture("image", "data:image/png;base64,iVBORw0KGgo=")])
     write_page(study, compare(study, resamples=50), folder / "out" / "index.html", galleries={"<u>Lost</u>": [exhibit]})
     return folder / "out" / "index.html"
 
 
-def test_no_name_becomes_markup_and_nothing_is_loaded(page):
+def test_names_are_escaped_and_nothing_is_loaded(page):
     html = page.read_text(encoding="utf-8")
     for bad in ("<b>one", "<script>alert", "<i>ring", "<u>Lost", "<2.8>"):
         assert bad not in html
@@ -48,7 +48,7 @@ def test_no_name_becomes_markup_and_nothing_is_loaded(page):
     assert not re.search(r"url\((?!#|data:)|@import|https?://(?!www\.w3\.org)", html.replace("\\", ""))
 
 
-def test_figures_are_svg_in_the_color_of_the_text(page, study):
+def test_figures_are_svg_in_the_text_color(page, study):
     svg = to_svg(curve_figure(study, compare(study, resamples=10)), 'of <a> & "b"')
     root = ET.fromstring(svg)
     assert root.attrib["aria-label"] == 'of <a> & "b"'
@@ -57,9 +57,9 @@ def test_figures_are_svg_in_the_color_of_the_text(page, study):
     assert svg == to_svg(curve_figure(study, compare(study, resamples=10)), 'of <a> & "b"')
 
 
-def test_one_run_alone_has_a_page(tmp_path):
+def test_page_of_a_single_run(tmp_path):
     study = load_runs([write_record(tmp_path / "objects_val.parquet", images=3)])
-    write_page(study, compare(study, resamples=10), tmp_path / "index.html", absent="No pictures today.")
+    write_page(study, compare(study, resamples=10), tmp_path / "index.html", missing="No pictures today.")
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "No pictures today." in html
     assert 'id="differences"' not in html
@@ -105,8 +105,8 @@ def chromium(tmp_path, page, *options):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH (Debian: chromium)")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_works_in_a_browser(page, tmp_path, scheme):
-    """In a copy of the page, on a telephone's width: sort, search, choose; nothing fails, nothing sticks out."""
+def test_page_works_in_a_browser(page, tmp_path, scheme):
+    """Sort, search and filter at the width of a phone, without errors and without horizontal scrolling."""
     copy = tmp_path / "page.html"
     copy.write_text(page.read_text(encoding="utf-8").replace("<style>", PROBE + "<style>", 1), encoding="utf-8")
     dark = ["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
