@@ -27,8 +27,7 @@ from segattn import __version__
 from segattn.checkpoints.network import Network, choose_devices, load_network
 from segattn.heads import FLAHead
 from segattn.inference import InferenceConfig, predicted_classes
-from segattn.models.encoders import EncoderSpec
-from segattn.models.segmentation_model import SegmentationModel
+from segattn.models import EncoderSpec, ModelSpec, SegmentationModel
 from segattn.predict import Settings, predict_folder
 from segattn.sample import ClassInfo, ClassTable
 
@@ -145,12 +144,12 @@ def save_random_model(path: Path) -> Path:
     """The checkpoint of a small model for phones, with 11 classes."""
     classes = ClassTable(tuple(ClassInfo(f"class {index}", (index, index, index), index) for index in range(11)))
     spec = EncoderSpec("tu-tf_efficientnet_lite0", None, 16)
-    model = SegmentationModel(len(classes), spec, partial(FLAHead, channels=128))
+    model = SegmentationModel(ModelSpec(len(classes), spec, partial(FLAHead, channels=128)))
     content = {
         "version": __version__,
         "classes": classes.to_json(),
         "inference": asdict(InferenceConfig()),
-        "model": model.blueprint,
+        "model": model.spec.to_dict(),
     }
     weights = {f"model.{key}": value for key, value in model.state_dict().items()}
     torch.save({"state_dict": weights, "segattn": content}, path)

@@ -9,6 +9,7 @@ from importlib import import_module
 
 from segattn import __version__
 from segattn.io.error_text import is_out_of_memory, one_line, without_frames
+from segattn.training.help_page import help_page
 
 DESCRIPTION = "Semantic segmentation with attention heads, scored by object size."
 
@@ -46,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"segattn {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
     command = parser.parse_args(arguments[:1]).command
+    if MODULES[command] == "segattn.training.command" and {"--help", "-h"} & set(arguments):
+        print(help_page(command))  # noqa: T201  # the command's own voice
+        return 0
     try:
         return _runner(command)(arguments)
     except KeyboardInterrupt:

@@ -1,8 +1,7 @@
-"""Checkpoints: loading and saving trained models, importing foreign ones, starting from any of them."""
+"""Checkpoints: load and save trained models, import those of other repositories, initialize from any of them."""
 
-from segattn.checkpoints.checkpoint_files import CONTENT, CheckpointError
 from segattn.checkpoints.foreign import import_checkpoint
-from segattn.checkpoints.initialize import Part, initialize, newly_initialized
+from segattn.checkpoints.initialize import Part, initialize
 from segattn.checkpoints.trained import (
     TrainedModel,
     checkpoint_file,
@@ -11,6 +10,7 @@ from segattn.checkpoints.trained import (
     require_resumable,
     save_model,
 )
+from segattn.models.weight_files import CONTENT, CheckpointError
 
 __all__ = [
     "CONTENT",
@@ -22,7 +22,6 @@ __all__ = [
     "import_checkpoint",
     "initialize",
     "load_model",
-    "newly_initialized",
     "require_resumable",
     "save_model",
 ]

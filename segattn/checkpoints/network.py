@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segattn.checkpoints.checkpoint_files import CheckpointError
 from segattn.checkpoints.trained import TrainedModel, load_model
 from segattn.inference.image_to_logits import LogitsFunction
 from segattn.inference.inference_config import InferenceConfig
 from segattn.io.error_text import one_line
+from segattn.models.weight_files import CheckpointError
 from segattn.sample import ClassTable
 
 DESCRIPTION = "segattn"

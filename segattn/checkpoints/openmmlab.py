@@ -1,6 +1,6 @@
-"""What OpenMMLab's checkpoints tell beside their weights: classes, and the config as Python source.
+"""The metadata of OpenMMLab's checkpoints: classes, and the config as Python source.
 
-Nothing of the source is run: it is parsed, and only ``dict(...)`` calls, lists, tuples and literals are understood.
+The source is parsed, not executed; only ``dict(...)`` calls, lists, tuples and literals are supported.
 """
 
 import ast
@@ -20,12 +20,12 @@ _DEFAULTS = {"strides": [1, 2, 2, 2], "dilations": [1, 1, 1, 1], "contract_dilat
 
 @dataclass(frozen=True)
 class Recipe:
-    """The part of a model that its weights do not tell.
+    """What the config says about a model beyond its weights.
 
     Attributes:
-        encoder: with output stride, dilations and normalization.
+        encoder: the encoder with output stride, dilations and normalization.
         align_corners: whether logits are resized with aligned corners.
-        inference: of testing, where the config specifies sliding windows.
+        inference: the inference config, if the config specifies sliding windows.
     """
 
     encoder: EncoderSpec
@@ -34,14 +34,14 @@ class Recipe:
 
 
 def recipe_of(meta: Mapping[str, Any], encoder: EncoderSpec) -> Recipe | None:
-    """The recipe in a checkpoint's ``meta``; None where there is no config that can be read.
+    """The recipe in a checkpoint's ``meta``, or None if it contains no readable config.
 
     Args:
-        meta: what the checkpoint tells.
-        encoder: what its weights tell.
+        meta: metadata of the checkpoint.
+        encoder: the encoder as far as the weights determine it.
 
     Raises:
-        ValueError: if the config describes a model that is not DANet on such a ResNet.
+        ValueError: if the config describes another model than DANet on ResNet.
     """
     config = _literals(next((meta[key] for key in ("cfg", "config") if isinstance(meta.get(key), str)), ""))
     model = config.get("model")
@@ -53,7 +53,7 @@ def recipe_of(meta: Mapping[str, Any], encoder: EncoderSpec) -> Recipe | None:
     layout = {key: backbone.get(key, default) for key, default in _DEFAULTS.items()}
     stride = 4 * math.prod(layout["strides"])
     if stride not in (8, 16, 32):
-        raise ValueError(f"its config has output stride {stride}, known are 8, 16 and 32")
+        raise ValueError(f"its config has output stride {stride}; supported are 8, 16 and 32")
     dilations = None
     if layout != _D8 or backbone.get("multi_grid"):
         dilations = {f"layer{stage}": _dilations(stage, layout, backbone.get("multi_grid")) for stage in (3, 4)}
@@ -69,7 +69,7 @@ def recipe_of(meta: Mapping[str, Any], encoder: EncoderSpec) -> Recipe | None:
 
 
 def _dilations(stage: int, layout: Mapping[str, Any], multi_grid: Sequence[int] | None) -> list[int]:
-    """Dilation of every block of a stage, for the longest stage there is."""
+    """Dilation of every block of a stage, for the longest possible stage."""
     if stage == 4 and multi_grid:
         return list(multi_grid)
     dilation = layout["dilations"][stage - 1]
@@ -78,10 +78,10 @@ def _dilations(stage: int, layout: Mapping[str, Any], multi_grid: Sequence[int] 
 
 
 def classes_of(meta: Mapping[str, Any]) -> ClassTable | None:
-    """The class table in a checkpoint's ``meta``: names and colors; label ids are the indices."""
-    told = meta.get("dataset_meta") or {}
-    names = told.get("classes") or meta.get("CLASSES")
-    palette = told.get("palette") or meta.get("PALETTE")
+    """The class table in a checkpoint's ``meta``, with the indices as label ids, or None."""
+    content = meta.get("dataset_meta") or {}
+    names = content.get("classes") or meta.get("CLASSES")
+    palette = content.get("palette") or meta.get("PALETTE")
     if not isinstance(names, Sequence) or not isinstance(palette, Sequence) or len(names) != len(palette):
         return None
     colors = [(int(red), int(green), int(blue)) for red, green, blue in palette]
@@ -93,7 +93,7 @@ def classes_of(meta: Mapping[str, Any]) -> ClassTable | None:
 
 
 def _literals(source: str) -> dict[str, Any]:
-    """The assignments of a config that consist of literals."""
+    """The values of a config's assignments that consist of literals."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
@@ -104,7 +104,7 @@ def _literals(source: str) -> dict[str, Any]:
             try:
                 found[statement.targets[0].id] = _literal(statement.value)
             except ValueError:
-                continue  # an expression; nothing here is evaluated
+                continue  # an expression, which is not evaluated
     return found
 
 

@@ -1,16 +1,16 @@
-"""How other repositories name the weights of DANet and FLANet, and what of the architecture their weights tell.
+"""How other repositories name the weights of DANet and FLANet, and what their weights say about the architecture.
 
 - OpenMMLab's mmsegmentation, ``DAHead`` on ``ResNetV1c`` with an ``FCNHead`` as auxiliary head:
   https://github.com/open-mmlab/mmsegmentation
 - The authors of DANet: https://github.com/junfu1115/DANet
 - The authors of FLANet: https://github.com/Ilareina/FullyAttentional
 
-All dilate the encoder to output stride 8. The first block of a dilated stage keeps the dilation of the stage before in
-the first two and has that of its stage in the third.
+All dilate the encoder to output stride 8. The first block of a dilated stage has the dilation of the previous stage in
+the first two repositories, and that of its own stage in the third.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -30,23 +30,25 @@ _STEMS = {32: "c", 64: "s"}
 
 @dataclass(frozen=True)
 class Repository:
-    """How one repository stores a model.
+    """How a repository stores a model.
 
     Attributes:
         body: prefix of the encoder's weights.
-        names: prefix of the head's weights -> prefix of ours.
+        mark: prefix of weights that, together with ``body``, identifies the repository.
+        names: prefix of the head's weights -> our prefix.
         classifier: the weight whose first dimension is the number of classes.
         head_class: our head.
-        widths: argument of the head -> the weight whose first dimension it is.
-        optional: likewise, but null where the weight is not there.
+        widths: argument of the head -> the weight whose first dimension is its value.
+        optional: as ``widths``, for weights that may be absent; the argument is then None.
         options: further arguments of the head.
-        other_order: the weight whose input is encoder and attention features, which ours takes the other way round.
-        align_corners: whether logits are resized with aligned corners, unless the file tells.
-        dilations: of our encoder, where they are not those of the library.
-        left_out: pattern of the names of weights that have no counterpart and need none.
+        other_order: the weight whose inputs are encoder and attention features, in the opposite order of ours.
+        align_corners: whether logits are resized with aligned corners, unless the file specifies it.
+        dilations: dilations of our encoder, if they differ from the library's.
+        left_out: pattern of the names of weights that are not needed.
     """
 
     body: str
+    mark: str
     names: Mapping[str, str]
     classifier: str
     head_class: Callable[..., Head]
@@ -59,7 +61,7 @@ class Repository:
     left_out: str = r"(?!)"
 
     def own_name(self, name: str) -> str | None:
-        """Our name of a weight; None if it is unknown."""
+        """Our name of a weight, or None if it is unknown."""
         encoder = {f"{self.body}stem.7.": f"{_BODY}bn1.", f"{self.body}stem.": f"{_BODY}conv1.", self.body: _BODY}
         for theirs, ours in {**self.names, **encoder}.items():
             if name.startswith(theirs):
@@ -67,7 +69,7 @@ class Repository:
         return None
 
     def adapted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights, still by their names, in the shapes and the order that ours have."""
+        """The weights under their original names, but with our shapes and order of channels."""
         adapted = {
             name: value.reshape(1) if value.ndim == 0 and "gamma" in name else value for name, value in weights.items()
         }
@@ -86,16 +88,16 @@ class Repository:
         """The ResNet whose weights have these shapes.
 
         Raises:
-            ValueError: if it is none of the known ones.
+            ValueError: if it is unknown.
         """
         stages = re.compile(rf"{re.escape(self.body)}layer([1-4])\.\d+\.conv3\.weight$")
         found = [match[1] for match in map(stages.match, shapes) if match]
         blocks = tuple(found.count(stage) for stage in "1234")
         if blocks not in _DEPTHS:
-            raise ValueError(f"its encoder is none of ResNet-50, 101 and 152: its stages have {blocks} bottlenecks")
+            raise ValueError(f"its encoder is not ResNet-50, 101 or 152: its stages have {blocks} bottlenecks")
         stems = [shapes[name] for name in (f"{self.body}stem.0.weight", f"{self.body}conv1.0.weight") if name in shapes]
         if stems and stems[0][0] not in _STEMS:
-            raise ValueError(f"its stem is {stems[0][0]} channels wide, known are {', '.join(map(str, _STEMS))}")
+            raise ValueError(f"its stem has {stems[0][0]} channels; supported are {', '.join(map(str, _STEMS))}")
         name = f"tu-resnet{_DEPTHS[blocks]}{_STEMS[stems[0][0]] if stems else ''}"
         return EncoderSpec(name, None, 8, mean=IMAGENET_MEAN, std=IMAGENET_STD, dilations=self.dilations)
 
@@ -106,6 +108,7 @@ def _norm_conv(theirs: str, ours: str, conv: str, norm: str) -> dict[str, str]:
 
 OPENMMLAB = Repository(
     body="backbone.",
+    mark="decode_head.",
     names={
         **_norm_conv("decode_head.pam_in_conv", "head.position.0", "conv", "bn"),
         "decode_head.pam.query_project.": "head.position.1.query.",
@@ -131,6 +134,7 @@ OPENMMLAB = Repository(
 
 DANET = Repository(
     body="pretrained.",
+    mark="head.conv5a.",
     names={
         **_norm_conv("head.conv5a", "head.position.0", "0", "1"),
         "head.sa.query_conv.": "head.position.1.query.",
@@ -154,6 +158,7 @@ DANET = Repository(
 
 FLANET = Repository(
     body="backbone.",
+    mark="fully.",
     names={
         **_norm_conv("conv", "head.reduce.0", "0", "1"),
         **_norm_conv("conv", "head.reduce.1", "3", "4"),
@@ -178,3 +183,12 @@ FLANET = Repository(
 )
 
 REPOSITORIES = {"openmmlab": OPENMMLAB, "danet": DANET, "flanet": FLANET}
+
+
+def origin_of(keys: Iterable[str]) -> str | None:
+    """The repository that a checkpoint with these keys is from, or None."""
+    keys = list(keys)
+    for origin, repository in REPOSITORIES.items():
+        if all(any(key.startswith(prefix) for key in keys) for prefix in (repository.body, repository.mark)):
+            return origin
+    return None

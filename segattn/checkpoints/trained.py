@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from segattn import __version__
-from segattn.checkpoints.checkpoint_files import (
-    CONTENT,
-    CheckpointError,
-    origin_of,
-    read_checkpoint,
-    weights_of,
-)
+from segattn.checkpoints.repositories import origin_of
 from segattn.inference.inference_config import InferenceConfig
 from segattn.io.atomic_write import atomic_write
 from segattn.io.error_text import one_line
-from segattn.models.segmentation_model import SegmentationModel
+from segattn.models import ModelSpec, SegmentationModel
+from segattn.models.weight_files import CONTENT, CheckpointError, read_checkpoint, weights_of
 from segattn.sample import ClassTable
 
 _MODEL_CARD = """---
@@ -41,16 +36,16 @@ _TASK = "image-segmentation"
 class TrainedModel(
     ModelHubMixin, library_name="segattn", tags=[_TASK], pipeline_tag=_TASK, model_card_template=_MODEL_CARD
 ):
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
-    ``save_pretrained`` and ``from_pretrained`` write and read a folder in the layout of the Hugging Face hub, and
-    ``push_to_hub`` puts it there; they are huggingface_hub's.
+    ``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` of huggingface_hub write, read and upload a folder in
+    the layout of the Hugging Face hub.
 
     Attributes:
-        model: in evaluation mode.
-        classes: of the data set that it was trained on.
+        model: the model, in evaluation mode.
+        classes: classes of the data set that it was trained on.
         inference: how the model is applied to an image.
-        version: of segattn that wrote the checkpoint.
+        version: version of segattn that wrote the checkpoint.
     """
 
     model: SegmentationModel
@@ -72,15 +67,15 @@ class TrainedModel(
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> "TrainedModel":
-        """Read a folder that ``save_pretrained`` wrote, or with a network a model of the hub.
+        """Read a folder written by ``save_pretrained``, or download a model from the hub.
 
         Args:
-            pretrained_model_name_or_path: the folder, or the model's name on the hub.
-            options: of the hub: ``revision``, ``token``, ``cache_dir``, ``force_download``, ``local_files_only``.
+            pretrained_model_name_or_path: the folder, or the name of the model on the hub.
+            options: ``revision``, ``token``, ``cache_dir``, ``force_download``, ``local_files_only``.
 
         Raises:
             FileNotFoundError: if there is no such folder.
-            CheckpointError: if a file in it is damaged, or its config.json is of another model than its weights.
+            CheckpointError: if a file in it is damaged, or its config.json describes another model than its weights do.
         """
         folder = Path(pretrained_model_name_or_path)
         if folder.is_dir():
@@ -92,7 +87,7 @@ class TrainedModel(
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> "TrainedModel":
-        """Called by ``from_pretrained``: from a folder, or with a network from the hub."""
+        """Called by ``from_pretrained``."""
         if Path(model_id).is_dir():
             return load_model(model_id)
         names = ("revision", "cache_dir", "force_download", "local_files_only", "token")
@@ -102,24 +97,24 @@ class TrainedModel(
 
 def _require_one_description(folder: Path) -> None:
     path = folder / CONFIG_NAME
-    if not path.is_file():  # the file of weights describes itself
+    if not path.is_file():  # the file of weights has a description too
         return
     try:
         described = json.loads(path.read_text(encoding="utf-8"))[CONTENT]
     except (ValueError, RecursionError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} is damaged: it is no description of a model of segattn.") from error
+        raise CheckpointError(f"{path} is damaged: it does not describe a model of segattn.") from error
     weights = checkpoint_file(folder)
     if read_checkpoint(weights).get(CONTENT) != described:
-        raise CheckpointError(f"{path} describes another model than {weights}: take both from one place.")
+        raise CheckpointError(f"{path} describes another model than {weights}: copy both from the same model.")
 
 
 def describe_model(model: SegmentationModel, classes: ClassTable, inference: InferenceConfig) -> dict[str, Any]:
-    """What a checkpoint holds beside the weights, as plain data."""
+    """The content of a checkpoint besides the weights, as plain data."""
     return {
         "version": __version__,
         "classes": classes.to_json(),
         "inference": asdict(inference),
-        "model": model.blueprint,
+        "model": model.spec.to_dict(),
     }
 
 
@@ -128,19 +123,18 @@ def load_model(path: str | Path) -> TrainedModel:
 
     Args:
         path: a ``.ckpt`` file of ``segattn fit``, a ``.safetensors`` file, the folder of a run (its best checkpoint),
-            or a folder that ``save_pretrained`` wrote. Where weights were averaged in training, the averaged ones are
-            loaded.
+            or a folder written by ``save_pretrained``. If training averaged the weights, the averaged ones are loaded.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if it is damaged, from a newer version, or was written by something else.
+        CheckpointError: if it is damaged, from a newer version, or not from segattn.
     """
     path = checkpoint_file(Path(path))
     checkpoint = read_checkpoint(path)
     weights = weights_of(checkpoint, path)
     if CONTENT not in checkpoint:
         origin = origin_of(list(weights))
-        remedy = f"convert it with segattn import --from {origin}" if origin else "it holds no description of its model"
+        remedy = f"convert it with segattn import --from {origin}" if origin else "it does not describe its model"
         raise CheckpointError(f"{path} was not written by segattn: {remedy}.")
     trained = _described(checkpoint[CONTENT], path)
     _fill(trained.model, own_weights(weights), path)
@@ -148,14 +142,14 @@ def load_model(path: str | Path) -> TrainedModel:
 
 
 def save_model(trained: TrainedModel, path: str | Path) -> Path:
-    """Write a trained model without anything that only training needs, as one file.
+    """Write a trained model as one file, without the state of the training.
 
     Args:
         trained: the model with its classes and inference config.
-        path: ends in ``.safetensors``, or in ``.ckpt`` for a file of ``torch.save``. It appears whole or not at all.
+        path: ends in ``.safetensors``, or in ``.ckpt`` for a file of ``torch.save``. It is written atomically.
 
     Raises:
-        ValueError: if the path ends in something else.
+        ValueError: if the path has another ending.
         OSError: if it cannot be written.
     """
     path = Path(path)
@@ -172,12 +166,12 @@ def save_model(trained: TrainedModel, path: str | Path) -> Path:
             draft.touch()
             mode = draft.stat().st_mode
             save_file(weights, draft, {"format": "pt", CONTENT: json.dumps(content)})
-            draft.chmod(mode)  # safetensors lets nobody but the owner read it
+            draft.chmod(mode)  # safetensors makes the file readable by its owner only
     return path
 
 
 def checkpoint_file(path: Path) -> Path:
-    """The file of weights that a path means: itself, or the one that a folder holds.
+    """The file itself, or the best checkpoint or file of weights in a folder.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -194,24 +188,24 @@ def checkpoint_file(path: Path) -> Path:
 
 
 def own_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of the model among those of the training task, or all where there is no task around it."""
+    """The weights of the model by its own names; Lightning's checkpoints prefix them with ``model.``."""
     prefix = "model." if any(key.startswith("model.encoder.") for key in weights) else ""
     return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
 
 
 def require_resumable(path: str | Path) -> None:
-    """Refuse a checkpoint that no training can go on with.
+    """Check that a training can be resumed from a checkpoint.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if it is damaged, from a newer version, or holds less than a training left behind.
+        CheckpointError: if it is damaged, from a newer version, or lacks the state of the training.
     """
     path = Path(path)
     checkpoint = read_checkpoint(path)
     weights_of(checkpoint, path)
     if not {"pytorch-lightning_version", "loops", "optimizer_states"} <= checkpoint.keys():
         raise CheckpointError(
-            f"{path} holds a model, but not the state of its training: start from it with --model.init_from."
+            f"{path} holds a model without the state of its training: start from it with --model.init_from."
         )
     if CONTENT not in checkpoint:
         raise CheckpointError(f"{path} was not written by segattn: start from it with --model.init_from.")
@@ -222,12 +216,12 @@ def described_classes(content: Any, path: Path) -> ClassTable:
     """The classes in the description of a model.
 
     Raises:
-        CheckpointError: if a newer version wrote it, or it is damaged.
+        CheckpointError: if it is damaged or from a newer version.
     """
     _known_version(content, path)
     try:
         return ClassTable.from_json(content["classes"])
-    except Exception as error:  # of any kind, as the content is
+    except Exception as error:  # the content of a damaged file can be anything
         raise _unusable(error, path) from error
 
 
@@ -236,9 +230,9 @@ def _known_version(content: Any, path: Path) -> str:
         version = str(content["version"])
         newer = Version(version) > Version(__version__)
     except (KeyError, TypeError, InvalidVersion) as error:
-        raise CheckpointError(f"{path} is damaged: it does not tell the version that wrote it.") from error
+        raise CheckpointError(f"{path} is damaged: the version that wrote it is missing.") from error
     if newer:
-        raise CheckpointError(f"{path} was written by segattn {version}, and this is {__version__}: update segattn.")
+        raise CheckpointError(f"{path} was written by segattn {version}, but this is {__version__}: update segattn.")
     return version
 
 
@@ -248,19 +242,18 @@ def _unusable(error: Exception, path: Path) -> CheckpointError:
 
 
 def _described(content: Any, path: Path) -> TrainedModel:
-    """The model of a description, with random weights."""
+    """The described model, with random weights."""
     version = _known_version(content, path)
     classes = described_classes(content, path)
     try:
         inference = InferenceConfig.from_dict(content["inference"])
-        blueprint = dict(content["model"])
-        if blueprint["num_classes"] != len(classes):
-            raise ValueError(f"its table has {len(classes)} classes, its model {blueprint['num_classes']}")
-        blueprint["encoder"] = {**blueprint["encoder"], "weights": None}  # they are here; nothing is downloaded
-        model = SegmentationModel.from_blueprint(blueprint)
+        spec = ModelSpec.from_dict(content["model"])
+        if spec.num_classes != len(classes):
+            raise ValueError(f"its table has {len(classes)} classes, but its model {spec.num_classes}")
+        model = SegmentationModel(replace(spec, encoder=spec.encoder.resolved()))  # nothing is downloaded
     except CheckpointError:
         raise
-    except Exception as error:  # constructors of any module get what a damaged file says
+    except Exception as error:  # constructors get the arguments of a damaged file
         raise _unusable(error, path) from error
     return TrainedModel(model.eval(), classes, inference, version)
 
@@ -270,17 +263,17 @@ def _fill(model: SegmentationModel, weights: Mapping[str, Tensor], path: Path) -
     missing, surplus = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
     if missing or surplus:
         lacks = f"lack {len(missing)} (first {missing[0]})" if missing else ""
-        more = f"have {len(surplus)} more (first {surplus[0]})" if surplus else ""
+        more = f"have {len(surplus)} unknown ones (first {surplus[0]})" if surplus else ""
         what = " and ".join(part for part in (lacks, more) if part)
-        raise CheckpointError(f"The weights in {path} do not fit its own model: they {what} of {len(own)}.")
+        raise CheckpointError(f"The weights in {path} do not match its model: they {what} of {len(own)}.")
     for key, value in own.items():
         if weights[key].shape != value.shape:
             raise CheckpointError(
-                f"The weights in {path} do not fit its own model of {model.num_classes} classes: {key} has shape "
-                f"{tuple(weights[key].shape)} where {tuple(value.shape)} is needed."
+                f"The weights in {path} do not match its model: {key} has shape "
+                f"{tuple(weights[key].shape)} instead of {tuple(value.shape)}."
             )
         if value.is_floating_point() and not (weights[key].is_floating_point() and weights[key].isfinite().all()):
             raise CheckpointError(
-                f"The weights in {path} cannot be used: {key} holds values that are no finite numbers."
+                f"The weights in {path} cannot be used: {key} contains values that are not finite numbers."
             )
     model.load_state_dict(weights)

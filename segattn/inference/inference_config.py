@@ -17,7 +17,7 @@ class InferenceConfig:
 
     Attributes:
         size_rule: size of the image at scale 1.
-        window: (height, width) of the sliding windows; null computes the image in one pass.
+        window: (height, width) of sliding windows; null computes the image in one pass.
         stride: (height, width) between windows; null is two thirds of the window.
         whole_image_weight: weight in 0..1 of the logits of the image computed in one pass, at the same size, when they
             are averaged with those of the windows. It helps where windows cut large objects.

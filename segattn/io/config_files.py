@@ -1,6 +1,6 @@
 """Finding configs: files of the user, or those that come with the package."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +104,6 @@ def require_sound(config: Any) -> None:
         value = config.trainer[key]
         if (value is None and key == "accumulate_grad_batches") or (isinstance(value, int | float) and value <= 0):
             raise ValueError(f"trainer.{key} must be positive, got {value}.")
-
-
-def as_namespace(value: Any) -> Any:
-    """A factory as plain data in the form of a parsed config."""
-    if not isinstance(value, Mapping) or "class_path" not in value:
-        return value
-    parsed = {name: as_namespace(argument) for name, argument in value["init_args"].items()}
-    init_args = Namespace(**parsed)  # type: ignore[no-untyped-call]  # jsonargparse's
-    return Namespace(class_path=value["class_path"], init_args=init_args)  # type: ignore[no-untyped-call]  # likewise
 
 
 def data_seed(seed: bool | int | None) -> int:

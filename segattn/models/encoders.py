@@ -1,10 +1,9 @@
-"""Encoders of segmentation-models-pytorch by name: images in 0..1 -> normalized -> features of every stage.
+"""Encoders of segmentation-models-pytorch: images in 0..1 -> normalized -> features of every level.
 
-Names are those of the library (``resnet50``, ``mit_b2``, ``tu-convnext_tiny``: https://smp.readthedocs.io).
+For the names (``resnet50``, ``mit_b2``, ``tu-convnext_tiny``) see https://smp.readthedocs.io.
 """
 
-import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, pairwise
 from pathlib import Path
@@ -14,12 +13,11 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from segattn.heads.base import FeatureInfo
 from segattn.io.error_text import first_line
+from segattn.models.weight_files import read_checkpoint, weights_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -27,17 +25,17 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """Which encoder, and with which weights.
+    """Describes an encoder.
 
     Attributes:
-        name: as in segmentation-models-pytorch, e.g. ``resnet50``, or ``tu-NAME`` for any convolutional timm model.
-        weights: ``imagenet`` (downloaded), null (random), or the path of a local file: safetensors or a state dict.
-        output_stride: 32, or 16 or 8 where the encoder can be dilated.
-        mean: per channel of an RGB image in 0..1; null takes what the weights were trained with.
-        std: likewise.
-        dilations: of the 3x3 convolutions of a stage of a ResNet-family encoder, block by block and again from the
-            first, by the name of the stage, as in ``{layer4: [4, 8, 16]}``; null leaves those that follow from the
-            output stride. Weights do not tell with which dilations they were trained.
+        name: encoder of segmentation-models-pytorch, e.g. ``resnet50``, or ``tu-NAME`` for a convolutional timm model.
+        weights: ``imagenet`` (downloaded), null (random), or a file, safetensors or a state dict.
+        output_stride: 32, or 16 or 8 if the encoder can be dilated.
+        mean: mean of the R, G, B channels of images in 0..1; null is what the weights were trained with.
+        std: standard deviation of the channels; null is what the weights were trained with.
+        dilations: dilations of the 3x3 convolutions in the blocks of a ResNet stage, repeated if there are more blocks,
+            by name of the stage, e.g. ``{layer4: [4, 8, 16]}``; null uses those that follow from the output stride.
+            Needed for weights that were trained with other dilations, which a file of weights does not record.
 
     Raises:
         ValueError: if a std is not positive.
@@ -51,24 +49,24 @@ class EncoderSpec:
     dilations: dict[str, list[int]] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a normalization that divides by nothing."""
+        """Validate the arguments."""
         if self.std is not None and not min(self.std) > 0:
             raise ValueError(f"std must be positive, got {self.std}.")
 
     def resolved(self) -> "EncoderSpec":
-        """The same encoder with its normalization spelled out and nothing left to download: fit for a checkpoint."""
+        """The same encoder with explicit normalization and without weights, as stored in checkpoints."""
         mean, std = _normalization(self.name)
         return replace(self, weights=None, mean=self.mean or mean, std=self.std or std)
 
 
 class Encoder(nn.Module):
-    """A library encoder that normalizes its input.
+    """An encoder that normalizes its input.
 
     Args:
-        spec: which encoder, weights and output stride.
+        spec: describes the encoder.
 
     Raises:
-        ValueError: if the name is unknown, the encoder cannot be dilated as asked, or a weight file does not fit.
+        ValueError: if the name is unknown, the encoder does not support the dilation, or a weight file does not fit.
         OSError: if a weight file is missing or weights cannot be downloaded.
     """
 
@@ -88,7 +86,7 @@ class Encoder(nn.Module):
         self.info = FeatureInfo(tuple(self.body.out_channels), _strides(self.body, spec))
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """Features of every level, the first being the normalized image; h and w are multiples of the stride."""
+        """Features of every level, level 0 is the normalized image; h and w must be multiples of the stride."""
         features: list[Tensor] = self.body((image - self.mean) / self.std)
         return features
 
@@ -99,108 +97,89 @@ def dilate_stage(encoder: nn.Module, stage: str, dilations: Sequence[int]) -> No
     Args:
         encoder: a library encoder.
         stage: name of the stage, e.g. ``layer4``.
-        dilations: one per residual block, repeated from the first where there are more blocks.
+        dilations: one per residual block, repeated if there are more blocks.
 
     Raises:
-        ValueError: if there is no such stage, a dilation is not positive, or the stage still has a stride.
+        ValueError: if there is no such stage, a dilation is not positive, or the stage has a stride.
     """
     blocks = getattr(getattr(encoder, "model", encoder), stage, None)
     if not isinstance(blocks, nn.Sequential):
-        raise ValueError(f"This encoder has no stage {stage!r} whose dilations could be set; take one of a ResNet.")
+        raise ValueError(
+            f"This encoder has no stage {stage!r} with residual blocks; dilations are for ResNet-family encoders."
+        )
     if not dilations or any(dilation < 1 for dilation in dilations):
         raise ValueError(f"Dilations must be positive integers, got {list(dilations)} for {stage}.")
     for block, dilation in zip(blocks, cycle(dilations)):
         for conv in block.modules():
             if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
                 if conv.stride != (1, 1) and dilation > 1:
-                    raise ValueError(f"{stage} has a stride at this output stride, so that it cannot be dilated.")
+                    raise ValueError(f"{stage} has a stride at this output stride, so it cannot be dilated.")
                 conv.dilation = conv.padding = (dilation, dilation)
 
 
 def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
-    """Load a local file of encoder weights, safetensors or a plain state dict, into a library encoder.
+    """Load a local file of encoder weights, safetensors or a state dict, into a library encoder.
 
-    The keys may carry the prefix ``model.`` of timm encoders or not; weights of a classifier are left out.
+    The prefix ``model.`` of timm encoders is optional in the file; weights of a classifier are ignored.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no weight file, or weights are missing or of another shape.
+        CheckpointError: if it is not a file of weights.
+        ValueError: if weights are missing or have another shape.
     """
-    state = read_state_dict(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no weight file {path.absolute()}; weights are 'imagenet', null, or the path of a local file."
+        )
+    state = weights_of(read_checkpoint(path), path)
     own = encoder.state_dict()
     prefix = "model." if all(key.startswith("model.") for key in own) else ""
     found = {key if key in own else prefix + key: value for key, value in state.items()}
     missing = [key for key in own if key not in found and not key.endswith("num_batches_tracked")]
     if missing:
         raise ValueError(
-            f"{path} lacks {len(missing)} of the {len(own)} weights of this encoder, first {missing[0]}; "
-            f"it holds {len(state)}, first {next(iter(state), 'none')}: take the file that belongs to the encoder."
+            f"{path} lacks {len(missing)} of the {len(own)} weights of this encoder, first {missing[0]}; it holds "
+            f"{len(state)}, first {next(iter(state))}: is it a file for this encoder?"
         )
     for key, value in own.items():
         if key in found and found[key].shape != value.shape:
             raise ValueError(
                 f"{path} holds {key} of shape {tuple(found[key].shape)} where this encoder needs "
-                f"{tuple(value.shape)}: take the file that belongs to the encoder."
+                f"{tuple(value.shape)}: is it a file for this encoder?"
             )
     encoder.load_state_dict({key: found.get(key, value) for key, value in own.items()})
-
-
-def read_state_dict(path: Path) -> Mapping[str, Tensor]:
-    """Read a file of named tensors without executing anything in it.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is neither safetensors nor a state dict that loads with ``weights_only``.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no weight file {path.absolute()}; weights are 'imagenet', null, or the path of a local file."
-        )
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} is refused: it is damaged, or holds more than weights and plain data.") from error
-    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is no weight file that can be read safely: {first_line(error)}.") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    items = state.items() if isinstance(state, dict) else [(None, state)]
-    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in items):
-        raise ValueError(f"{path} holds no state dict: a mapping from names to tensors is needed.")
-    return dict(items)
 
 
 def _build(name: str, output_stride: int, *, downloaded: bool) -> Any:
     if not name.startswith("tu-") and name not in smp.encoders.encoders:
         raise ValueError(
-            f"There is no encoder {name!r}; take tu-NAME for a timm model, or one of: "
+            f"There is no encoder {name!r}; use tu-NAME for a timm model, or one of: "
             f"{', '.join(smp.encoders.get_encoder_names())}."
         )
     if name.startswith("tu-") and not timm.is_model(name.removeprefix("tu-")):
         raise ValueError(f"timm has no model {name.removeprefix('tu-')!r} (encoder {name!r}); see timm.list_models().")
     if downloaded:
-        _refuse_without_network(name)
+        _require_network(name)
         if not name.startswith("tu-") and "imagenet" not in smp.encoders.encoders[name]["pretrained_settings"]:
             names = ", ".join(smp.encoders.encoders[name]["pretrained_settings"]) or "none"
-            raise ValueError(f"There are no weights 'imagenet' for the encoder {name!r} (the library has: {names}).")
+            raise ValueError(f"There are no 'imagenet' weights for the encoder {name!r} (available: {names}).")
     weights: Any = (True if name.startswith("tu-") else "imagenet") if downloaded else None
-    any_size = {"strict_img_size": False} if name.startswith("tu-swin") else {}  # else only the pretraining's size
+    any_size = {"strict_img_size": False} if name.startswith("tu-swin") else {}  # else only that of the pretraining
     try:
         return smp.encoders.get_encoder(name, weights=weights, output_stride=output_stride, **any_size)
     except OSError as error:
         raise OSError(_no_download(name, error)) from error
-    except (ValueError, TypeError, NotImplementedError, AssertionError, AttributeError) as error:  # as libraries refuse
-        what = "be used here" if output_stride == 32 else f"be dilated to output stride {output_stride} (32 may do)"
+    except (ValueError, TypeError, NotImplementedError, AssertionError, AttributeError) as error:  # of the libraries
+        what = "be used" if output_stride == 32 else f"be dilated to output stride {output_stride} (try 32)"
         raise ValueError(f"The encoder {name!r} cannot {what}: {first_line(error)}.") from error
 
 
-def _refuse_without_network(name: str) -> None:
-    """Fail at once where the hub cannot be reached; the hub's own retries take up to a minute."""
+def _require_network(name: str) -> None:
+    """Fail at once if the hub cannot be reached; its own retries take up to a minute."""
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
-        return  # only the cache is asked, and the hub says so itself
+        return  # only the cache is used
     try:
         get_session().head(constants.ENDPOINT, timeout=10)
     except Exception as error:  # the hub's client changed its exception classes between major versions
@@ -210,12 +189,12 @@ def _refuse_without_network(name: str) -> None:
 def _no_download(name: str, error: Exception) -> str:
     return (
         f"The ImageNet weights of {name!r} cannot be downloaded ({first_line(error)}): set the encoder's weights to "
-        f"the path of a local file, or to null for random ones (HF_HUB_OFFLINE=1 takes them from the hub's cache)."
+        f"the path of a local file, or to null for random weights (HF_HUB_OFFLINE=1 uses the hub's cache)."
     )
 
 
 def _normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation that the pretrained weights of an encoder expect."""
+    """Mean and standard deviation that an encoder was pretrained with."""
     if name.startswith("tu-"):
         config = timm.get_pretrained_cfg(name.removeprefix("tu-"))
         return (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)
@@ -224,7 +203,7 @@ def _normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, 
 
 
 def _strides(body: Any, spec: EncoderSpec) -> tuple[int, ...]:
-    """Strides of every level, read from the encoder where it knows them, else from the library's convention."""
+    """Strides of every level, read from the encoder if it knows them, otherwise by the library's convention."""
     levels = len(body.out_channels)
     if hasattr(body, "model"):
         known = list(body.model.feature_info.reduction())
@@ -234,6 +213,6 @@ def _strides(body: Any, spec: EncoderSpec) -> tuple[int, ...]:
     if strides[-1] != spec.output_stride or any(after < before for before, after in pairwise(strides)):
         raise ValueError(
             f"The encoder {spec.name!r} has strides {strides}, not output stride {spec.output_stride}: "
-            f"set output_stride to {strides[-1]} or take another encoder."
+            f"set output_stride to {strides[-1]} or use another encoder."
         )
     return tuple(strides)

@@ -1,7 +1,7 @@
-"""Attention inside the residual blocks of ResNet-family encoders, where the papers of SE, ECA, SA and SCSA put it.
+"""Attention inside the residual blocks of ResNet-family encoders, as in the papers of SE, ECA, SA and SCSA.
 
-The blocks are those of torchvision and timm (``BasicBlock``, ``Bottleneck`` and what has their form). Weights are
-loaded before anything is inserted, so pretrained weights keep fitting.
+Works with the blocks of torchvision and timm (``BasicBlock``, ``Bottleneck`` and blocks with the same attribute names).
+The encoder's weights are loaded before the blocks are inserted, so pretrained weights still fit.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,16 @@ Position = Literal["middle", "last"]
 def insert_in_residual_blocks(
     encoder: nn.Module, attention: Callable[[int], nn.Module], position: Position
 ) -> list[nn.Module]:
-    """Put an attention block into every residual block of an encoder.
+    """Insert an attention block into every residual block of an encoder.
 
     Args:
         encoder: changed in place.
-        attention: made from the number of channels at its place.
+        attention: called with the number of channels at the position.
         position: ``last`` is after the last convolution and its norm, before the shortcut is added; ``middle`` is after
             the middle convolution, its norm and its activation, before the last convolution.
 
     Returns:
-        The attention blocks, which are newly initialized.
+        The attention blocks, newly initialized.
 
     Raises:
         ValueError: if the encoder has no such blocks or the position is unknown.
@@ -33,7 +33,7 @@ def insert_in_residual_blocks(
         raise ValueError(f"The position in a residual block must be middle or last, got {position!r}.")
     blocks: list[Any] = [module for module in encoder.modules() if _is_residual(module)]
     if not blocks:
-        raise ValueError("This encoder has no residual blocks of ResNet's form; take one of the ResNet family.")
+        raise ValueError("This encoder has no ResNet-style residual blocks: choose an encoder of the ResNet family.")
     inserted = []
     for block in blocks:
         number = 3 if hasattr(block, "conv3") else 2
@@ -53,12 +53,12 @@ def _is_residual(module: nn.Module) -> bool:
 
 
 class _Copy(nn.Module):
-    """A new tensor of the same content."""
+    """Copies its input."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.clone()
 
 
 def _protection(attention: nn.Module) -> list[nn.Module]:
-    """What keeps the shortcut from being added into the output of a final ReLU, which the backward pass reads."""
+    """A copy after a final ReLU: the shortcut is added in place, but the backward pass of ReLU reads its own output."""
     return [_Copy()] if isinstance(list(attention.modules())[-1], nn.ReLU) else []

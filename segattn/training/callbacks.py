@@ -1,4 +1,4 @@
-"""What a run shows and keeps beside its scores: the table at the end, overlays of images, an orderly stop."""
+"""Callbacks of every run: the table of scores, overlays in TensorBoard, the last validation, stopping on signals."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
@@ -20,12 +20,21 @@ from segattn.sample import Batch, ClassTable
 from segattn.training.task import SegmentationTask
 
 
+class ProgressBar(RichProgressBar):
+    """Lightning's progress bar without the version number of the run."""
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """The values to show."""
+        metrics = super().get_metrics(trainer, pl_module)
+        return {name: value for name, value in metrics.items() if name != "v_num"}
+
+
 class ScoreTable(Callback):
-    """Prints the scores at the end of ``fit``, ``validate`` and ``test``, and names the checkpoints."""
+    """Prints the scores at the end of ``fit``, ``validate`` and ``test``, and the paths of the checkpoints."""
 
     @rank_zero_only
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Print the scores of the last evaluation, and where the checkpoints of a fit are."""
+        """Print the scores of the last evaluation, and after a fit the best and the last checkpoint."""
         if isinstance(pl_module, SegmentationTask):
             print_scores(pl_module, "test" if stage == "test" else "val")
         if stage != "fit":
@@ -33,12 +42,31 @@ class ScoreTable(Callback):
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
                 score = callback.best_model_score if callback.monitor else None
-                what = f" ({callback.monitor} {float(score):.4f})" if score is not None else ""
-                Console().print(f"checkpoint: {_relative(callback.best_model_path)}{what}", soft_wrap=True)
+                suffix = f" ({callback.monitor} {float(score):.4f})" if score is not None else ""
+                which = "last" if callback.monitor is None else "best"
+                Console().print(f"{which} checkpoint: {_relative(callback.best_model_path)}{suffix}", soft_wrap=True)
+
+
+class ValidateAtEnd(Callback):
+    """Validates after the last training step, whatever the validation interval, so that every fit leaves checkpoints.
+
+    Lightning validates once more when it is asked to stop.
+    """
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Ask for the stop at the last step, and allow a validation in this epoch."""
+        if trainer.should_stop or is_last_step(trainer):
+            trainer.should_stop = True
+            trainer.check_val_every_n_epoch = None
+
+
+def is_last_step(trainer: Trainer) -> bool:
+    """Whether the optimizer has made its last step."""
+    return trainer.global_step >= trainer.estimated_stepping_batches
 
 
 def print_scores(task: SegmentationTask, stage: str) -> None:
-    """Print the scores of the task's last evaluation in percent, if there was one: per class, then the means."""
+    """Print the scores of the task's last evaluation in percent, per class and averaged, if there was one."""
     scores = task.evaluation.scores
     if not scores:
         return
@@ -67,7 +95,7 @@ def print_scores(task: SegmentationTask, stage: str) -> None:
 
 
 def _further_table(scores: dict[str, Any], classes: ClassTable) -> Table:
-    """Scores that people compare with: per class where they have classes, then their means."""
+    """The further scores: those per class with their means, then the others."""
     scores = {**scores, **scores["further"]}
     columns = {"precision": "mean_precision", "recall": "mean_accuracy", "f1": "mean_f1"}
     columns |= {"boundary_iou": "boundary_miou", "iiou": "miiou"}
@@ -88,8 +116,8 @@ class OverlayImages(Callback):
     """Logs the first validation images of every validation, blended with their predicted classes, to TensorBoard.
 
     Args:
-        count: how many images.
-        opacity: of the predicted colors over the image, 0..1.
+        count: number of images.
+        opacity: opacity of the predicted colors over the image, 0..1.
     """
 
     def __init__(self, count: int = 4, opacity: float = 0.5) -> None:
@@ -100,14 +128,14 @@ class OverlayImages(Callback):
         self._logged = 0
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a new validation."""
+        """Reset the number of logged images."""
         self._logged = 0
 
     @rank_zero_only
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
-        """Log the images of a batch, as long as some are wanted."""
+        """Log the images of a batch until ``count`` is reached."""
         boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         if not boards or trainer.sanity_checking or not isinstance(pl_module, SegmentationTask):
             return
@@ -127,12 +155,12 @@ class OverlayImages(Callback):
 
 
 class OrderlyStop(Callback):
-    """On Ctrl-C or SIGTERM, finish the step and write ``last.ckpt``, from which ``--ckpt_path last`` goes on.
+    """On Ctrl-C or SIGTERM, finishes the step and writes ``last.ckpt``, from which ``--ckpt_path last`` resumes.
 
-    A validation that is under way is finished first. Ctrl-C twice stops at once.
+    A running validation is finished first. A second Ctrl-C stops at once.
 
     Args:
-        folder: where the checkpoints of the run are.
+        folder: folder of the run's checkpoints.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -141,31 +169,32 @@ class OrderlyStop(Callback):
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the signals while training, after Lightning has."""
+        """Install the signal handlers, after Lightning has installed its own."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._on_signal)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give them back, before Lightning does the same."""
-        self._give_back()
+        """Restore the previous handlers, before Lightning restores those before its own."""
+        self._restore()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Likewise."""
-        self._give_back()
+        """Restore the previous handlers."""
+        self._restore()
 
-    def _give_back(self) -> None:
+    def _restore(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Stop here if asked to."""
-        if trainer.strategy.reduce_boolean_decision(self._stop, all=False):  # of all processes at the same step
-            path = trainer.strategy.broadcast(self.folder) / "last.ckpt"  # another process may have counted further
+        """Save and stop if a process got a signal; after the last step, let the run end by itself."""
+        stop = trainer.strategy.reduce_boolean_decision(self._stop, all=False)  # all processes stop at the same step
+        if stop and not is_last_step(trainer):
+            path = trainer.strategy.broadcast(self.folder) / "last.ckpt"  # the version number may differ by process
             trainer.save_checkpoint(path, weights_only=False)
             if trainer.is_global_zero:
-                Console().print(f"stopped; go on with --ckpt_path last ({_relative(path)})", soft_wrap=True)
+                Console().print(f"stopped; resume with --ckpt_path last ({_relative(path)})", soft_wrap=True)
             raise KeyboardInterrupt
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -181,6 +210,6 @@ def _percent(value: Tensor) -> str:
 
 
 def _relative(path: str | Path) -> str:
-    """The path as the user would type it."""
+    """The path relative to the current folder, if it is inside."""
     absolute = Path(path).absolute()
     return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)

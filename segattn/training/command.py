@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import SUPPRESS, Namespace
+from jsonargparse import SUPPRESS
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
@@ -16,18 +16,19 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 import segattn.attention
 import segattn.training.losses
 from segattn.check.before_fit import refuse_nonsense
-from segattn.checkpoints import checkpoint_file, load_model, newly_initialized, require_resumable
-from segattn.checkpoints.whole import WholeCheckpointIO
+from segattn.checkpoints import TrainedModel, checkpoint_file, load_model, require_resumable
+from segattn.checkpoints.lightning_io import AtomicCheckpointIO
 from segattn.data import SegmentationDataModule
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.data.source import require_sound_data
 from segattn.inference import InferenceConfig
-from segattn.io.config_files import as_namespace, data_seed, expand_configs, require_sound
+from segattn.io.config_files import data_seed, expand_configs, require_sound
 from segattn.io.error_text import one_line
 from segattn.io.yaml_files import read_yaml
 from segattn.sample import ClassTable
-from segattn.training.callbacks import OrderlyStop, OverlayImages, ScoreTable
+from segattn.training.callbacks import OrderlyStop, OverlayImages, ProgressBar, ScoreTable, ValidateAtEnd
 from segattn.training.failures import in_one_sentence, quiet_lightning
+from segattn.training.model_table import ModelTable
 from segattn.training.provenance import config_differences, record_start, require_same_optimizer
 from segattn.training.record_callback import RecordObjects
 from segattn.training.run_folders import find_checkpoint, keep_old_metrics, run_folder, run_name
@@ -45,8 +46,9 @@ def main(arguments: Sequence[str]) -> int:
         ValueError: if a config or the data is wrong.
     """
     quiet_lightning()
+    options = ["--help" if argument == "--help-all" else argument for argument in arguments]
     try:
-        SegattnCLI(expand_configs(arguments), run_name=run_name(arguments), command=arguments)
+        SegattnCLI(expand_configs(options), run_name=run_name(arguments), command=arguments)
     except MisconfigurationException as error:
         raise ValueError(f"{one_line(error).rstrip('!')}.") from error
     except ValueError as error:  # the argument parser wraps what is raised while it links data and model
@@ -69,13 +71,14 @@ class SegattnCLI(LightningCLI):
         self.run_name = run_name
         self.command = list(command)
         self.differences: list[str] = []
-        self.classes: ClassTable | None = None
+        self.trained: TrainedModel | None = None
         super().__init__(
             SegmentationTask,
             SegmentationDataModule,
             subclass_mode_data=True,
             seed_everything_default=0,
             save_config_kwargs={"overwrite": True},
+            auto_configure_optimizers=False,  # the task does
             parser_kwargs={"allow_abbrev": False},
             args=args,
         )
@@ -139,29 +142,20 @@ class SegattnCLI(LightningCLI):
             config.model.encoder.weights = config.model.init_from = None
             config.model.init_part = "all"
             if self.subcommand != "fit":
-                self._adopt_model(config)
+                self.trained = load_model(config.ckpt_path)
         if config.trainer.logger is False or (self.folder / "config.yaml").is_file():
             self.save_config_callback = None  # nothing is kept, or a resumed run keeps the config that it began with
 
-    def _adopt_model(self, config: Any) -> None:
-        """Evaluate the model that the checkpoint describes, whatever the config says of it."""
-        trained = load_model(config.ckpt_path)
-        self.classes = trained.classes
-        config.model.auxiliary_weights = 0.0  # the config's may be for another head, and evaluation has no loss
-        for name, value in trained.model.blueprint.items():
-            if name == "encoder":
-                config.model.encoder = Namespace(**value)  # type: ignore[no-untyped-call]  # jsonargparse's
-            elif name != "num_classes":
-                config.model[name] = as_namespace(value)
+    def _use_trained_model(self) -> None:
+        """Evaluate the model that the checkpoint describes, whatever the config says about the model."""
+        if self.trained is None:
+            return
+        if self.trained.classes.names != self.model.classes.names:
+            own, other = (", ".join(table.names) for table in (self.trained.classes, self.model.classes))
+            raise ValueError(f"The checkpoint has the classes {own}, but the data has {other}: they must be the same.")
+        self.model.use_model(self.trained.model)
 
-    def _require_same_classes(self) -> None:
-        if self.classes is not None and self.classes.names != self.model.classes.names:
-            own, other = (", ".join(table.names) for table in (self.classes, self.model.classes))
-            raise ValueError(
-                f"The checkpoint is for the classes {own}, and the data has {other}: they must be the same."
-            )
-
-    before_validate = before_test = _require_same_classes
+    before_validate = before_test = _use_trained_model
 
     def _differences(self, config: Any) -> list[str]:
         """How the config differs from that of the run whose checkpoint goes on."""
@@ -193,10 +187,10 @@ class SegattnCLI(LightningCLI):
             rank_zero_info("\n".join(self.model.initialized))
         else:
             weights = self.config.fit.model.encoder.weights or "random"
-            rank_zero_info(f"encoder weights: {weights}; newly initialized: {newly_initialized(self.model.model)}")
+            rank_zero_info(f"encoder weights: {weights}; attention and head weights: random")
         if idle := self.model.model.idle_attention:
-            head = type(self.model.model.head).__name__
-            rank_zero_info(f"warning: {head} does not read level {', '.join(map(str, idle))}: attention there is idle")
+            head, levels = type(self.model.model.head).__name__, ", ".join(map(str, idle))
+            rank_zero_info(f"warning: {head} does not read level {levels}: attention at that level has no effect")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the loggers and callbacks of a run unless the config names its own loggers."""
@@ -207,16 +201,19 @@ class SegattnCLI(LightningCLI):
             keep_old_metrics(self.folder)
             kwargs["logger"] = [CSVLogger(save_dir, **place), TensorBoardLogger(save_dir, **place)]
         given = trainer.plugins if isinstance(trainer.plugins, list) else [trainer.plugins] if trainer.plugins else []
-        kwargs["plugins"] = [*given, WholeCheckpointIO()]
+        kwargs["plugins"] = [*given, AtomicCheckpointIO()]
         try:
             return super().instantiate_trainer(**kwargs)
         except TypeError as error:  # of devices
             raise ValueError(f"The trainer cannot be made: {one_line(error)}.") from error
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        own: list[Callback] = [OverlayImages()]
+        own: list[Callback] = [OverlayImages(), ValidateAtEnd()]
         if config.get("enable_progress_bar") is not False:
-            own.append(RichProgressBar())
+            own.append(ProgressBar())
+        if config.pop("enable_model_summary", None) is not False:
+            own.append(ModelTable(self.datamodule.crop_size))
+        config["enable_model_summary"] = False  # Lightning's
         own.append(ScoreTable())  # after the progress bar, which ends before it
         if config.get("logger") is not False:
             own.append(LearningRateMonitor(logging_interval="step"))

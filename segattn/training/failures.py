@@ -1,4 +1,4 @@
-"""What a run tells its user: what goes wrong in one sentence, and nothing of what nobody can mend."""
+"""Messages of a run: failures that users can fix as one sentence, and Lightning without its noise."""
 
 import logging
 import re
@@ -12,23 +12,24 @@ from lightning.pytorch import Trainer
 from segattn.data.errors import DataError
 from segattn.io.error_text import is_out_of_memory
 
-_WORKER_DIED = re.compile(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (.*)")
+_WORKER_KILLED = re.compile(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (.*)")
 _IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker process \d+\.")
 
 
 class InterruptedRunError(RuntimeError):
-    """A run ended by something that is no mistake in the code; the message says what to try."""
+    """A run failed for a reason outside of the code; the message says what to try."""
 
 
 @contextmanager
 def in_one_sentence(trainer: Trainer) -> Iterator[None]:
-    """Turn what users can mend into one sentence; everything else passes as it is.
+    """Turn failures that users can fix into one sentence; other exceptions pass unchanged.
 
     Args:
-        trainer: that runs meanwhile.
+        trainer: the running trainer.
 
     Raises:
-        InterruptedRunError: in place of running out of memory, a loading process that died, and an unusable file.
+        InterruptedRunError: if memory ran out, a DataLoader worker was killed, a file is unusable, or a checkpoint does
+            not fit the model.
     """
     try:
         yield
@@ -40,40 +41,54 @@ def in_one_sentence(trainer: Trainer) -> Iterator[None]:
 
 
 def explain_failure(error: Exception, trainer: Trainer) -> str | None:
-    """The sentence for an exception; None for those that need none."""
+    """The sentence for an exception, or None if it is not one that users can fix."""
     text = str(error)
-    command = trainer.state.fn.value if trainer.state.fn else "set-up"
+    command = trainer.state.fn.value if trainer.state.fn else "setup"
     where = f"in {command} at step {trainer.global_step} (epoch {trainer.current_epoch})"
     if is_out_of_memory(error):
         return (
-            f"Out of memory {where}: take a smaller data.batch_size or data.crop_size, --trainer.precision bf16-mixed, "
-            f"or, for whole images, data.size_rule with a window."
+            f"Out of memory {where}: try a smaller data.batch_size or data.crop_size, --trainer.precision bf16-mixed, "
+            f"or, for validation, --inference.window."
         )
     if text.startswith("Error(s) in loading state_dict"):
         first = shorten(text.splitlines()[1], 200, placeholder=" ...").rstrip(" .")
         return (
-            f"The checkpoint does not fit the model of the config ({first}): go on with the run's own config, or take "
-            f"what fits with --model.init_from."
+            f"The checkpoint does not fit the model of the config ({first}): resume with the config of the run, or "
+            f"start from the weights that fit with --model.init_from."
         )
-    if died := _WORKER_DIED.search(text):
+    if killed := _WORKER_KILLED.search(text):
         return (
-            f"A loading process died {where} ({died[1].splitlines()[0].rstrip(' .')}): often memory runs out, so take "
-            f"fewer data.num_workers; with 0 of them the reason shows."
+            f"A DataLoader worker was killed {where} ({killed[1].splitlines()[0].rstrip(' .')}), often because memory "
+            f"ran out: try fewer data.num_workers; with 0 the original error is shown."
         )
-    if _IN_WORKER.match(text):  # the message is the traceback of the worker, whose last line says what it was
+    if _IN_WORKER.match(text):  # the message is the traceback of the worker; its last line is the error
         text = text.rstrip().splitlines()[-1].partition(": ")[2] or text.splitlines()[0]
     elif not isinstance(error, DataError):
         return None
-    return f"{text.rstrip(' .')} ({where}; mend it and go on with --ckpt_path last)."
+    return f"{text.rstrip(' .')} ({where}; fix the problem and resume with --ckpt_path last)."
+
+
+_NOISE = (
+    "TPU available",
+    "HPU available",
+    "Loading `train_dataloader`",
+    "You are using a CUDA device",
+    "litlogger",
+)
+_WARNINGS = (
+    "LightningCLI's args parameter",  # the configs in the arguments were looked up
+    ".*LeafSpec",
+    ".*sync_dist=True",  # scores are of all processes already
+    "The number of training batches .* is smaller than the logging interval",
+    "The '.*_dataloader' does not have many workers",
+    "(Experiment logs directory|Checkpoint directory) .* exists and is not empty",  # a resumed run uses its folder
+)
 
 
 def quiet_lightning() -> None:
-    """Leave out Lightning's advertisement, and what it says of things that no user can mend."""
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # the configs in them were looked up
-    warnings.filterwarnings("ignore", message=".*LeafSpec")
-    warnings.filterwarnings("ignore", message=".*sync_dist=True")  # scores are of all processes already
-    for folder in ("Experiment logs directory", "Checkpoint directory"):  # a resumed run goes on in its folder
-        warnings.filterwarnings("ignore", message=f"{folder} .* exists and is not empty")
+    """Hide Lightning's advertisements and the messages that users cannot act on."""
+    for message in _WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "litlogger" not in record.getMessage()
+        lambda record: not any(noise in record.getMessage() for noise in _NOISE)
     )

@@ -1,4 +1,4 @@
-"""Losses over logits and masks. Pixels of ``IGNORE_INDEX`` never count; a batch of only such pixels costs zero.
+"""Losses of logits and masks. Pixels of ``IGNORE_INDEX`` are excluded; the loss of a batch of only such pixels is 0.
 
 OHEM: Shrivastava et al., CVPR 2016, arXiv 1604.03540, per pixel as in OpenMMLab. Dice and Lovasz-softmax (Berman et
 al., CVPR 2018, arXiv 1705.08790) are those of segmentation-models-pytorch.
@@ -19,11 +19,11 @@ class CrossEntropy(nn.Module):
     """Cross-entropy averaged over valid pixels; with class weights the average is weighted by them.
 
     Args:
-        class_weights: one factor per class; null for none.
+        class_weights: one weight per class; null for none.
         label_smoothing: share of the probability spread over all classes, 0..1.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of range.
     """
 
     weight: Tensor | None
@@ -49,19 +49,19 @@ class CrossEntropy(nn.Module):
         valid = mask != IGNORE_INDEX
         counted = valid if self.weight is None else self.weight[torch.where(valid, mask, 0)] * valid
         count = counted.sum()
-        return total / torch.where(count > 0, count, 1)  # asks the device for nothing, unlike `if count`
+        return total / torch.where(count > 0, count, 1)  # does not wait for the device, unlike `if count`
 
 
 class OHEM(nn.Module):
-    """Cross-entropy over the hard pixels only: those predicted with less than ``threshold`` probability.
+    """Cross-entropy of the hard pixels, those whose class is predicted with a probability below ``threshold``.
 
     Args:
         threshold: probability of the true class below which a pixel is hard, 0..1.
-        min_kept: at least this many pixels per image of the batch count, the hardest ones.
-        class_weights: one factor per class; null for none.
+        min_kept: minimum number of pixels per image, taken as the hardest ones of the batch.
+        class_weights: one weight per class; null for none.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of range.
     """
 
     weight: Tensor | None
@@ -92,7 +92,7 @@ class OHEM(nn.Module):
 
 
 class Dice(nn.Module):
-    """Multi-class soft Dice loss over the classes present in the batch's masks."""
+    """Soft Dice loss, averaged over the classes present in the batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Dice(nn.Module):
 
 
 class Lovasz(nn.Module):
-    """Lovasz-softmax loss, a surrogate of IoU, over the classes present in the batch's masks."""
+    """Lovasz-softmax loss, a surrogate of IoU, averaged over the classes present in the batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,14 +120,14 @@ class Lovasz(nn.Module):
 
 
 class WeightedSum(nn.Module):
-    """Several losses, each with its weight.
+    """Weighted sum of losses.
 
     Args:
-        losses: the terms.
-        weights: one factor per term.
+        losses: the losses.
+        weights: one weight per loss.
 
     Raises:
-        ValueError: if there are no terms, or not one weight for each.
+        ValueError: if there are no losses, or their number differs from that of the weights.
     """
 
     def __init__(self, losses: list[nn.Module], weights: list[float]) -> None:
@@ -149,10 +149,10 @@ def _class_weights(weights: Sequence[float] | None) -> Tensor | None:
     if weights is None:
         return None
     if not weights or min(weights) < 0 or max(weights) <= 0:
-        raise ValueError(f"class_weights must be zero or more, and one above zero, got {list(weights)}.")
+        raise ValueError(f"class_weights must not be negative, and not all zero, got {list(weights)}.")
     return torch.tensor(weights, dtype=torch.float32)
 
 
 def _check_weights(weight: Tensor | None, logits: Tensor) -> None:
     if weight is not None and weight.numel() != logits.shape[1]:
-        raise ValueError(f"class_weights has {weight.numel()} factors, but there are {logits.shape[1]} classes.")
+        raise ValueError(f"class_weights has {weight.numel()} values, but there are {logits.shape[1]} classes.")

@@ -1,4 +1,4 @@
-"""Where a run comes from: command, versions, seed and git state beside its config, and how configs differ."""
+"""Records how a run was started, beside its config, and compares the configs of a run and its resumption."""
 
 import json
 import platform
@@ -14,39 +14,29 @@ import torch
 from segattn.io.atomic_write import atomic_write
 
 ENVIRONMENT = "environment.json"
-"""The file in a run's folder: a list with one entry for every start, the first and each resumption."""
+"""The file in the folder of a run: a list with one entry per start, including resumptions."""
 
 _PACKAGES = (
-    "segattn",
-    "torch",
-    "torchvision",
-    "lightning",
-    "segmentation-models-pytorch",
-    "timm",
-    "numpy",
-    "albumentations",
-    "opencv-python-headless",
-    "torchmetrics",
-    "connected-components-3d",
+    *("segattn", "torch", "torchvision", "lightning", "segmentation-models-pytorch", "timm", "numpy", "albumentations"),
+    *("opencv-python-headless", "torchmetrics", "connected-components-3d"),
 )
-_PLACES = ("ckpt_path", "base", "name", "output", "check")
+_LOCATIONS = ("ckpt_path", "base", "name", "output", "check")
 _MISSING = object()
 
 
 def record_start(folder: Path, arguments: list[str], *, seed: int | None) -> None:
-    """Add this start to the run's ``environment.json``.
+    """Add an entry for this start to the run's ``environment.json``.
 
     Args:
-        folder: of the run.
-        arguments: of the command line, without the command itself.
-        seed: of the run.
+        folder: folder of the run.
+        arguments: the command line without ``segattn``.
+        seed: seed of the run.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if the file cannot be written.
     """
     path = folder / ENVIRONMENT
     starts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     starts.append(
         {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -58,7 +48,7 @@ def record_start(folder: Path, arguments: list[str], *, seed: int | None) -> Non
             "packages": {name: found for name in _PACKAGES if (found := _version(name))},
             "system": platform.platform(),
             "threads": torch.get_num_threads(),
-            "gpus": devices,
+            "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         }
     )
     with atomic_write(path) as draft:
@@ -66,45 +56,40 @@ def record_start(folder: Path, arguments: list[str], *, seed: int | None) -> Non
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit of the repository around a folder, and which tracked files differ from it; None where there is none."""
+    """Commit and changed tracked files of the repository that contains a folder; None if there is no repository."""
 
-    def git(*arguments: str) -> str | None:
-        try:
-            command = ["git", "-C", str(folder), *arguments]
-            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
 
-    commit, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
-    if commit is None or changed is None:
+    try:
+        commit, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
         return None
     return {"commit": commit.strip(), "changed": [line[3:] for line in changed.splitlines()]}
 
 
 def config_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Which keys of two configs differ, as ``key: before -> now``; those that change no result do not count."""
-    one, other = ({key: value for key, value in _flat(side).items() if key not in _PLACES} for side in (before, now))
-    return [
-        f"{key}: {_shown(one.get(key, _MISSING))} -> {_shown(other.get(key, _MISSING))}"
-        for key in [*one, *(key for key in other if key not in one)]
-        if one.get(key, _MISSING) != other.get(key, _MISSING)
-    ]
+    """Keys that differ between two configs as ``key: before -> now``, except those that do not affect results."""
+    one, other = _flat(before), _flat(now)
+    keys = [key for key in {**one, **other} if key not in _LOCATIONS]
+    pairs = {key: (one.get(key, _MISSING), other.get(key, _MISSING)) for key in keys}
+    return [f"{key}: {_shown(old)} -> {_shown(new)}" for key, (old, new) in pairs.items() if old != new]
 
 
 def require_same_optimizer(differences: Sequence[str]) -> None:
-    """Refuse to go on with the state of another optimizer.
+    """Check that a resumed run keeps the class of its optimizer, whose state is in the checkpoint.
 
     Args:
-        differences: as :func:`config_differences` returns them.
+        differences: the result of :func:`config_differences`.
 
     Raises:
-        ValueError: if the class of the optimizer is among them.
+        ValueError: if the class differs.
     """
     for difference in differences:
         if difference.startswith("model.optimizer.class_path"):
             raise ValueError(
-                f"A training goes on with the optimizer that it began with ({difference}): keep it, or start from the "
+                f"A run must resume with its own optimizer ({difference}): keep it, or start a new run from the "
                 f"checkpoint with --model.init_from."
             )
 
@@ -112,10 +97,8 @@ def require_same_optimizer(differences: Sequence[str]) -> None:
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
+        nested = isinstance(value, Mapping) and value
+        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
 
 

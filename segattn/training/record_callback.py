@@ -90,7 +90,7 @@ class RecordObjects(Callback):
     def _info(self, task: SegmentationTask, batch: Batch, split: str) -> RecordInfo:
         sizes = task.object_sizes
         assert sizes is not None  # keep_rows is off without it
-        head = task.model.blueprint["head"]["class_path"].rpartition(".")[2]
+        head = type(task.model.head).__name__
         return RecordInfo(
             class_names=task.classes.names,
             edges=sizes.edges,

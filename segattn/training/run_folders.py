@@ -1,4 +1,4 @@
-"""Where runs are: ``OUTPUT/NAME/version_N``, and the checkpoints in it that a command goes on from."""
+"""The folders of runs, ``OUTPUT/NAME/version_N``, and the checkpoints in them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from segattn.io.config_files import FLAGS
 
 
 def run_name(arguments: Sequence[str]) -> str:
-    """The name of the last config on the command line, or ``run``."""
+    """The default name of a run: that of the last config on the command line, or ``run``."""
     name = "run"
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
         flag, equals, value = argument.partition("=")
@@ -17,11 +17,11 @@ def run_name(arguments: Sequence[str]) -> str:
 
 
 def run_folder(root: Path, *, resumed: bool) -> Path:
-    """``version_N`` below the run's name: the newest one where a run goes on, else the next.
+    """The newest ``version_N`` if a run is resumed, else the next one.
 
     Args:
-        root: the folder of the run's name.
-        resumed: whether the run goes on.
+        root: ``OUTPUT/NAME``.
+        resumed: whether a run is resumed.
     """
     versions = [int(path.name.removeprefix("version_")) for path in root.glob("version_*") if path.name[8:].isdigit()]
     newest = max(versions, default=-1)
@@ -29,28 +29,28 @@ def run_folder(root: Path, *, resumed: bool) -> Path:
 
 
 def find_checkpoint(folder: Path, which: str) -> str:
-    """The newest checkpoint ``last`` or ``best`` of a run.
+    """The checkpoint ``last`` of a run, or the newest ``best`` among all runs of its name.
 
     Args:
-        folder: of the run, as :func:`run_folder` gives it.
-        which: ``last`` of this folder; or ``best``, which may be that of an earlier version.
+        folder: folder of the run, from :func:`run_folder`.
+        which: ``last`` or ``best``.
 
     Raises:
-        FileNotFoundError: if the run wrote none.
+        FileNotFoundError: if there is none.
     """
-    if which == "best":  # the new run's folder is empty; take the newest run that has one
+    if which == "best":  # an evaluation has a new folder, so take the newest run that has one
         found = folder.parent.glob("version_*/checkpoints/best.ckpt")
         newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
         if newest is not None:
             return str(newest)
     path = folder / "checkpoints" / f"{which}.ckpt"
     if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint {path.absolute()}; give the path of one to --ckpt_path.")
+        raise FileNotFoundError(f"There is no checkpoint {path.absolute()}: pass the path of one to --ckpt_path.")
     return str(path)
 
 
 def keep_old_metrics(folder: Path) -> None:
-    """Set the metrics of the run's earlier part aside: Lightning's CSV logger would delete them."""
+    """Rename the metrics of an interrupted run, because Lightning's CSV logger would overwrite them."""
     metrics = folder / "metrics.csv"
     if metrics.is_file():
         number = len(list(folder.glob("metrics_until_*.csv"))) + 1

@@ -1,4 +1,4 @@
-"""The learning rate of the published recipes: polynomial decay, stepped every iteration."""
+"""The learning rate schedule of the published recipes: polynomial decay, stepped every iteration."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class PolynomialSchedule:
 
     Attributes:
         power: exponent of the decay; 0 keeps the rate constant.
-        floor: learning rate at the end, absolute and the same for all parameter groups.
-        warmup_steps: optimizer steps over which the rate grows linearly to its start value.
+        floor: final learning rate, the same for all parameter groups.
+        warmup_steps: steps of linear growth of the learning rate before the decay.
 
     Raises:
         ValueError: if a value is negative.
@@ -25,7 +25,7 @@ class PolynomialSchedule:
     warmup_steps: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse schedules that cannot be followed."""
+        """Validate the arguments."""
         if min(self.power, self.floor, self.warmup_steps) < 0:
             raise ValueError(f"power, floor and warmup_steps must not be negative, got {self}.")
 

@@ -1,8 +1,8 @@
-"""Training, validation and test of a model: steps and logging, nothing else."""
+"""The LightningModule: steps of training, validation, test and prediction, and what they log."""
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +13,9 @@ from torch.optim import SGD, Optimizer
 
 from segattn.checkpoints import CONTENT, Part, describe_model, initialize
 from segattn.data import SegmentationDataModule
-from segattn.heads import FCNHead
-from segattn.inference import InferenceConfig, infer_labels
+from segattn.inference import InferenceConfig, infer, infer_labels, predicted_classes
 from segattn.metrics.evaluation import Evaluation, FurtherScores
-from segattn.models.encoders import EncoderSpec
-from segattn.models.residual_attention import Position
-from segattn.models.segmentation_model import AttentionFactory, HeadFactory, SegmentationModel
+from segattn.models import ModelSpec, SegmentationModel
 from segattn.objects.size_bins import ObjectSizes
 from segattn.sample import Batch, ClassTable
 from segattn.training.losses import CrossEntropy
@@ -30,40 +27,32 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss became nan or infinite: training on would ruin the weights."""
+    """The loss became nan or infinite; another step would ruin the weights."""
 
 
 class SegmentationTask(LightningModule):
-    """Trains a segmentation model and scores it on whole images.
+    """Trains a segmentation model and evaluates it at the resolution of the annotation.
 
     Args:
-        classes: of the data set; the command takes them from the data module.
-        inference: how the model is applied to images in validation and test; the command takes its size rule from the
-            data module.
-        encoder: name, weights and output stride of the encoder.
-        head: class of the head and its arguments.
-        attention: block on levels of the encoder; null for none.
-        attention_levels: the levels that it refines, one block each; -1 is the last one.
-        residual_attention: block inside every residual block of a ResNet-family encoder; null for none.
-        residual_position: ``last`` (before the shortcut is added) or ``middle`` (before the last convolution).
-        align_corners: whether resizing logits to the image's size maps corner pixels to corner pixels.
-        pad_to_stride: whether images are padded to whole multiples of the output stride.
-        init_from: checkpoint of this project, or of one that ``segattn import`` reads, or encoder weights, to start
-            from; the encoder's own ``weights`` are then not loaded. Null for none.
-        init_part: what is taken from it: ``all`` that fits, or the ``encoder``, which must fit completely.
+        classes: classes of the data set.
+        inference: how the model is applied to images in validation, test and prediction.
+        init_from: checkpoint or encoder weights to start from; also a checkpoint that ``segattn import`` reads. The
+            encoder's own ``weights`` are then not loaded. Null for none.
+        init_part: ``all`` copies all weights that match; ``encoder`` copies the encoder, which must match completely.
         object_sizes: how validation and test split the scores by object size; null does not split them.
-        further_scores: what ``validate`` and ``test`` compute beside them; null for nothing.
-        loss: of the logits against the mask; the same for auxiliary logits.
-        auxiliary_weights: weight of every auxiliary loss, one for all or one per name.
-        optimizer: class of the optimizer and its arguments.
-        schedule: of the learning rate, stepped every iteration.
+        further_scores: additional scores of ``validate`` and ``test``; null for none.
+        loss: loss of logits and mask, also used for the auxiliary logits; null is cross-entropy.
+        auxiliary_weights: weight of the auxiliary losses, one for all or one per name.
+        optimizer: an optimizer class, or a partial of one; called with the parameter groups.
+        schedule: schedule of the learning rate, stepped every iteration.
         head_lr_factor: learning rate of attention and head relative to that of the encoder.
-        decay_norms: whether weight decay applies to norms and biases too.
+        decay_norms: whether weight decay also applies to norms and biases.
         compile: run the model through ``torch.compile``.
-        channels_last: keep images and weights in the channels-last memory format.
+        channels_last: use the channels-last memory format for images and weights.
+        model: the fields of :class:`segattn.models.ModelSpec` except ``num_classes``.
 
     Raises:
-        ValueError: if auxiliary weights are named that the head does not have, or a number is out of range.
+        ValueError: if an argument is out of range, does not fit the head, or has no effect.
     """
 
     def __init__(
@@ -71,14 +60,6 @@ class SegmentationTask(LightningModule):
         classes: ClassTable,
         inference: InferenceConfig = InferenceConfig(),
         *,
-        encoder: EncoderSpec = EncoderSpec(),
-        head: HeadFactory = FCNHead,
-        attention: AttentionFactory | None = None,
-        attention_levels: Sequence[int] = (-1,),
-        residual_attention: AttentionFactory | None = None,
-        residual_position: Position = "last",
-        align_corners: bool = False,
-        pad_to_stride: bool = True,
         init_from: str | None = None,
         init_part: Part = "all",
         object_sizes: ObjectSizes | None = ObjectSizes(),
@@ -91,6 +72,7 @@ class SegmentationTask(LightningModule):
         decay_norms: bool = True,
         compile: bool = False,
         channels_last: bool = False,
+        **model: Any,
     ) -> None:
         super().__init__()
         if head_lr_factor <= 0:
@@ -99,23 +81,17 @@ class SegmentationTask(LightningModule):
         self.inference = inference
         if init_from is None and init_part != "all":
             raise ValueError(f"init_part {init_part} has no effect without init_from.")
-        self.model = SegmentationModel(
-            len(classes),
-            replace(encoder, weights=None) if init_from else encoder,
-            head,
-            attention=attention,
-            attention_levels=attention_levels,
-            residual_attention=residual_attention,
-            residual_position=residual_position,
-            align_corners=align_corners,
-            pad_to_stride=pad_to_stride,
-        )
+        spec = ModelSpec(num_classes=len(classes), **model)
+        if init_from:
+            spec = replace(spec, encoder=replace(spec.encoder, weights=None))
+        self._compile, self._channels_last = compile, channels_last
+        self.use_model(SegmentationModel(spec))
         self.initialized = initialize(self.model, init_from, classes=classes, part=init_part) if init_from else []
         self.loss = CrossEntropy() if loss is None else loss
         try:
             inspect.signature(self.loss.forward).bind("logits", "mask")
         except TypeError as error:
-            raise ValueError(f"{type(self.loss).__name__} is no loss of logits and a mask: {error}.") from error
+            raise ValueError(f"{type(self.loss).__name__} is not a loss of logits and a mask: {error}.") from error
         self.auxiliary_weights = _auxiliary_weights(auxiliary_weights, self.model.head.auxiliary_names)
         self.optimizer = optimizer
         self.schedule = schedule
@@ -123,23 +99,26 @@ class SegmentationTask(LightningModule):
         self.decay_norms = decay_norms
         self.object_sizes = object_sizes
         self.evaluation = Evaluation(classes, object_sizes, further_scores)
-        self._shown = {f"miou_{bucket}" for bucket in (object_sizes.names if object_sizes else ())}
+        self._shown = f"miou_{object_sizes.names[0]}" if object_sizes else ""
         self._validations = 0
-        self.channels_last = channels_last
-        if channels_last:
-            self.model.to(memory_format=torch.channels_last)
-        if compile:
-            self.model.compile()
+
+    def use_model(self, model: SegmentationModel) -> None:
+        """Replace the model, for example by that of a checkpoint."""
+        if self._channels_last:
+            model.to(memory_format=torch.channels_last)
+        if self._compile:
+            model.compile()
+        self.model = model
 
     def setup(self, stage: str) -> None:
-        """Let the loading workers find the objects of every ground truth, unless most validations need none."""
+        """Let the DataLoader workers find the objects of the ground truth, unless most validations do not need them."""
         datamodule = getattr(self.trainer, "datamodule", None)
         if self.object_sizes and isinstance(datamodule, SegmentationDataModule):
             in_workers = stage != "fit" or self.object_sizes.every == 1
             datamodule.find_objects = self.evaluation.find_objects if in_workers else None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed this step from its number, so that a resumed run draws what an uninterrupted one draws."""
+        """Seed the step by its number, so that a resumed run draws the same random numbers as an uninterrupted one."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         step = self.trainer.fit_loop.epoch_loop.total_batch_idx
         torch.manual_seed(hash((seed, step, self.global_rank)) % 2**63)
@@ -150,7 +129,7 @@ class SegmentationTask(LightningModule):
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Weighted sum of the losses of the prediction and of the auxiliary outputs."""
+        """Weighted sum of the losses of the logits and the auxiliary logits."""
         output = self.model(self._in_layout(batch["image"]))
         auxiliary = {name: self.loss(logits, batch["mask"]) for name, logits in output.auxiliary.items()}
         total: Tensor = self.loss(output.logits, batch["mask"])
@@ -159,7 +138,7 @@ class SegmentationTask(LightningModule):
         if not torch.isfinite(total):
             raise NonFiniteLossError(
                 f"The loss became {total.item()} at step {self.global_step} (epoch {self.current_epoch}) on "
-                f"{', '.join(batch['name'])}; try a lower learning rate, a warm-up, or precision 32."
+                f"{', '.join(batch['name'])}: try a lower learning rate, a warm-up, or precision 32."
             )
         self.log("train/loss", total.detach(), prog_bar=True)
         self.log_dict({f"train/loss_{name}": loss.detach() for name, loss in auxiliary.items()})
@@ -167,7 +146,12 @@ class SegmentationTask(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Predicted classes (b, h, w) at annotation resolution."""
-        prediction = infer_labels(self, batch["image"], self.inference)
+        logits = infer(self, batch["image"], self.inference)
+        images = zip(logits, batch["mask"], strict=True)
+        losses = [self.loss(image_logits[None], mask[None]) for image_logits, mask in images]
+        loss_name = "test/loss" if self.trainer.testing else "val/loss"
+        self.log(loss_name, torch.stack(losses).mean(), batch_size=len(losses), on_epoch=True, sync_dist=True)
+        prediction = predicted_classes(logits)
         self.evaluation.update(prediction, batch, **self._parts)
         return prediction
 
@@ -183,8 +167,12 @@ class SegmentationTask(LightningModule):
         """Log the scores of all images and processes."""
         self._log_scores("test")
 
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Predicted classes (b, h, w) at the size of the images; the batch needs no more than ``image``."""
+        return infer_labels(self, batch["image"], self.inference)
+
     def configure_optimizers(self) -> Any:
-        """Parameter groups, optimizer and the schedule over every iteration."""
+        """Optimizer and schedule of the learning rate, stepped every iteration."""
         optimizer = self.optimizer(self._parameter_groups())
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("lr_factor")
@@ -192,26 +180,28 @@ class SegmentationTask(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what prediction needs, as plain data: classes, size rule and the model without its weights."""
+        """Add what prediction needs besides the weights: classes, inference config and model, as plain data."""
         checkpoint[CONTENT] = describe_model(self.model, self.classes, self.inference)
 
     def _in_layout(self, images: Tensor) -> Tensor:
-        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+        return images.contiguous(memory_format=torch.channels_last) if self._channels_last else images
 
     def _log_scores(self, stage: str) -> None:
         scores = self.evaluation.compute(**self._parts)
+        if self.trainer.sanity_checking:
+            self.evaluation.scores = {}
+            return
         self.log(f"{stage}/miou", scores["miou"].float(), prog_bar=True)
         for name, value in {**scores, **scores.get("sizes", {}), **scores.get("further", {})}.items():
             if isinstance(value, Tensor) and value.ndim == 0 and not torch.isnan(value) and name != "miou":
-                self.log(f"{stage}/{name}", value.float(), prog_bar=name in self._shown)
+                self.log(f"{stage}/{name}", value.float(), prog_bar=name == self._shown)
         for name, value in zip(self.classes.names, scores["iou"], strict=True):
             self.log(f"{stage}/iou/{name}", value.float())
-        if not self.trainer.sanity_checking:
-            self._validations += 1
+        self._validations += 1
 
     @property
     def _parts(self) -> dict[str, bool]:
-        """Whether this evaluation splits its scores by object size, and whether it computes further ones."""
+        """Whether this evaluation splits the scores by object size, and whether it computes the further scores."""
         if self.trainer.state.fn != "fit":
             return {"with_sizes": True, "with_further": True}
         every = self.object_sizes.every if self.object_sizes else 1
@@ -219,7 +209,7 @@ class SegmentationTask(LightningModule):
         return {"with_sizes": last or self._validations % every == 0, "with_further": False}
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Encoder and rest, each split by whether weight decay applies."""
+        """Parameters of the encoder and of the rest, each split by whether weight decay applies."""
         norms = {
             id(parameter)
             for module in self.model.modules()

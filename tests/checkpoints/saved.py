@@ -8,8 +8,7 @@ import torch
 from segattn import __version__
 from segattn.heads import FCNHead
 from segattn.inference import InferenceConfig
-from segattn.models.encoders import EncoderSpec
-from segattn.models.segmentation_model import SegmentationModel
+from segattn.models import EncoderSpec, ModelSpec, SegmentationModel
 from segattn.sample import ClassInfo, ClassTable
 
 CLASSES = ClassTable(
@@ -26,9 +25,9 @@ HEAD = partial(FCNHead, channels=8, stage3_channels=None)
 
 
 def lively_model(head=HEAD, *, encoder=TINY, classes=CLASSES, seed=0, **options):
-    """A model with random weights at which no branch is silent and every class is predicted somewhere."""
+    """A model with random weights in which every branch contributes and every class is predicted somewhere."""
     torch.manual_seed(seed)
-    model = SegmentationModel(len(classes), encoder, head, **options).eval()
+    model = SegmentationModel(ModelSpec(len(classes), encoder, head, **options)).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("gamma"):
@@ -39,7 +38,7 @@ def lively_model(head=HEAD, *, encoder=TINY, classes=CLASSES, seed=0, **options)
             for module in model.head.modules()
             if isinstance(module, torch.nn.Conv2d) and module.out_channels == len(classes) and module.bias is not None
         ]
-        for _ in range(2):  # first to an even spread of the classes, then to certain ones
+        for _ in range(2):  # first balance the classes, then make the predictions confident
             logits = model(blocks).logits
             for classifier in classifiers:
                 classifier.bias -= logits.mean(dim=(0, 2, 3))
@@ -49,14 +48,14 @@ def lively_model(head=HEAD, *, encoder=TINY, classes=CLASSES, seed=0, **options)
 
 
 def save_checkpoint(path, model=None, *, classes=CLASSES, inference=DEFAULT):
-    """Write what a training run writes, as far as prediction reads it."""
+    """Write the parts of a training checkpoint that prediction reads."""
     model = lively_model(classes=classes) if model is None else model
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "version": __version__,
         "classes": classes.to_json(),
         "inference": asdict(inference),
-        "model": model.blueprint,
+        "model": model.spec.to_dict(),
     }
     weights = {f"model.{key}": value for key, value in model.state_dict().items()}
     torch.save({"state_dict": weights, "segattn": content}, path)

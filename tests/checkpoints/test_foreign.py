@@ -1,4 +1,4 @@
-"""Imported models give the logits of the originals, and what does not fit is named."""
+"""Imported models have the logits of the originals, and weights that do not fit are named."""
 
 import sys
 from types import ModuleType
@@ -14,8 +14,7 @@ from segattn.checkpoints.foreign import class_table
 from segattn.checkpoints.openmmlab import recipe_of
 from segattn.heads import FCNHead
 from segattn.inference import InferenceConfig
-from segattn.models.encoders import EncoderSpec
-from segattn.models.segmentation_model import SegmentationModel
+from segattn.models import EncoderSpec, ModelSpec, SegmentationModel
 from segattn.sample import SizeRule
 from tests.oracles import foreign
 
@@ -34,7 +33,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def states():
-    """The weights of every case, made by its original on first use."""
+    """The weights of every case, created by the original code on first use."""
     made = {}
 
     def state(case):
@@ -49,7 +48,7 @@ def states():
 
 
 def training_logits(model, image):
-    """All outputs, with norms and dropout as in evaluation."""
+    """Logits and auxiliary logits, with norms and dropout in evaluation mode."""
     model.train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d | nn.Dropout2d):
@@ -59,12 +58,12 @@ def training_logits(model, image):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_logits_are_those_of_the_original(states, tmp_path, case):
-    forward, classes, options, wishes = CASES[case]
+def test_logits_match_the_original(states, tmp_path, case):
+    forward, classes, options, overrides = CASES[case]
     path = tmp_path / "original.pth"
     torch.save({"state_dict": dict(states(case))}, path)
-    trained = import_checkpoint(path, case.split(",")[0], **wishes)
-    image = torch.rand(1, 3, 64, 97)  # no multiple of the stride
+    trained = import_checkpoint(path, case.split(",")[0], **overrides)
+    image = torch.rand(1, 3, 64, 97)  # not a multiple of the stride
     with torch.no_grad():
         expected = forward(states(case), image, classes, **options)
         torch.testing.assert_close(trained.model(image).logits, expected["logits"], rtol=1e-5, atol=1e-4)
@@ -98,29 +97,29 @@ class HistoryBuffer:
         assert not arguments, "the object was made"
 
 
-def test_a_training_checkpoint_tells_its_recipe_and_none_of_its_objects_is_made(states, tmp_path, monkeypatch, capsys):
+def test_training_checkpoint_is_imported_with_its_config_and_without_its_objects(states, tmp_path, monkeypatch, capsys):
     module = ModuleType("mmengine")
     module.HistoryBuffer = HistoryBuffer
     monkeypatch.setattr(HistoryBuffer, "__module__", "mmengine")
     monkeypatch.setitem(sys.modules, "mmengine", module)
     names = [f"class {index}" for index in range(19)]
-    told = {"classes": names, "palette": [[index, 0, 255] for index in range(19)]}
-    checkpoint = {"meta": {"cfg": CONFIG, "dataset_meta": told}, "state_dict": dict(states("openmmlab"))}
+    dataset_meta = {"classes": names, "palette": [[index, 0, 255] for index in range(19)]}
+    checkpoint = {"meta": {"cfg": CONFIG, "dataset_meta": dataset_meta}, "state_dict": dict(states("openmmlab"))}
     torch.save({**checkpoint, "message_hub": {"loss": HistoryBuffer()}}, tmp_path / "iter_80000.pth")
     output = tmp_path / "imported.safetensors"
     arguments = ["import", "--from", "openmmlab", str(tmp_path / "iter_80000.pth"), "--output", str(output)]
     assert cli.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "Taken: 376 of 376 weights." in printed
+    assert "Imported 376 of 376 weights." in printed
     assert f"{output}: tu-resnet50c, DANetHead, 19 classes" in printed
-    fresh = SegmentationModel(19, SPEC, FCNHead)
+    fresh = SegmentationModel(ModelSpec(19, SPEC, FCNHead))
     lines = initialize(fresh, tmp_path / "iter_80000.pth", classes=load_model(output).classes, part="encoder")
-    assert lines[1] == "  encoder: 330 of 330 weights taken"
+    assert lines[1] == "  encoder: 330 of 330 weights copied"
     trained = load_model(output)
     assert trained.classes.names == tuple(names)
     assert trained.classes.palette[3].tolist() == [3, 0, 255]
     assert trained.inference == InferenceConfig(window=(769, 769), stride=(513, 513))
-    assert trained.model.align_corners
+    assert trained.model.spec.align_corners
     assert trained.model.encoder.spec.dilations is None
     assert trained.model.encoder.spec.mean == (0.485, 0.456, 0.406)
     image = torch.rand(1, 3, 33, 64)
@@ -163,22 +162,22 @@ def extra(name, *shape):
     [
         (
             without("backbone.layer2.1.bn2.bias"),
-            r"it has no weights for encoder\.body\.model\.layer2\.1\.bn2\.bias\.",
+            r"it lacks weights for encoder\.body\.model\.layer2\.1\.bn2\.bias\.",
         ),
         (
             lambda state: state.update({"backbone.neck.a": torch.zeros(1), "decode_head.b": torch.zeros(1)}),
-            r"there is no place for backbone\.neck\.a, decode_head\.b\.",
+            r"it has unknown weights backbone\.neck\.a, decode_head\.b\.",
         ),
         (
             extra("decode_head.pam.key_project.weight", 8, 32, 1, 1),
             r"key_project.weight has shape \(8, .*\(4, 32, 1, 1",
         ),
         (without("decode_head.conv_seg.weight"), "it lacks decode_head.conv_seg.weight"),
-        (without("backbone.layer3.5.conv3.weight"), "none of ResNet-50, 101 and 152: its stages have .3, 4, 5, 3."),
-        (extra("backbone.stem.0.weight", 48, 3, 3, 3), "its stem is 48 channels wide, known are 32, 64"),
+        (without("backbone.layer3.5.conv3.weight"), "not ResNet-50, 101 or 152: its stages have .3, 4, 5, 3."),
+        (extra("backbone.stem.0.weight", 48, 3, 3, 3), "its stem has 48 channels; supported are 32, 64"),
     ],
 )
-def test_what_does_not_fit_is_named(states, tmp_path, change, sentence):
+def test_weights_that_do_not_fit_are_named(states, tmp_path, change, sentence):
     state = dict(states("openmmlab"))
     change(state)
     torch.save(state, tmp_path / "other.pth")
@@ -187,17 +186,17 @@ def test_what_does_not_fit_is_named(states, tmp_path, change, sentence):
 
 
 def small_state(**weights):
-    """Enough of OpenMMLab's names to be known as such."""
+    """Enough names of OpenMMLab to be identified."""
     return {"backbone.x": torch.zeros(1), "decode_head.x": torch.zeros(1), **weights}
 
 
-def test_other_repositories_and_arguments_without_effect_are_refused(tmp_path):
+def test_other_repositories_and_arguments_without_effect_are_errors(tmp_path):
     path = tmp_path / "x.pth"
     torch.save({"module." + key: value for key, value in small_state().items()}, path)
-    with pytest.raises(CheckpointError, match="no checkpoint of danet: take --from openmmlab"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of danet: use --from openmmlab"):
         import_checkpoint(path, "danet")
     torch.save({"conv1.weight": torch.zeros(1)}, path)
-    with pytest.raises(CheckpointError, match=r"no checkpoint of flanet: its first weight is conv1\.weight"):
+    with pytest.raises(CheckpointError, match=r"not a checkpoint of flanet: its first weight is conv1\.weight"):
         import_checkpoint(path, "flanet")
     with pytest.raises(ValueError, match="multi_dilation is an option of danet"):
         import_checkpoint(path, "flanet", multi_dilation=[4, 8])
@@ -205,16 +204,16 @@ def test_other_repositories_and_arguments_without_effect_are_refused(tmp_path):
         import_checkpoint(path, "danet", align_corners=True)
 
 
-def test_classes_come_from_the_user_the_file_or_the_number(tmp_path):
+def test_classes_come_from_the_user_the_file_or_their_number(tmp_path):
     table, rule, source = class_table(150, {}, None)
     assert (table.names[0], rule.short_side, source) == ("wall", 512, "those of ADE20K, by their number")
     names = [name.split(",")[0] for name in table.names]
     palette = [[0, 0, 0]] * 150
     for spelled in (names, list(table.names)):  # the first synonym, or all of them
         assert class_table(150, {"CLASSES": tuple(spelled), "PALETTE": palette}, None)[0] is table
-    with pytest.raises(ValueError, match="has 7 classes and does not tell which: name them with --classes"):
+    with pytest.raises(ValueError, match="has 7 classes without names: specify them with --classes"):
         class_table(7, {}, None)
-    with pytest.raises(ValueError, match="given table has 150 classes, the checkpoint 7"):
+    with pytest.raises(ValueError, match="given table has 150 classes, but the checkpoint 7"):
         class_table(7, {}, table)
     classes = tmp_path / "classes.yaml"
     classes.write_text(yaml.safe_dump({"classes": [{"name": "a", "label": 0}, {"name": "b", "label": 5}]}))

@@ -1,4 +1,4 @@
-"""Starting from other weights: what fits is taken, and what is not taken is said."""
+"""Initialization from other weights: matching weights are copied, and the report names the others."""
 
 import re
 from functools import partial
@@ -30,7 +30,7 @@ def same(model, path, prefix):
     return all(found)
 
 
-def test_all_is_taken_where_all_fits(source, tmp_path):
+def test_all_weights_are_copied_from_the_same_model(source, tmp_path):
     slim = save_model(load_model(source), tmp_path / "slim.safetensors")
     for path in (source, slim, source.parent):
         model = lively_model()
@@ -40,19 +40,19 @@ def test_all_is_taken_where_all_fits(source, tmp_path):
         assert not any("newly" in line for line in lines)
 
 
-def test_another_head_keeps_its_own_weights_and_both_sides_are_named(source):
+def test_another_head_keeps_its_weights(source):
     model = lively_model(partial(DANetHead, channels=16, stage3_channels=None), attention=SCSA)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     lines = initialize(model, source, classes=CLASSES)
     assert same(model, source, "encoder.")
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items() if key.startswith("head."))
-    told = "\n".join(lines)
-    assert "attention.5: 0 of" in told
-    assert re.search(r"head\.position: 0 of (\d+) weights taken, \1 newly initialized \(not in the file\)", told)
-    assert "in the file, but not in this model: head.classifier (" in told
+    report = "\n".join(lines)
+    assert "attention.5: 0 of" in report
+    assert re.search(r"head\.position: 0 of (\d+) weights copied, \1 newly initialized \(not in the file\)", report)
+    assert "unused weights of the file: head.classifier (" in report
 
 
-def test_a_classifier_of_other_classes_or_of_another_number_is_not_taken(source):
+def test_classifiers_of_other_classes_are_not_copied(source):
     model = lively_model(classes=OTHERS)
     lines = initialize(model, source, classes=OTHERS)
     assert any("2 newly initialized (for other classes)" in line for line in lines)
@@ -63,12 +63,12 @@ def test_a_classifier_of_other_classes_or_of_another_number_is_not_taken(source)
     assert any("shape (4,) in the file, (5,) here" in line for line in lines)
 
 
-def test_the_encoder_alone_must_fit_completely(source, tmp_path):
+def test_encoder_must_match_completely(source, tmp_path):
     model = lively_model()
     lines = initialize(model, source, classes=CLASSES, part="encoder")
     assert same(model, source, "encoder.")
     assert not same(model, source, "head.")
-    assert "head.convs: 0 of 12 weights taken, 12 newly initialized (not asked for)" in "\n".join(lines)
+    assert "head.convs: 0 of 12 weights copied, 12 newly initialized (encoder only)" in "\n".join(lines)
     state = load_model(source).model.encoder.body.state_dict()
     state.pop("model.layer1.0.conv1.weight")
     torch.save(state, tmp_path / "part.pt")
@@ -77,12 +77,12 @@ def test_the_encoder_alone_must_fit_completely(source, tmp_path):
     norm = {key: value for key, value in load_model(source).model.encoder.body.state_dict().items() if value.ndim < 2}
     for nothing in ({"x": torch.zeros(1)}, norm):
         torch.save(nothing, tmp_path / "none.pt")
-        with pytest.raises(CheckpointError, match="does not fit the encoder tu-test_resnet"):
+        with pytest.raises(CheckpointError, match="does not match the encoder tu-test_resnet"):
             initialize(lively_model(), tmp_path / "none.pt", classes=CLASSES)
 
 
 @pytest.mark.parametrize("prefixed", [True, False])
-def test_plain_encoder_weights_fill_an_encoder_with_attention_in_its_blocks(source, tmp_path, prefixed):
+def test_encoder_weights_fit_an_encoder_with_residual_attention(source, tmp_path, prefixed):
     state = load_model(source).model.encoder.body.state_dict()
     save_file(
         {key if prefixed else key.removeprefix("model."): value for key, value in state.items()},
@@ -96,7 +96,7 @@ def test_plain_encoder_weights_fill_an_encoder_with_attention_in_its_blocks(sour
         assert torch.equal(own, state[f"model.layer1.0.{place[:-2]}.weight"])
 
 
-def test_a_task_starts_from_a_file(source):
+def test_task_is_initialized_from_a_file(source):
     task = SegmentationTask(CLASSES, encoder=TINY, head=HEAD, init_from=str(source))
     assert same(task.model, source, "")
     assert task.initialized[0].startswith("initialized from ")

@@ -24,8 +24,7 @@ from segattn.heads import (
     SMPDecoder,
 )
 from segattn.inference import InferenceConfig
-from segattn.models.encoders import EncoderSpec
-from segattn.models.segmentation_model import SegmentationModel
+from segattn.models import EncoderSpec, ModelSpec, SegmentationModel
 from tests.checkpoints.saved import CLASSES
 
 SLIM = {"channels": 16, "stage3_channels": None}
@@ -53,7 +52,7 @@ def test_every_head_is_tested():
 def test_both_formats_compute_the_same_at_every_size(name, tmp_path):
     torch.manual_seed(0)
     spec = EncoderSpec("tu-test_resnet", None, 32)
-    model = SegmentationModel(len(CLASSES), spec, HEADS[name])
+    model = SegmentationModel(ModelSpec(len(CLASSES), spec, HEADS[name]))
     for parameter in model.parameters():  # every branch has an effect
         if parameter.ndim < 2:
             nn.init.normal_(parameter, std=0.3)

@@ -8,7 +8,7 @@ from torch import nn
 
 from segattn import heads
 from segattn.heads import ChannelSpatialHead, DANetHead, FCNHead, FeatureInfo, FLAHead, Head, SCSADecoder, SMPDecoder
-from segattn.models.factories import build, describe
+from segattn.models.factories import build_factory, describe_factory
 
 PYRAMID = FeatureInfo((3, 8, 16, 24, 32, 40), (1, 2, 4, 8, 16, 32))
 DILATED = FeatureInfo((3, 8, 16, 24, 32, 40), (1, 2, 4, 8, 8, 8))
@@ -92,7 +92,7 @@ def test_an_image_does_not_depend_on_its_batch(factory, info):
 @torch.no_grad()
 def test_it_survives_its_description(factory, info):
     head = randomized(factory(info, CLASSES)).eval()
-    again = build(describe(factory))(info, CLASSES).eval()
+    again = build_factory(describe_factory(factory))(info, CLASSES).eval()
     again.load_state_dict(head.state_dict())
     features = features_of(info, batch=1)
     assert torch.equal(head(features).logits, again(features).logits)

@@ -19,7 +19,7 @@ from segattn.models.encoders import Encoder, EncoderSpec
         ("tu-test_convnext", 8, (1, 2, 4, 8, 8, 8)),
     ],
 )
-def test_features_have_the_channels_and_strides_that_are_announced(name, stride, strides):
+def test_features_match_the_feature_info(name, stride, strides):
     encoder = Encoder(EncoderSpec(name, None, stride)).eval()
     assert encoder.info.strides == strides
     features = encoder(torch.rand(2, 3, 64, 96))
@@ -27,7 +27,7 @@ def test_features_have_the_channels_and_strides_that_are_announced(name, stride,
         assert feature.shape == (2, channels, 64 // level_stride, 96 // level_stride)
 
 
-def test_images_are_normalized_as_the_weights_expect():
+def test_images_are_normalized_for_the_weights():
     image = torch.rand(1, 3, 32, 32)
     own = Encoder(EncoderSpec("tu-tf_efficientnet_lite0", None, 32))
     torch.testing.assert_close(own.eval()(image)[0], (image - 0.5) / 0.5)
@@ -38,13 +38,13 @@ def test_images_are_normalized_as_the_weights_expect():
 
 
 @pytest.mark.parametrize("name", ["resnet18", "tu-resnet18"])
-def test_dilations_of_a_stage_are_followed(name):
+def test_stage_dilations(name):
     encoder = Encoder(EncoderSpec(name, None, 8, dilations={"layer3": [2], "layer4": [4, 8, 16]})).eval()
     body = getattr(encoder.body, "model", encoder.body)
     assert [block.conv1.dilation[0] for block in body.layer3] == [2, 2]
     assert [block.conv2.dilation[0] for block in body.layer4] == [4, 8]
     for block in body.layer4:
-        nn.init.ones_(block.bn2.weight)  # timm closes residual branches at the beginning
+        nn.init.ones_(block.bn2.weight)  # timm initializes residual branches to zero
     plain = Encoder(EncoderSpec(name, None, 8)).eval()
     plain.load_state_dict(encoder.state_dict())
     image = torch.rand(1, 3, 64, 96)
@@ -63,14 +63,14 @@ def test_dilations_of_a_stage_are_followed(name):
         (32, {"layer4": [2]}, "layer4 has a stride"),
     ],
 )
-def test_dilations_that_cannot_be_are_refused(stride, dilations, what):
+def test_invalid_dilations_are_errors(stride, dilations, what):
     with pytest.raises(ValueError, match=what):
         Encoder(EncoderSpec("tu-resnet18", None, stride, dilations=dilations))
 
 
 @pytest.fixture(scope="module")
 def trained():
-    """An encoder whose weights are unlike any fresh one's."""
+    """An encoder with weights unlike those of a new one."""
     torch.manual_seed(7)
     encoder = Encoder(EncoderSpec("tu-test_resnet", None, 32))
     for value in encoder.state_dict().values():
@@ -83,7 +83,7 @@ def trained():
 @pytest.mark.parametrize("kind", ["weights.safetensors", "weights.pt", "lightning.ckpt"])
 def test_local_weights_are_loaded(tmp_path, trained, kind, prefixed):
     state = {key if prefixed else key.removeprefix("model."): value for key, value in trained.state_dict().items()}
-    state["fc.weight"] = torch.zeros(1)  # a classifier's weights are left out
+    state["fc.weight"] = torch.zeros(1)  # weights of a classifier are ignored
     path = tmp_path / kind
     if kind.endswith("safetensors"):
         save_file(state, path)
@@ -116,14 +116,14 @@ def write_code(path):
     [
         (write_other_encoder, "lacks .* weights of this encoder"),
         (write_other_width, "where this encoder needs"),
-        (write_object, "holds no state dict"),
-        (write_code, "is refused: it is damaged, or holds more"),
-        (lambda path: path.write_bytes(b"no tensors"), "is refused: it is damaged"),
-        (lambda path: torch.save({1: torch.ones(1)}, path), "holds no state dict"),
-        (lambda path: path.write_bytes(b""), "no weight file that can be read safely"),
+        (write_object, "holds no weights"),
+        (write_code, "is refused: besides weights"),
+        (lambda path: path.write_bytes(b"no tensors"), "is not a checkpoint"),
+        (lambda path: torch.save({1: torch.ones(1)}, path), "not a checkpoint: it holds a dict without names"),
+        (lambda path: path.write_bytes(b""), "is empty"),
     ],
 )
-def test_files_of_other_weights_are_refused(tmp_path, write, what):
+def test_wrong_weight_files_are_errors(tmp_path, write, what):
     path = tmp_path / "weights.pt"
     write(path)
     with pytest.raises(ValueError, match=what):
@@ -134,22 +134,22 @@ def test_files_of_other_weights_are_refused(tmp_path, write, what):
     ("name", "stride", "what"),
     [
         ("vgg11", 8, "cannot be dilated to output stride 8"),
-        ("tu-test_vit", 32, "cannot be used here"),
+        ("tu-test_vit", 32, "cannot be used"),
         ("resnet19", 8, "no encoder 'resnet19'"),
         ("tu-resnet19", 8, "timm has no model 'resnet19'"),
     ],
 )
-def test_encoders_that_cannot_be_used_are_refused(name, stride, what):
+def test_unusable_encoders_are_errors(name, stride, what):
     with pytest.raises(ValueError, match=what):
         Encoder(EncoderSpec(name, None, stride))
 
 
-def test_a_missing_weight_file_is_named():
+def test_missing_weight_file_is_an_error():
     with pytest.raises(FileNotFoundError, match=r"no weight file .*nowhere\.pt"):
         Encoder(EncoderSpec("resnet18", "nowhere.pt", 32))
 
 
-def test_without_a_network_both_ways_out_are_named(monkeypatch):
+def test_download_error_names_the_alternatives(monkeypatch):
     class NoNetwork:
         def head(self, *_, **__):
             raise ConnectionError("no route")
@@ -159,7 +159,7 @@ def test_without_a_network_both_ways_out_are_named(monkeypatch):
         Encoder(EncoderSpec("resnet18", "imagenet", 32))
 
 
-def test_imagenet_weights_are_asked_of_the_library(monkeypatch):
+def test_imagenet_weights_come_from_the_library(monkeypatch):
     asked = {}
 
     def get_encoder(name, **options):
@@ -167,14 +167,14 @@ def test_imagenet_weights_are_asked_of_the_library(monkeypatch):
         return original(name, **options | {"weights": None})
 
     original = encoders.smp.encoders.get_encoder
-    monkeypatch.setattr(encoders, "_refuse_without_network", lambda name: None)
+    monkeypatch.setattr(encoders, "_require_network", lambda name: None)
     monkeypatch.setattr(encoders.smp.encoders, "get_encoder", get_encoder)
     spec = Encoder(EncoderSpec("resnet18", "imagenet", 16)).spec
     assert asked == {"name": "resnet18", "weights": "imagenet", "output_stride": 16}
-    assert spec.weights is None  # a checkpoint asks for no download
+    assert spec.weights is None  # not stored: loading a checkpoint downloads nothing
 
 
-def test_the_given_weights_load(shared_data):
+def test_real_weights_load(shared_data):
     path = shared_data / "weights" / "tf_efficientnet_lite0.in1k.encoder.safetensors"
     encoder = Encoder(EncoderSpec("tu-tf_efficientnet_lite0", str(path), 8))
     assert encoder.spec.mean == (0.5, 0.5, 0.5)

@@ -5,10 +5,8 @@ import torch
 
 from segattn import attention
 from segattn.attention import SCSA, DualAttention, SqueezeExcite
-from segattn.heads import DANetHead, FCNHead, FLAHead, SCSADecoder, SMPDecoder
-from segattn.models.encoders import EncoderSpec
-from segattn.models.factories import build, describe
-from segattn.models.segmentation_model import SegmentationModel
+from segattn.heads import FCNHead, FLAHead, SCSADecoder, SMPDecoder
+from segattn.models import EncoderSpec, ModelSpec, SegmentationModel
 
 TINY = EncoderSpec("tu-test_resnet", None, 8)
 
@@ -18,7 +16,7 @@ SMALL_HEAD = partial(FCNHead, channels=8, stage3_channels=8)
 
 def tiny_model(head=SMALL_HEAD, **options):
     torch.manual_seed(1)
-    return SegmentationModel(4, TINY, head, **options).eval()
+    return SegmentationModel(ModelSpec(4, TINY, head, **options)).eval()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 300), (33, 50), (64, 48)])
@@ -29,7 +27,7 @@ def test_logits_have_the_size_of_the_image(size):
     assert {name: tuple(logits.shape) for name, logits in auxiliary.items()} == {"stage3": (2, 4, *size)}
 
 
-def test_padding_shifts_nothing():
+def test_padding_shifts_no_logits():
     model = tiny_model()
     image = torch.rand(1, 3, 128, 160)
     whole, cut = model(image).logits, model(image[..., :123, :157]).logits
@@ -38,18 +36,18 @@ def test_padding_shifts_nothing():
 
 @pytest.mark.parametrize("position", ["middle", "last"])
 @pytest.mark.parametrize("name", ["resnet18", "tu-test_resnet", "tu-resnet50", "resnet50"])
-def test_attention_inside_residual_blocks_keeps_the_pretrained_weights(tmp_path, name, position):
-    plain = SegmentationModel(4, EncoderSpec(name, None, 32), SMALL_HEAD)
+def test_residual_attention_keeps_the_pretrained_weights(tmp_path, name, position):
+    plain = SegmentationModel(ModelSpec(4, EncoderSpec(name, None, 32), SMALL_HEAD))
     torch.save(plain.encoder.body.state_dict(), tmp_path / "weights.pt")
     spec = EncoderSpec(name, str(tmp_path / "weights.pt"), 32)
     options = {"residual_attention": partial(DualAttention, reduction=2), "residual_position": position}
-    model = SegmentationModel(4, spec, SMALL_HEAD, **options)
+    model = SegmentationModel(ModelSpec(4, spec, SMALL_HEAD, **options))
     blocks = [module for module in model.modules() if isinstance(module, DualAttention)]
     assert tuple(blocks) == model.residual_attention
     assert len(blocks) == {"resnet18": 8, "tu-test_resnet": 4}.get(name, 16)
-    again = SegmentationModel.from_blueprint(model.blueprint)
+    again = SegmentationModel(ModelSpec.from_dict(model.spec.to_dict()))
     again.load_state_dict(model.state_dict())
-    with torch.no_grad():  # dual attention doubles its input while its gates are closed: undo that
+    with torch.no_grad():  # dual attention doubles its input at initialization: undo that
         for block in blocks:
             block.register_forward_hook(lambda module, inputs, output: output / 2)
         image = torch.rand(1, 3, 64, 64)
@@ -57,14 +55,14 @@ def test_attention_inside_residual_blocks_keeps_the_pretrained_weights(tmp_path,
             torch.testing.assert_close(one, other)
 
 
-def test_attention_inside_residual_blocks_learns():
+def test_residual_attention_gets_gradients():
     options = {
         "residual_attention": SCSA,
         "residual_position": "middle",
         "attention": SCSA,
         "attention_levels": [3, -1],
     }
-    model = SegmentationModel(4, EncoderSpec("resnet18", None, 32), SMALL_HEAD, **options)
+    model = SegmentationModel(ModelSpec(4, EncoderSpec("resnet18", None, 32), SMALL_HEAD, **options))
     model(torch.rand(2, 3, 64, 96)).logits.square().mean().backward()
     parameters = [parameter for block in model.residual_attention for parameter in block.parameters()]
     assert parameters
@@ -74,9 +72,9 @@ def test_attention_inside_residual_blocks_learns():
 @pytest.mark.parametrize("position", ["middle", "last"])
 @pytest.mark.parametrize("name", ["resnet18", "tu-test_resnet"])
 @pytest.mark.parametrize("block", [getattr(attention, name) for name in attention.__all__])
-def test_every_block_learns_inside_residual_blocks(block, name, position):
+def test_every_block_gets_gradients_inside_residual_blocks(block, name, position):
     options = {"residual_attention": block, "residual_position": position}
-    model = SegmentationModel(4, EncoderSpec(name, None, 32), SMALL_HEAD, **options)
+    model = SegmentationModel(ModelSpec(4, EncoderSpec(name, None, 32), SMALL_HEAD, **options))
     model(torch.rand(2, 3, 40, 64)).logits.square().mean().backward()
     gradients = [parameter.grad for block in model.residual_attention for parameter in block.parameters()]
     assert all(gradient is not None for gradient in gradients)
@@ -86,14 +84,14 @@ def test_every_block_learns_inside_residual_blocks(block, name, position):
     ("head", "idle"),
     [
         (SMALL_HEAD, [1, 2, 3, 4]),
-        (partial(FLAHead, channels=8), [1, 2, 3, 4]),  # whose auxiliary classifiers change no prediction
+        (partial(FLAHead, channels=8), [1, 2, 3, 4]),  # its auxiliary classifiers change no prediction
         (partial(SCSADecoder, channels=32), [1]),
         (partial(SMPDecoder, decoder="unet"), []),
     ],
 )
-def test_attention_that_the_head_does_not_read_is_known(head, idle):
+def test_idle_attention_is_found(head, idle):
     options = {"attention": SqueezeExcite, "attention_levels": [1, 2, 3, 4, 5]}
-    model = SegmentationModel(4, EncoderSpec("resnet18", None, 32), head, **options)
+    model = SegmentationModel(ModelSpec(4, EncoderSpec("resnet18", None, 32), head, **options))
     assert model.idle_attention == idle
     image = torch.rand(1, 3, 64, 96)
     before = model.eval()(image).logits
@@ -104,60 +102,34 @@ def test_attention_that_the_head_does_not_read_is_known(head, idle):
             handle.remove()
 
 
-class Writing(FCNHead):
-    """Writes into the features that it is given."""
+class InPlaceHead(FCNHead):
+    """Modifies its input features in place."""
 
     def forward(self, features):
         features[-1].relu_()
         return super().forward(features)
 
 
-def test_heads_that_write_into_the_features_tell_their_idle_attention():
-    head = partial(Writing, channels=8, stage3_channels=None)
+def test_idle_attention_is_found_with_in_place_heads():
+    head = partial(InPlaceHead, channels=8, stage3_channels=None)
     assert tiny_model(head, attention=SqueezeExcite, attention_levels=[2, -1]).idle_attention == [2]
 
 
-def test_without_attention_none_is_idle():
+def test_no_attention_is_never_idle():
     assert tiny_model().idle_attention == []
 
 
-def test_attention_at_no_level_is_refused():
-    with pytest.raises(ValueError, match="no effect"):
-        tiny_model(attention=SCSA, attention_levels=[])
-
-
-def test_places_that_the_encoder_does_not_have_are_refused():
-    with pytest.raises(ValueError, match="no residual blocks"):
-        SegmentationModel(4, EncoderSpec("tu-test_convnext", None, 32), SMALL_HEAD, residual_attention=SCSA)
+def test_missing_encoder_levels_and_blocks_are_errors():
+    with pytest.raises(ValueError, match="no ResNet-style residual blocks"):
+        SegmentationModel(ModelSpec(4, EncoderSpec("tu-test_convnext", None, 32), SMALL_HEAD, residual_attention=SCSA))
     for level in (0, 6, -6):
         with pytest.raises(ValueError, match=r"among \[1, 2, 3, 4, 5\]"):
             tiny_model(attention=SCSA, attention_levels=[level])
 
 
-def test_the_attention_sits_on_the_last_level():
+def test_attention_is_on_the_last_level_by_default():
     seen = []
     model = tiny_model(attention=partial(SCSA, window=2))
     model.attention["5"].register_forward_hook(lambda module, inputs, output: seen.append(tuple(inputs[0].shape)))
     model(torch.rand(1, 3, 32, 40))
     assert seen == [(1, model.encoder.info.channels[-1], 4, 5)]
-
-
-def test_a_blueprint_rebuilds_the_model():
-    model = tiny_model(partial(DANetHead, channels=16), attention=partial(SCSA, window=2))
-    again = SegmentationModel.from_blueprint(model.blueprint).eval()
-    again.load_state_dict(model.state_dict())
-    image = torch.rand(1, 3, 32, 40)
-    assert torch.equal(model(image).logits, again(image).logits)
-
-
-def test_descriptions_are_plain_data_and_trusted_only_within_segattn():
-    described = describe(partial(DANetHead, channels=16))
-    assert described == {"class_path": "segattn.heads.danet_head.DANetHead", "init_args": {"channels": 16}}
-    with pytest.raises(ValueError, match="import antigravity first"):
-        build({"class_path": "antigravity.Head", "init_args": {}})
-    with pytest.raises(ValueError, match=r"has no segattn\.heads\.NoHead"):
-        build({"class_path": "segattn.heads.NoHead", "init_args": {}})
-    with pytest.raises(ValueError, match="no torch module"):
-        build({"class_path": "segattn.checkpoints.load_model", "init_args": {}})
-    with pytest.raises(ValueError, match=r"a class or a functools\.partial"):
-        describe(lambda channels: None)

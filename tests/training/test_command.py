@@ -204,7 +204,7 @@ def test_wrong_keys_types_and_classes_are_refused_by_name(config, capsys, argume
         (["fit", "--config", "tiny.yaml", "--ckpt_path", "last"], "no checkpoint .*last.ckpt"),
         (["fit", "--config", "tiny.yaml", "--data.batch_size", "9"], "8 training images fill no batch of 9"),
         (["fit", "--config", "tiny.yaml", "--trainer.max_steps", "-5"], "max_steps. must be a non-negative integer"),
-        (["fit", "--config", "tiny.yaml", "--model.loss", "torch.nn.ReLU"], "ReLU is no loss of logits and a mask"),
+        (["fit", "--config", "tiny.yaml", "--model.loss", "torch.nn.ReLU"], "ReLU is not a loss of logits and a mask"),
         (["fit", "--config", "tiny.yaml", "--name", "../x"], "name must be a folder below output, got '../x'"),
     ],
 )
@@ -218,4 +218,4 @@ def test_attention_without_an_effect_is_said(config, caplog):
     options = ["--model.attention", "SqueezeExcite", "--model.attention_levels", "[2,-1]"]
     with caplog.at_level("INFO"):
         assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1", *options]) == 0
-    assert "warning: FCNHead does not read level 2: attention there is idle" in caplog.text
+    assert "warning: FCNHead does not read level 2: attention at that level has no effect" in caplog.text

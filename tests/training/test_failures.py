@@ -163,7 +163,7 @@ def test_two_processes_stop_at_one_step_on_sigterm_and_go_on(tmp_path):
     script = [sys.executable, "-c", TWO_PROCESSES, port]
     done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("stopped; go on with --ckpt_path last (two/tiny/version_0/checkpoints/last.ckpt)") == 1
+    assert done.stdout.count("stopped; resume with --ckpt_path last (two/tiny/version_0/checkpoints/last.ckpt)") == 1
     step = int(re.search(r"stopped \[1, 1\] (\d+)", done.stdout)[1])
     assert 2 <= step < 16
     assert re.search(r"ended \[0, 0\] 16", done.stdout), done.stdout
@@ -204,7 +204,7 @@ def test_a_signal_to_all_processes_lets_the_validation_finish(tmp_path, number):
     assert command.wait(timeout=120) == 1
     said = (tmp_path / "said").read_text()
     assert said.count("stopping after this training step") == 1, said
-    assert "stopped; go on with --ckpt_path last (runs/tiny/version_0/checkpoints/last.ckpt)" in said
+    assert "stopped; resume with --ckpt_path last (runs/tiny/version_0/checkpoints/last.ckpt)" in said
     last = torch.load(run_folder("runs") / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == STEPS_PER_EPOCH + 1
 
@@ -234,9 +234,9 @@ def test_a_full_disk_at_the_first_checkpoint_promises_no_previous_one(monkeypatc
     def full(content, file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("segattn.checkpoints.whole.torch.save", full)
+    monkeypatch.setattr("segattn.checkpoints.lightning_io.torch.save", full)
     sentence = sentence_of(capfd, FIT)
-    assert re.search(r"\.ckpt cannot be written \(No space left on device\): make room", sentence)
+    assert re.search(r"\.ckpt cannot be written \(No space left on device\): free some space", sentence)
     assert "previous" not in sentence
 
 
@@ -254,13 +254,13 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(monkeypatch, capfd):
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    monkeypatch.setattr("segattn.checkpoints.whole.torch.save", limited)
+    monkeypatch.setattr("segattn.checkpoints.lightning_io.torch.save", limited)
     sentence = sentence_of(capfd, [*FIT, "--output", "full"])
-    assert re.search(r"last\.ckpt cannot be written \(File too large\): the previous one is untouched", sentence)
+    assert re.search(r"last\.ckpt cannot be written \(File too large\): the previous checkpoint is intact", sentence)
     folder = run_folder("full") / "checkpoints"
     assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt"}
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 4
-    monkeypatch.setattr("segattn.checkpoints.whole.torch.save", save)
+    monkeypatch.setattr("segattn.checkpoints.lightning_io.torch.save", save)
     assert main([*RESUME, "--output", "full"]) == 0
     assert_same_end("whole", "full")
 
@@ -281,7 +281,7 @@ def test_out_of_memory_says_where_and_what_to_try(monkeypatch, capfd, kind):
 
     monkeypatch.setattr(SegmentationModel, "forward", greedy)
     sentence = sentence_of(capfd, FIT)
-    assert re.search(r"Out of memory in fit at step 0 \(epoch 0\): take a smaller data\.batch_size", sentence)
+    assert re.search(r"Out of memory in fit at step 0 \(epoch 0\): try a smaller data\.batch_size", sentence)
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
@@ -290,7 +290,7 @@ def test_an_image_that_turns_unreadable_is_named(monkeypatch, capfd, workers):
     at_step(monkeypatch, 2, lambda: victim.write_bytes(victim.read_bytes()[:50]))
     sentence = sentence_of(capfd, [*FIT, "--data.num_workers", workers])
     assert victim.name in sentence
-    assert re.search(r"\(in fit at step 4 \(epoch 0\); mend it and go on with --ckpt_path last\)\.$", sentence)
+    assert re.search(r"\(in fit at step 4 \(epoch 0\); fix the problem and resume with --ckpt_path last\)\.$", sentence)
 
 
 def test_a_worker_that_dies_ends_the_run(monkeypatch, capfd):
@@ -303,7 +303,7 @@ def test_a_worker_that_dies_ends_the_run(monkeypatch, capfd):
 
     monkeypatch.setattr(CamVid, "read_mask", dying)
     sentence = sentence_of(capfd, [*FIT, "--data.num_workers", "1", "--check", "false"])
-    assert re.search(r"A loading process died in fit at step 0 .*take fewer data\.num_workers", sentence)
+    assert re.search(r"A DataLoader worker was killed in fit at step 0 .*try fewer data\.num_workers", sentence)
 
 
 def test_a_run_keeps_where_it_comes_from_and_says_what_is_not_as_it_was(caplog):
@@ -370,9 +370,9 @@ def test_what_no_training_can_go_on_with_is_said(capfd):
     assert "foreign.ckpt was not written by segattn" in sentence_of(capfd, [*start, "foreign.ckpt"])
     assert "The description of the model in wide.ckpt" in sentence_of(capfd, [*start, "wide.ckpt"])
     other = ["--model.optimizer", "torch.optim.SGD", "--model.optimizer.lr", "0.1"]
-    assert "goes on with the optimizer that it began with" in sentence_of(capfd, [*RESUME, *other])
+    assert "must resume with its own optimizer" in sentence_of(capfd, [*RESUME, *other])
     sentence = sentence_of(capfd, [*RESUME, "--model.head.channels", "16"])
-    assert re.search(r"does not fit the model of the config \(size mismatch .*\): go on with the run's own", sentence)
+    assert re.search(r"the model of the config \(size mismatch .*\): resume with the config of the run", sentence)
 
 
 def test_without_a_logger_no_config_is_written():
@@ -429,4 +429,4 @@ def test_a_saved_model_is_validated_as_its_checkpoint_whatever_the_config_says_o
     trained.classes = ClassTable(tuple(replace(info, name=f"new {info.name}") for info in trained.classes.classes))
     save_model(trained, "other.safetensors")
     sentence = sentence_of(capfd, ["validate", "--config", "tiny.yaml", "--ckpt_path", "other.safetensors"])
-    assert "The checkpoint is for the classes new sky, new building" in sentence
+    assert "The checkpoint has the classes new sky, new building" in sentence

@@ -70,12 +70,12 @@ def test_weighted_sum_adds():
     ("make", "what"),
     [
         (lambda: CrossEntropy(label_smoothing=2.0), "0..1"),
-        (lambda: CrossEntropy([-1.0, 1.0]), "zero or more"),
-        (lambda: CrossEntropy([]), "zero or more"),
+        (lambda: CrossEntropy([-1.0, 1.0]), "must not be negative"),
+        (lambda: CrossEntropy([]), "must not be negative"),
         (lambda: OHEM(threshold=0.0), "threshold"),
         (lambda: OHEM(min_kept=0), "min_kept"),
         (lambda: WeightedSum([Dice()], [1.0, 2.0]), "one weight per loss"),
-        (lambda: CrossEntropy([1.0, 1.0])(*random_case(0)), "2 factors, but there are 4 classes"),
+        (lambda: CrossEntropy([1.0, 1.0])(*random_case(0)), "2 values, but there are 4 classes"),
     ],
 )
 def test_wrong_arguments_are_refused(make, what):

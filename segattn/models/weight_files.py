@@ -1,4 +1,4 @@
-"""Files of weights: reading them without executing anything in them, and writing them whole or not at all."""
+"""Reads files of weights, safetensors or ``torch.save``, without executing anything in them."""
 
 import json
 import pickle
@@ -16,36 +16,30 @@ from torch import Tensor
 from segattn.io.error_text import first_line, one_line
 
 CONTENT = "segattn"
-"""The key of a checkpoint under which everything but the weights is kept, as plain data."""
+"""The key of a checkpoint that holds everything but the weights, as plain data."""
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
-_FOREIGN = {
-    "openmmlab": ("backbone.", "decode_head."),
-    "danet": ("pretrained.", "head.conv5a."),
-    "flanet": ("backbone.", "fully."),
-}
-"""Prefixes of keys by which the checkpoints are known that ``segattn import`` reads."""
 
 
 class CheckpointError(ValueError):
-    """A file that is no checkpoint of segattn, or not a whole one."""
+    """A file that is damaged, or not the kind of checkpoint that is needed."""
 
 
 def read_checkpoint(path: Path, *, inert: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a file of weights: safetensors, or what ``torch.save`` wrote. Nothing in it is executed.
+    """Read a file of weights. Nothing in it is executed.
 
     Args:
-        path: the file. Safetensors are told by its content, not by its name.
-        inert: packages, or full names, of objects in the file that are read as empty stand-ins, since only the weights
-            beside them are wanted; everything else that is neither weights nor plain data is refused.
+        path: the file. Its format is detected from the content.
+        inert: packages, or full names, of objects in the file that are replaced by empty stand-ins; other objects that
+            are neither weights nor plain data are refused.
 
     Returns:
-        What ``torch.save`` was given; of safetensors, the tensors under ``state_dict``, and under ``segattn`` the
-        description, if there is one.
+        The object that was saved with ``torch.save``. For safetensors, the tensors under ``state_dict`` and the
+        description, if there is one, under ``segattn``.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if it is damaged, holds code, or is something else.
+        CheckpointError: if the file is damaged, holds code, or has another format.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint {path.absolute()}.")
@@ -56,19 +50,19 @@ def read_checkpoint(path: Path, *, inert: Sequence[str] = ()) -> dict[str, Any]:
     if head[8:9] == b"{" or path.suffix == ".safetensors":
         return _read_safetensors(path)
     if head.startswith(_ZIP):
-        problem = zip_problem(path)
+        problem = _zip_problem(path)
         if problem is not None:
             raise CheckpointError(f"{path} is damaged ({problem}): copy it again.")
     if not head.startswith((_ZIP, _PICKLE)):
-        raise CheckpointError(f"{path} is no checkpoint: it is neither safetensors nor a file of torch.save.")
+        raise CheckpointError(f"{path} is not a checkpoint: it is neither safetensors nor a file of torch.save.")
     return _read_torch(path, inert)
 
 
 def weights_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """The named tensors of a checkpoint or of a plain state dict, without the prefixes of wrappers around the model.
+    """The weights in a checkpoint or a plain state dict, without the prefixes ``module.`` and ``_orig_mod.``.
 
     Raises:
-        CheckpointError: if there are none, or one is no plain tensor.
+        CheckpointError: if there are none, or one is sparse, quantized or on the meta device.
     """
     state = checkpoint.get("state_dict", checkpoint.get("model", checkpoint))
     named = isinstance(state, Mapping) and all(isinstance(key, str) for key in state)
@@ -76,23 +70,15 @@ def weights_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} holds no weights: a mapping from names to tensors is needed.")
     for key, value in state.items():
         if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
-            raise CheckpointError(f"{path} holds no plain tensor as {key}: dense, unquantized weights are needed.")
+            raise CheckpointError(f"{path}: {key} is not a dense, unquantized tensor.")
     for wrapper in ("module.", "_orig_mod."):
         if all(key.startswith(wrapper) for key in state):
             state = {key.removeprefix(wrapper): value for key, value in state.items()}
     return {str(key): value for key, value in state.items()}
 
 
-def origin_of(keys: Sequence[str]) -> str | None:
-    """Which of the repositories that ``segattn import`` knows a checkpoint with these keys is from; None for others."""
-    for origin, prefixes in _FOREIGN.items():
-        if all(any(key.startswith(prefix) for key in keys) for prefix in prefixes):
-            return origin
-    return None
-
-
-def zip_problem(path: Path) -> str | None:
-    """What is damaged in an archive, or None. The checksums are compared, which torch itself does not."""
+def _zip_problem(path: Path) -> str | None:
+    """What is damaged in an archive, or None. Compares checksums, which torch does not."""
     if not zipfile.is_zipfile(path):
         return "its end is missing"
     try:
@@ -107,17 +93,17 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            keys = file.keys()  # an open file is no mapping, and cannot be iterated
+            keys = file.keys()  # the open file itself cannot be iterated
             checkpoint: dict[str, Any] = {"state_dict": {key: file.get_tensor(key) for key in keys}}
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path} is damaged or no safetensors file ({one_line(error)}): copy it again."
+            f"{path} is damaged or not a safetensors file ({one_line(error)}): copy it again."
         ) from error
     if CONTENT in metadata:
         try:
             checkpoint[CONTENT] = json.loads(metadata[CONTENT])
         except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path} is damaged: its description is no JSON ({one_line(error)}).") from error
+            raise CheckpointError(f"{path} is damaged: invalid JSON in its description ({one_line(error)}).") from error
     return checkpoint
 
 
@@ -128,33 +114,33 @@ def _read_torch(path: Path, inert: Sequence[str]) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         if named is None and "nsupported" not in str(error):
-            raise CheckpointError(f"{path} is damaged or no checkpoint: {first_line(error)}.") from error
+            raise CheckpointError(f"{path} is damaged or not a checkpoint: {first_line(error)}.") from error
         raise CheckpointError(
-            f"{path} is refused: it holds {named[1] if named else 'objects'} beside weights and plain data, and to "
-            f"load such a file can run whatever its author wrote into it."
+            f"{path} is refused: besides weights and plain data it holds {named[1] if named else 'objects'}, and "
+            f"loading such a file can execute arbitrary code."
         ) from error
     except MemoryError:
         raise
     except Exception as error:  # the reader raises many kinds on damaged files
-        raise CheckpointError(f"{path} is damaged or no checkpoint: {first_line(error)}.") from error
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(f"{path} is no checkpoint: it holds a {type(checkpoint).__name__}.")
+        raise CheckpointError(f"{path} is damaged or not a checkpoint: {first_line(error)}.") from error
+    if not isinstance(checkpoint, dict) or not all(isinstance(key, str) for key in checkpoint):
+        raise CheckpointError(f"{path} is not a checkpoint: it holds a {type(checkpoint).__name__} without names.")
     return checkpoint
 
 
 def _stand_ins(path: Path, packages: Sequence[str]) -> list[Any]:
-    """Inert stand-ins for the objects of some packages that a file names."""
+    """Stand-ins for the objects of some packages that a file names."""
     if not packages:
         return []
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    except Exception:  # a damaged file, of which the reader says more
+    except Exception:  # a damaged file: the reader gives the reason
         return []
     return [(_Inert, name) for name in names if any(f"{name}.".startswith(f"{package}.") for package in packages)]
 
 
 class _Inert:
-    """Takes the place of an object that is not wanted: accepts any state and does nothing with it."""
+    """Stand-in for an object that is not needed; ignores its arguments and state."""
 
     def __init__(self, *_: Any) -> None:
         pass

@@ -1,0 +1,98 @@
+"""Everything that defines a model except its weights, as one object and as plain data for checkpoints."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, get_type_hints
+
+from torch import nn
+
+from segattn.heads import FCNHead, FeatureInfo, Head
+from segattn.models.encoders import EncoderSpec
+from segattn.models.factories import build_factory, describe_factory, plain_factory
+from segattn.models.residual_attention import Position
+
+HeadFactory = Callable[[FeatureInfo, int], Head]
+AttentionFactory = Callable[[int], nn.Module]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Describes a segmentation model; :class:`segattn.models.SegmentationModel` is built from it.
+
+    Images of any size are padded on the right and at the bottom by repeating the edge, and the logits are cropped back,
+    so nothing is shifted or resized. ``align_corners`` and ``pad_to_stride`` exist for models of other repositories,
+    which were trained differently.
+
+    Attributes:
+        num_classes: number of classes.
+        encoder: name, weights and output stride of the encoder.
+        head: a head class, or a partial of one; called with the encoder's features and the number of classes.
+        attention: block applied to encoder levels; called with the number of channels. None for none.
+        attention_levels: encoder levels with ``attention``, one block each; -1 is the last level.
+        residual_attention: block inside every residual block of a ResNet-family encoder; None for none.
+        residual_position: ``last`` (before the shortcut is added) or ``middle`` (before the last convolution).
+        align_corners: align the corner pixels when logits are resized to the size of the image.
+        pad_to_stride: pad images to a multiple of the output stride. If false, the logits are stretched to the size of
+            the image instead.
+
+    Raises:
+        ValueError: if attention_levels is empty or a factory is neither a class nor a partial of one.
+    """
+
+    num_classes: int
+    encoder: EncoderSpec = EncoderSpec()
+    head: HeadFactory = FCNHead
+    attention: AttentionFactory | None = None
+    attention_levels: Sequence[int] = (-1,)
+    residual_attention: AttentionFactory | None = None
+    residual_position: Position = "last"
+    align_corners: bool = False
+    pad_to_stride: bool = True
+
+    def __post_init__(self) -> None:
+        """Validate the arguments."""
+        if self.attention and not self.attention_levels:
+            raise ValueError("attention has no effect with empty attention_levels: name at least one level.")
+        for field in fields(self):
+            if callable(value := getattr(self, field.name)):
+                object.__setattr__(self, field.name, plain_factory(value))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data (numbers, strings, lists and dicts) that :meth:`from_dict` reads back."""
+        plain: dict[str, Any] = _to_plain(self)
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "ModelSpec":
+        """The inverse of :meth:`to_dict`. Nothing is imported that the data names, see :func:`build_factory`.
+
+        Raises:
+            ValueError: if a class is unknown or not trusted.
+            TypeError: if the data has other fields.
+        """
+        spec: ModelSpec = _from_plain(cls, plain)
+        return spec
+
+
+def _to_plain(value: Any) -> Any:
+    if callable(value):
+        return describe_factory(value)
+    if is_dataclass(value):
+        return {field.name: _to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _to_plain(item) for key, item in value.items()}
+    return [_to_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _from_plain(cls: Any, plain: Mapping[str, Any]) -> Any:
+    """Build a dataclass, with lists as tuples, from its fields as plain data."""
+    types = get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for name, value in plain.items():
+        if is_dataclass(types.get(name)):
+            values[name] = _from_plain(types[name], value)
+        elif isinstance(value, Mapping) and "class_path" in value:
+            values[name] = build_factory(value)
+        else:
+            values[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**values)
