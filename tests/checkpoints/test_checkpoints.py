@@ -138,7 +138,7 @@ CHANGES = {
     "it does not describe its model": lambda c: c.pop(CONTENT),
     "holds no weights": lambda c: c.update(state_dict={}),
     "has no 'inference'": lambda c: c[CONTENT].pop("inference"),
-    "an inference config has no 512": lambda c: c[CONTENT].update(inference={"512": 2048}),
+    "unknown keys in an inference config: 512": lambda c: c[CONTENT].update(inference={"512": 2048}),
     "has no segattn.heads.fcn_head.Nonsense": lambda c: c[CONTENT]["model"]["head"].update(
         class_path="segattn.heads.fcn_head.Nonsense"
     ),
