@@ -106,7 +106,9 @@ def _object_ious(study: Study, size: str) -> pd.DataFrame:
     columns = ["image", "class_id", "class_name", "size_px", "y0", "x0", "y1", "x1"]
     first = study.runs[0]
     chosen = row_buckets(first)[(first.rows["kind"] == "object").to_numpy()] == study.info.bucket_names.index(size)
-    table = first.objects.loc[chosen, columns].astype({"image": str, "class_name": str}).reset_index(drop=True)
+    table: pd.DataFrame = (
+        first.objects.loc[chosen, columns].astype({"image": str, "class_name": str}).reset_index(drop=True)
+    )
     for name, runs in study.groups.items():
         table[f"iou {name}"] = np.mean([run.objects["iou"].to_numpy()[chosen] for run in runs], axis=0)
     table["iou"] = table[[f"iou {name}" for name in study.names]].mean(axis=1)
