@@ -12,7 +12,8 @@ from segattn.check.findings import Finding
 from segattn.data import SegmentationDataset, SegmentationSource
 from segattn.data.dataset import incomplete_allowed
 from segattn.data.errors import DataError, DataNotFoundError
-from segattn.data.label_files import Pair, image_files
+from segattn.data.label_files import Pair
+from segattn.io.image_listing import list_images
 
 SPLITS = ("train", "val", "test")
 
@@ -74,7 +75,7 @@ def surplus_labels(dataset: SegmentationDataset) -> list[str]:
     """Label files below the folder of labels that belong to no image."""
     folders = {str(pair.mask).rsplit(os.sep, pair.name.count("/") + 1)[0] for pair in dataset.pairs}
     taken = {str(path) for pair in dataset.pairs for path in (pair.image, pair.mask, pair.instances) if path}
-    found = (path for folder in sorted(folders) for path in image_files(Path(folder)))
+    found = (path for folder in sorted(folders) for path in list_images(folder))
     return [path for path in found if path not in taken and fnmatch(path, dataset.label_files)]
 
 

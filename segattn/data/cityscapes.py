@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Int32
 
 from segattn.data.dataset import SegmentationDataset
-from segattn.data.label_files import Pair, list_images, read_labels
+from segattn.data.label_files import Pair, read_labels
 from segattn.data.label_map import LabelMap
 from segattn.data.source import SegmentationSource
+from segattn.io.image_listing import list_images
 from segattn.sample import ClassInfo, ClassTable
 
 CLASSES = ClassTable(
@@ -69,7 +70,7 @@ class Cityscapes(SegmentationDataset):
         folder = self.existing(Path(root) / "leftImg8bit" / part)
         labels = Path(root) / "gtFine" / part
         pairs = []
-        for image in list_images(folder):
+        for image in map(Path, list_images(folder)):
             name = image.relative_to(folder)
             stem = name.name.removesuffix("_leftImg8bit.png")
             files = [labels / name.parent / f"{stem}_gtFine_{kind}.png" for kind in ("labelIds", "instanceIds")]

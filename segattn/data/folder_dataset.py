@@ -29,10 +29,11 @@ from jaxtyping import Integer
 
 from segattn.data.dataset import SegmentationDataset
 from segattn.data.errors import DataError, DataNotFoundError
-from segattn.data.label_files import Pair, list_images, read_colors, read_labels
+from segattn.data.label_files import Pair, read_colors, read_labels
 from segattn.data.label_map import LabelMap, color_values
 from segattn.data.source import SegmentationSource
 from segattn.io.error_text import one_line
+from segattn.io.image_listing import list_images
 from segattn.io.yaml_files import read_yaml
 from segattn.sample import ClassInfo, ClassTable
 
@@ -117,12 +118,12 @@ class Folder(SegmentationDataset):
     def __init__(self, images: Path | str, masks: Path | str, scheme: LabelScheme) -> None:
         images, masks = self.existing(Path(images)), self.existing(Path(masks))
         by_stem: dict[Path, Path] = {}
-        for mask in list_images(masks):
+        for mask in map(Path, list_images(masks)):
             stem = mask.relative_to(masks).with_suffix("")
             if stem in by_stem:
                 raise DataError(f"The label files {by_stem[stem]} and {mask} belong to the same image; keep one.")
             by_stem[stem] = mask
-        names = [path.relative_to(images) for path in list_images(images)]
+        names = [Path(path).relative_to(images) for path in list_images(images)]
         pairs = []
         for name in names:
             stem = name.with_suffix("")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from segattn.data.errors import ColorMaskError, DataError
 from segattn.io import image_files as images
-from segattn.io.image_files import IMAGE_SUFFIXES
+from segattn.io.image_listing import list_images
 
 
 @dataclass(frozen=True)
@@ -31,30 +31,10 @@ class Pair:
     instances: Path | None = None
 
 
-def list_images(folder: Path) -> list[Path]:
-    """All image files below a folder, hidden ones aside, sorted by path."""
-    return [Path(path) for path in image_files(folder)]
-
-
-def image_files(folder: Path) -> list[str]:
-    """The same as text, which takes a fraction of the time where there are tens of thousands."""
-    found: list[str] = []
-    above: dict[str, frozenset[str]] = {}  # of every folder, the real places of all that it lies in, and its own
-    for directory, folders, names in os.walk(folder, followlinks=True):
-        place, outer = os.path.realpath(directory), above.get(os.path.dirname(directory), frozenset())  # noqa: PTH120  # text is faster
-        if place in outer:  # a link to a folder that it lies in
-            folders.clear()
-            continue
-        above[directory] = outer | {place}
-        wanted = (name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
-        found += (os.path.join(directory, name) for name in wanted)  # noqa: PTH118  # likewise
-    return sorted(found, key=lambda path: path.split(os.sep))  # noqa: PTH206  # as paths are sorted
-
-
 def pair_files(images: Path, masks: Path) -> list[Pair]:
     """Every image below a folder with the PNG of the same relative path and stem below another one."""
     start = len(os.path.join(images, ""))  # noqa: PTH118  # likewise
-    names = [(path, path[start:]) for path in image_files(images)]
+    names = [(path, path[start:]) for path in list_images(images)]
     return [
         Pair(name.replace(os.sep, "/"), Path(path), Path(f"{masks}{os.sep}{os.path.splitext(name)[0]}.png"))  # noqa: PTH122  # likewise
         for path, name in names

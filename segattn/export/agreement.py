@@ -12,7 +12,8 @@ from torch import Tensor
 from segattn.checkpoints import TrainedModel
 from segattn.checkpoints.network import load_network
 from segattn.inference import LogitsFunction, infer, predicted_classes
-from segattn.io.image_files import IMAGE_SUFFIXES, read_image
+from segattn.io.image_files import read_image
+from segattn.io.image_listing import list_images
 
 SIZES = ((1, 225, 290), (2, 97, 130), (1, 33, 64), (1, 7, 200), (3, 1, 1))
 """Batch, height and width of random images: odd sides, multiples of a stride, features of one row or one pixel."""
@@ -103,8 +104,8 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, paths):
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        inside = list_images(path)
         if not path.exists() or (path.is_dir() and not inside):
             raise FileNotFoundError(f"There is no image at {path.absolute()}.")
-        files += inside if path.is_dir() else [path]
+        files += map(Path, inside) if path.is_dir() else [path]
     return files

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from segattn.data.errors import DataError
-from segattn.data.label_files import Pair, list_images, pair_files, read_colors, read_image, read_labels, require_files
+from segattn.data.label_files import Pair, pair_files, read_colors, read_image, read_labels, require_files
 from tests.data.layouts import photo, save
 
 GREY = np.array([[0, 100, 255], [7, 8, 9]], dtype=np.uint8)
@@ -85,15 +85,6 @@ def test_an_unreadable_file_is_named(tmp_path: Path, read: object, content: str)
     assert "\n" not in str(caught.value)
 
 
-def test_images_are_found_below_folders_in_one_order(tmp_path: Path) -> None:
-    for name in ("b.JPG", "a/z.png", "a/c.jpeg", ".hidden.png", "notes.txt"):
-        save(tmp_path / "x.png", GREY)
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "x.png").rename(tmp_path / name)
-    found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
-    assert found == ["a/c.jpeg", "a/z.png", "b.JPG"]
-
-
 def test_pairs_share_the_relative_path(tmp_path: Path) -> None:
     save(tmp_path / "images" / "city" / "a.jpg", GREY)
     (pair,) = pair_files(tmp_path / "images", tmp_path / "masks")
@@ -105,14 +96,3 @@ def test_missing_label_files_are_counted_and_the_first_is_named(tmp_path: Path) 
     save(tmp_path / "a.png", GREY)
     with pytest.raises(DataError, match=r"^2 label files are missing, the first is .*b\.png for the image .*b\.jpg\.$"):
         require_files(pairs)
-
-
-def test_links_are_followed_but_not_into_themselves(tmp_path: Path) -> None:
-    folder = tmp_path / "images"
-    folder.mkdir()
-    saved(folder, Image.fromarray(photo(0)))
-    (tmp_path / "again").symlink_to(folder)
-    (folder / "itself").symlink_to(folder)
-    (folder / "above").symlink_to(tmp_path)
-    names = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
-    assert names == ["again/image.png", "images/image.png"]
