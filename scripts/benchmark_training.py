@@ -45,7 +45,6 @@ def main() -> None:
     arguments = ["fit", *others, *quiet, *once, "--trainer.enable_model_summary", "false"]
     cli = Benchmark(expand_configs(arguments), "run", arguments)
     task, data, device = cli.model, cli.datamodule, cli.trainer.strategy.root_device
-    data.find_objects = task.evaluation.find_objects
     data.setup("fit")
     task.to(device)
 

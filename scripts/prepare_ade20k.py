@@ -1,14 +1,19 @@
-"""Download ADE20K SceneParse150 (about 1 GB), unpack it and count its files; going on where an earlier try ended."""
+"""Download ADE20K SceneParse150 (about 1 GB), verify and unpack it, and count its files."""
 
 import argparse
+import shutil
 import sys
+import tarfile
+import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import pooch
+
 from segattn.data import ADE20K
 from segattn.data.ade20k import NUM_IMAGES
-from segattn.data.download import count_problems, download, extract
-from segattn.data.errors import DownloadError
+from segattn.data.dataset import incomplete_splits
 
 FOLDER = "ADEChallengeData2016"
 URL = f"http://data.csail.mit.edu/places/ADEchallenge/{FOLDER}.zip"
@@ -21,33 +26,41 @@ INSTANCES_DIGEST = "sha256:5eb0db23c64779bc646ca535a3d495db0a75700b9467f8a79eeca
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prepare the data set; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("data"), help=f"gets the folder {FOLDER} (default: data)")
+    parser.add_argument("--output", type=Path, default=Path("data"), help=f"parent of {FOLDER} (default: data)")
     parser.add_argument("--instances", action="store_true", help="also get the instance maps (90 MB)")
-    parser.add_argument("--url", default=URL, help="address of the archive (default: %(default)s)")
-    parser.add_argument("--instances-url", default=INSTANCES_URL, help="address of theirs (default: %(default)s)")
-    parser.add_argument("--keep-archives", action="store_true", help="do not remove the archives after unpacking")
+    parser.add_argument("--url", default=URL, help="URL of the archive (default: %(default)s)")
+    parser.add_argument(
+        "--instances-url", default=INSTANCES_URL, help="URL of the instance maps (default: %(default)s)"
+    )
+    parser.add_argument("--keep-archives", action="store_true", help="keep the archives after unpacking")
     options = parser.parse_args(arguments)
 
     root = options.output / FOLDER
-    parts = [(options.url, DIGEST if options.url == URL else None, options.output, FOLDER)]
+    archives = [(options.url, DIGEST if options.url == URL else None, root)]
     if options.instances:
         digest = INSTANCES_DIGEST if options.instances_url == INSTANCES_URL else None
-        parts.append((options.instances_url, digest, root, INSTANCES_FOLDER))
+        archives.append((options.instances_url, digest, root / INSTANCES_FOLDER))
     try:
-        for url, digest, folder, member in parts:
-            if not (folder / member).is_dir():
-                archive = options.output / url.rpartition("/")[2]
-                if not archive.is_file():
-                    download(url, archive, digest=digest)
-                extract(archive, folder, member=member)
+        for url, digest, folder in archives:
+            if not folder.is_dir():
+                archive = Path(pooch.retrieve(url, digest, url.rpartition("/")[2], options.output, progressbar=True))
+                unpack(archive, folder)
                 if not options.keep_archives:
                     archive.unlink()
-    except DownloadError as error:
-        print(error, file=sys.stderr)
+    except (OSError, ValueError, zipfile.BadZipFile, tarfile.TarError, shutil.ReadError) as error:
+        print(f"{url} cannot be downloaded and unpacked: {error}", file=sys.stderr)
         return 1
-    problems = count_problems(lambda split: ADE20K(root, split, instances=options.instances), NUM_IMAGES)
+    problems = incomplete_splits(lambda split: ADE20K(root, split, instances=options.instances), NUM_IMAGES)
     print("\n".join(problems) if problems else f"ADE20K is complete in {root.absolute()}")
     return 1 if problems else 0
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack the top folder of an archive; it is moved into place when it is complete."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
+        options = {"filter": "data"} if archive.suffix == ".tar" else {}
+        shutil.unpack_archive(archive, draft, **options)
+        (Path(draft) / folder.name).replace(folder)
 
 
 if __name__ == "__main__":

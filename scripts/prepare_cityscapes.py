@@ -1,4 +1,4 @@
-"""Check a copy of Cityscapes and say what is missing; it may only be downloaded by registered users."""
+"""Check a copy of Cityscapes for missing files. Only registered users can download it."""
 
 import argparse
 import sys
@@ -7,15 +7,16 @@ from pathlib import Path
 
 from segattn.data import Cityscapes
 from segattn.data.cityscapes import NUM_IMAGES
-from segattn.data.download import count_problems
+from segattn.data.dataset import incomplete_splits
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the data set; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("root", type=Path, nargs="?", default=Path("data/cityscapes"), help="holds leftImg8bit, gtFine")
+    text = "folder that contains leftImg8bit and gtFine (default: %(default)s)"
+    parser.add_argument("root", type=Path, nargs="?", default=Path("data/cityscapes"), help=text)
     root = parser.parse_args(arguments).root
-    problems = count_problems(lambda split: Cityscapes(root, split, instances=True), NUM_IMAGES)
+    problems = incomplete_splits(lambda split: Cityscapes(root, split, instances=True), NUM_IMAGES)
     print("\n".join(problems) if problems else f"Cityscapes is complete in {root.absolute()}")
     return 1 if problems else 0
 

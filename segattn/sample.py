@@ -1,4 +1,4 @@
-"""The words that every room shares: what a sample and a class are, how an image is brought to the model. No torch."""
+"""Types that all packages share: samples, batches, classes, the size of images. No torch."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,46 +12,48 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
     from torch import Tensor
 
+    from segattn.objects.target_objects import TargetObjects
+
 IGNORE_INDEX = 255
-"""The mask value of pixels that neither train nor count."""
+"""The mask value of pixels that are excluded from training and scores."""
 
 
 class Sample(TypedDict):
-    """One image with its ground truth, as a dataset returns it.
+    """An image with its ground truth, as a data set returns it.
 
     Attributes:
-        image: RGB in 0..1; the model normalises, so that every data set serves every encoder.
-        mask: class indices 0..num_classes-1, or ``IGNORE_INDEX``, of the image's size.
-        name: the image's path relative to the data set's image folder, with forward slashes.
-        instances: where the data set has them, instance ids > 0 at annotation resolution; 0 where there is none.
-        objects: in evaluation, what ``find_objects`` of the data module made of mask and instances in the worker.
+        image: RGB in 0..1. The model normalizes, so that every data set works with every encoder.
+        mask: class indices 0..num_classes-1, or ``IGNORE_INDEX``, at the size of the image.
+        name: path of the image relative to the image folder of the data set, with forward slashes.
+        instances: instance ids > 0, or 0 where there is no instance; only if the data set has them.
+        objects: the objects of the ground truth; only in evaluation.
     """
 
     image: "Float[Tensor, '3 h w']"
-    mask: "Int64[Tensor, 'mask_h mask_w']"
+    mask: "Int64[Tensor, 'h w']"
     name: str
-    instances: "NotRequired[Int64[Tensor, 'mask_h mask_w']]"
-    objects: NotRequired[Any]
+    instances: "NotRequired[Int64[Tensor, 'h w']]"
+    objects: "NotRequired[TargetObjects]"
 
 
 class Batch(TypedDict):
-    """Samples of equal size, stacked: the same keys, with names and objects as lists."""
+    """Stacked samples of equal size: the same keys, with names and objects as lists."""
 
     image: "Float[Tensor, 'b 3 h w']"
-    mask: "Int64[Tensor, 'b mask_h mask_w']"
+    mask: "Int64[Tensor, 'b h w']"
     name: list[str]
-    instances: "NotRequired[Int64[Tensor, 'b mask_h mask_w']]"
-    objects: NotRequired[list[Any]]
+    instances: "NotRequired[Int64[Tensor, 'b h w']]"
+    objects: "NotRequired[list[TargetObjects]]"
 
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """One class of a data set.
+    """A class of a data set.
 
     Attributes:
-        name: as the data set spells it.
+        name: the name, spelled as in the data set.
         color: RGB, each 0..255, for overlays and palettes.
-        label_id: the value of this class in the data set's own label files, 0..65535.
+        label_id: the value of the class in the label files of the data set, 0..65535.
         thing: whether it is countable (cars) rather than stuff (sky).
     """
 
@@ -63,7 +65,7 @@ class ClassInfo:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """The classes of a data set in the order of their indices. It travels inside every checkpoint.
+    """The classes of a data set in the order of their indices. Every checkpoint contains it.
 
     Raises:
         ValueError: if it is empty, has more than 255 classes, or two classes share a name or a label id.
@@ -72,7 +74,7 @@ class ClassTable:
     classes: tuple[ClassInfo, ...]
 
     def __post_init__(self) -> None:
-        """Refuse tables that no mask could be read with."""
+        """Validate the arguments."""
         if not 1 <= len(self.classes) <= IGNORE_INDEX:
             raise ValueError(f"A class table needs 1 to {IGNORE_INDEX} classes, got {len(self.classes)}.")
         for what, values in (("name", self.names), ("label id", self.label_ids)):
@@ -90,26 +92,26 @@ class ClassTable:
 
     @property
     def label_ids(self) -> tuple[int, ...]:
-        """The data set's own label ids by index."""
+        """Label ids by index."""
         return tuple(info.label_id for info in self.classes)
 
     @property
     def things(self) -> tuple[int, ...]:
-        """Indices of the thing-like classes; empty where the data set makes no difference."""
+        """Indices of the thing classes; empty if the data set does not distinguish them."""
         return tuple(index for index, info in enumerate(self.classes) if info.thing)
 
     @property
     def palette(self) -> npt.NDArray[np.uint8]:
-        """Colours by index, shape (classes, 3)."""
+        """Colors by index, shape (classes, 3)."""
         return np.array([info.color for info in self.classes], dtype=np.uint8)
 
     def to_label_ids(self, indices: npt.NDArray[Any]) -> npt.NDArray[np.unsignedinteger[Any]]:
-        """Turn predicted class indices into the data set's own label ids, uint8 where they fit, else uint16."""
+        """Convert class indices to label ids, uint8 if they fit, else uint16."""
         dtype = np.uint8 if max(self.label_ids) <= np.iinfo(np.uint8).max else np.uint16
         return np.take(np.array(self.label_ids, dtype=dtype), indices)
 
     def to_json(self) -> str:
-        """The table as text, for checkpoints and for files beside predictions."""
+        """Convert the table to JSON text."""
         return json.dumps([asdict(info) for info in self.classes])
 
     @classmethod
@@ -139,7 +141,7 @@ class SizeRule:
     max_long_side: int | None = None
 
     def __post_init__(self) -> None:
-        """Validate the lengths."""
+        """Validate the arguments."""
         if min(length for length in (self.short_side, self.max_long_side, 1) if length is not None) < 1:
             raise ValueError(f"short_side and max_long_side must be positive, got {self}.")
         if self.max_long_side is not None and self.short_side is None:

@@ -1,45 +1,44 @@
-"""Checking a data set: list its files, look at some or all of them, and say what is wrong."""
+"""Checking a data set: list its files, read a sample or all of them, and report problems."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.progress import track
 
+from segattn.check.file_rules import class_findings, crop_findings, duplicate_findings, file_findings, has_wrong_labels
 from segattn.check.findings import Finding, by_severity
 from segattn.check.inspection import Inspection, Inspector
-from segattn.check.label_rules import VOID, label_findings, may_mean_two_things, more_than_void
-from segattn.check.listing import complete_pairs, listing_findings, open_splits, sample
+from segattn.check.label_rules import VOID, is_foreground, label_findings, may_be_foreground
+from segattn.check.listing import listing_findings, open_splits, sample, usable_pairs
 from segattn.check.readers import inspect_all
-from segattn.check.rules import class_findings, crop_findings, duplicate_findings, file_findings, has_wrong_labels
-from segattn.check.split import SplitResult
-from segattn.data import SegmentationSource
+from segattn.check.split_result import SplitResult
+from segattn.data import SegmentationDataModule
 from segattn.data.errors import DataError
-from segattn.data.label_files import missing_files
 from segattn.objects.size_bins import ObjectSizes
 
 SAMPLE_PIXELS = 24_000_000
-"""Pixels of images that a quick check reads of each split, so that large images take no longer than small ones."""
+"""Pixels per split that a quick check reads, so that large images take no longer than small ones."""
 
-SECOND_LOOK = 512
-"""Further label files, at most, in which a quick check looks for a class that none of the sample shows."""
+FOREGROUND_SEARCH = 512
+"""Further label files that a quick check reads to decide whether 255 is a class."""
 
 _SIZES = ObjectSizes()
 
 
 class UnsoundDataError(DataError):
-    """Training on this data would fail or learn nonsense."""
+    """Training on this data would fail or train a useless model."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         findings: errors first.
-        splits: the sums over the files that were looked at.
+        splits: sums over the files that were read, by split.
     """
 
     findings: list[Finding]
@@ -47,88 +46,105 @@ class Report:
 
     @property
     def errors(self) -> list[Finding]:
-        """The findings that stop a training or make it learn nonsense."""
+        """The findings of severity ``error``."""
         return [finding for finding in self.findings if finding.severity == "error"]
 
 
 def check_data(
-    data: SegmentationSource,
+    data: SegmentationDataModule,
     *,
+    splits: Sequence[str] = ("train", "val", "test"),
     every: bool = False,
     sizes: ObjectSizes = _SIZES,
     workers: int = 0,
     progress: bool = False,
 ) -> Report:
-    """Look for what is wrong with a data set.
+    """Look for problems in a data set.
 
     Args:
-        data: the data set. Splits that its ``setup`` opened are not listed again.
-        every: look at all files, instead of a sample of at most 64 pairs (and 24 million pixels) a split.
-        sizes: the buckets that objects are counted by.
-        workers: processes that read.
-        progress: whether to show a progress bar on the error stream, if that is a terminal.
+        data: the data module.
+        splits: the splits to check. A missing test split is no problem.
+        every: read all files instead of a sample of at most 64 pairs (and 24 million pixels) per split.
+        sizes: the size bins of the object counts.
+        workers: number of reading processes; 0 reads in this process.
+        progress: show a progress bar on the error stream if it is a terminal.
     """
-    splits, findings = (data.datasets, []) if data.datasets else open_splits(data)
-    missing = {split: missing_files(dataset.pairs) for split, dataset in splits.items()}
-    findings += listing_findings(splits, missing)
-    usable = {split: complete_pairs(dataset, missing[split]) for split, dataset in splits.items()}
-    chosen = usable if every else sample(splits, usable)
+    opened, findings = open_splits(data, splits)
+    missing = {split: dataset.missing_files() for split, dataset in opened.items()}
+    findings += listing_findings(opened, missing)
+    usable = {split: usable_pairs(dataset, missing[split]) for split, dataset in opened.items()}
+    chosen = usable if every else sample(opened, usable)
+    console = Console(stderr=True)
     results = {}
-    for split, dataset in splits.items():
+    for split, dataset in opened.items():
         inspector = Inspector(dataset, sizes)
-        inspections = inspect_all(inspector, chosen[split], workers=workers)
-        if not every:
-            inspections = _with_foreground(inspector, usable[split], _first_pixels(inspections))
-        shown = track(
-            inspections,
+        inspections: list[Inspection] = []
+        pixels = 0
+        for seen in track(
+            inspect_all(inspector, chosen[split], workers=workers),
             f"checking {split}",
             total=len(chosen[split]),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
-            disable=not progress or not Console(stderr=True).is_terminal,
-        )
-        results[split] = SplitResult(split, dataset, shown, sizes)
+            disable=not progress or not console.is_terminal,
+        ):
+            inspections.append(seen)
+            pixels += seen.size[0] * seen.size[1] if seen.size else 0
+            if pixels >= SAMPLE_PIXELS and not every:
+                break
+        if not every:
+            inspections += _foreground(inspector, usable[split], inspections)
+        results[split] = SplitResult(split, dataset, inspections, sizes)
     for split, result in results.items():
         elsewhere = [seen for other in results if other != split for seen in results[other].inspections]
-        findings += _judge(result, elsewhere, data)
+        found = [*file_findings(result), *label_findings(result, elsewhere)]
+        findings += found
+        if not has_wrong_labels(found, result):
+            findings += class_findings(result)
+        if split == "train":
+            findings += crop_findings(result, data.transform)
     findings += duplicate_findings(results)
     return Report(by_severity(findings), results)
 
 
-def _first_pixels(inspections: Iterator[Inspection]) -> Iterator[Inspection]:
-    """Inspections until they make :data:`SAMPLE_PIXELS` of images."""
-    pixels = 0
-    for seen in inspections:
-        yield seen
-        pixels += seen.size[0] * seen.size[1] if seen.size else 0
-        if pixels >= SAMPLE_PIXELS:
-            return
+def _foreground(inspector: Inspector, usable: Sequence[int], inspections: Sequence[Inspection]) -> list[Inspection]:
+    """If the sample contains only the values 0 and 255 of two classes, look for a file with another value.
 
-
-def _with_foreground(
-    inspector: Inspector, usable: Sequence[int], inspections: Iterator[Inspection]
-) -> Iterator[Inspection]:
-    """Inspections, and one more where a rare class does not show in them and 255 may stand for it, or for void."""
-    looked_at = []
-    for seen in inspections:
-        looked_at.append(seen)
-        yield seen
-    values = {value for seen in looked_at for value in seen.values.tolist()}
+    Such a file shows that 255 is not the foreground but void, in a data set whose foreground is rare.
+    """
     dataset = inspector.dataset
-    if not may_mean_two_things(dataset.classes, dataset.label_map) or VOID not in values or values - {0, VOID}:
-        return
-    known = {seen.index for seen in looked_at}
-    further = (index for index in np.random.default_rng(1).permutation(usable).tolist() if index not in known)
-    found = next((index for index in islice(further, SECOND_LOOK) if more_than_void(inspector.values(index))), None)
-    if found is not None:
-        yield inspector(found)
+    values = {value for seen in inspections for value in seen.values.tolist()}
+    if not may_be_foreground(dataset.classes, dataset.label_map) or VOID not in values or values - {0, VOID}:
+        return []
+    known = {seen.index for seen in inspections}
+    further = [index for index in np.random.default_rng(1).permutation(usable).tolist() if index not in known]
+    for index in further[:FOREGROUND_SEARCH]:
+        if is_foreground(inspector.values(index)):
+            return [inspector(index)]
+    return []
 
 
-def _judge(result: SplitResult, elsewhere: Sequence[Inspection], data: SegmentationSource) -> Iterator[Finding]:
-    """All that can be said of one split, beside the others."""
-    found = [*file_findings(result), *label_findings(result, elsewhere)]
-    yield from found
-    if not has_wrong_labels(found, result):
-        yield from class_findings(result)
-    if result.name == "train":
-        yield from crop_findings(result, data.augmentation)
+def check_before_fit(data: SegmentationDataModule) -> None:
+    """The quick check before training: print warnings, raise an error if there are errors.
+
+    Raises:
+        UnsoundDataError: if training would fail or train a useless model.
+    """
+    report = check_data(data, splits=("train", "val"))
+    if report.errors:
+        lines = [
+            f"\n  {finding.split}: {finding.what} {finding.where}\n    {finding.remedy}" for finding in report.errors
+        ]
+        raise UnsoundDataError(
+            "Training on this data would fail or train a useless model (`segattn check` gives details, --check false "
+            f"trains anyway):{''.join(lines)}"
+        )
+    _print_warnings(report)
+
+
+@rank_zero_only
+def _print_warnings(report: Report) -> None:
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    for finding in report.findings:
+        if finding.severity == "warning":
+            console.print(f"warning: {finding.split}: {finding.what} {finding.remedy}")

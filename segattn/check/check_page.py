@@ -8,7 +8,7 @@ from PIL import Image
 
 from segattn.check.check_data import Report
 from segattn.check.finding_tables import size_line
-from segattn.check.split import SplitResult
+from segattn.check.split_result import SplitResult
 from segattn.data.errors import DataError
 from segattn.io.html_page import picture_uri, write_html
 from segattn.io.overlay import blend

@@ -1,4 +1,4 @@
-"""What a check prints: findings with the worst first, and the counts of every split."""
+"""The console output of a check: the counts of every split, and the findings."""
 
 from rich.console import Console
 from rich.markup import escape
@@ -6,7 +6,7 @@ from rich.table import Table
 
 from segattn.check.check_data import Report
 from segattn.check.findings import SEVERITIES, Finding
-from segattn.check.split import SplitResult
+from segattn.check.split_result import SplitResult
 
 COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -21,8 +21,8 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def count_table(result: SplitResult) -> Table:
-    """Images, pixels and objects of every class, the classes that never occur in one line at the end."""
-    title = f"{result.name}: {len(result.inspections)} of {len(result.dataset)} pairs looked at"
+    """Images, pixels and objects of every class; classes that never occur are one row at the end."""
+    title = f"{result.name}: {len(result.inspections)} of {len(result.dataset)} pairs read"
     table = Table("class", title=title, title_style="bold")
     for column in ("images", "pixels", "share", *result.sizes.names):
         table.add_column(column, justify="right")
@@ -38,13 +38,13 @@ def count_table(result: SplitResult) -> Table:
         table.add_row(escape(name), f"{result.images[index]:,}", f"{pixels:,}", f"{pixels / total:.2%}", *objects)
     table.add_section()
     if absent:
-        table.add_row(f"{absent} classes never", *["0"] * (3 + len(result.sizes.names)))
+        table.add_row(f"{absent} absent classes", *["0"] * (3 + len(result.sizes.names)))
     table.add_row("ignored", "", f"{int(result.pixels[-1]):,}")
     return table
 
 
 def size_line(result: SplitResult) -> str:
-    """What the columns of objects mean."""
+    """Explain the columns of object counts."""
     sizes = result.sizes
     unit = "of the image's area" if sizes.relative else "pixels"
     bounds = [f"{name} < {edge:g}" for name, edge in zip(sizes.names, sizes.edges, strict=False)]
@@ -52,16 +52,17 @@ def size_line(result: SplitResult) -> str:
 
 
 def print_summary(report: Report, *, every: bool) -> None:
-    """Say in one line how it ended: on the error stream, if there are errors."""
+    """Print one line with the result, on the error stream if there are errors."""
     counts = {severity: sum(finding.severity == severity for finding in report.findings) for severity in SEVERITIES}
-    said = [f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count]
-    lacking = {finding.split: len(set(finding.files)) for finding in report.findings if finding.kind == "missing-label"}
-    looked_at = {split: len(result.inspections) + lacking.get(split, 0) for split, result in report.splits.items()}
-    sampled = any(looked_at[split] < len(result.dataset) for split, result in report.splits.items())
-    more = "" if every or not sampled else " in a sample; --all looks at all files"
-    text = f"{', '.join(said) or 'nothing wrong'}{more}"
+    parts = [f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count]
+    missing = {finding.split: len(set(finding.files)) for finding in report.findings if finding.kind == "missing-label"}
+    sampled = any(
+        len(result.inspections) + missing.get(split, 0) < len(result.dataset) for split, result in report.splits.items()
+    )
+    more = "" if every or not sampled else " in a sample; --all reads all files"
+    text = f"{', '.join(parts) or 'no problems found'}{more}"
     if report.errors:
-        text = f"segattn check: training on this data would fail or learn nonsense: {text}."
+        text = f"segattn check: training on this data would fail or train a useless model: {text}."
     Console(stderr=bool(report.errors)).print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,11 +1,11 @@
-"""What a check can find: every kind with its severity and what to do about it."""
+"""The kinds of findings, each with its severity and a remedy."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""Errors stop a training or make it learn nonsense; warnings make it worse or its scores misleading."""
+"""Errors make training fail or useless; warnings make it worse or its scores misleading."""
 
 SHOWN_FILES = 3
 
@@ -14,7 +14,7 @@ class Kind(NamedTuple):
     """A kind of finding.
 
     Attributes:
-        severity: how bad it is.
+        severity: ``error``, ``warning`` or ``note``.
         remedy: what to do, an imperative sentence.
     """
 
@@ -23,84 +23,59 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
-    "no-data": Kind("error", "Mend what it says."),
-    "missing-label": Kind("error", "Add the label files, or take the images away."),
-    "unreadable-image": Kind("error", "Fetch or export the files again, or take them away with their label files."),
-    "unreadable-label": Kind("error", "Fetch or export the files again, or take them away with their images."),
+    "no-data": Kind("error", "Fix the problem above."),
+    "missing-label": Kind("error", "Add the label files, or remove the images."),
+    "unreadable-image": Kind("error", "Download or export the files again, or remove them and their label files."),
+    "unreadable-label": Kind("error", "Download or export the files again, or remove them and their images."),
     "unreadable-instances": Kind(
-        "error", "Fetch or export the files again, or evaluate without them (instances: false): components count then."
+        "error", "Download or export the files again, or evaluate connected components (instances: false)."
     ),
     "size-mismatch": Kind(
-        "error",
-        "Export labels at the size of the upright image (with its EXIF turn), never resized with interpolation.",
+        "error", "Export the labels at the size of the image (rotated as its EXIF data says), without interpolation."
     ),
     "jpeg-label": Kind(
-        "error", "Export the labels as PNG from their source; what JPEG changed cannot be restored from the files."
+        "error", "Export the labels as PNG from their source; the values changed by JPEG cannot be restored."
     ),
     "color-label": Kind(
-        "error",
-        "List the classes by color in the file of classes of FolderDataModule, or export one channel of labels.",
+        "error", "List the classes by color in the class file of FolderDataModule, or export one channel of labels."
     ),
-    "grey-label": Kind("error", "List the classes by label instead of by color, or export the labels in color."),
-    "palette-label": Kind(
-        "error", "List the classes by color in the file of classes: palettes are looked through then."
-    ),
-    "palettes-apart": Kind(
-        "error", "Export the labels with one palette, or list the classes by color: palettes are looked through then."
-    ),
-    "grey-of-colors": Kind(
-        "error", "Use the color masks that these grey files were made from, and list the classes by color."
-    ),
-    "binary-255": Kind("error", "List the foreground as label 255 in the file of classes, or divide the masks by 255."),
-    "perhaps-255": Kind(
-        "warning", "Look at them: if 255 is their foreground, divide them by 255; if it is void, all is well."
-    ),
-    "cityscapes-train-ids": Kind("error", "Use *_gtFine_labelIds.png: train ids are made from them on reading."),
-    "cityscapes-label-ids": Kind("error", "Use CityscapesDataModule, or give the label ids in the file of classes."),
-    "ade20k-reduced-twice": Kind(
-        "error", "Use the files as released, 0..150: label 0 is left out on reading, and must be so only once."
-    ),
+    "gray-label": Kind("error", "List the classes by label instead of color, or export the labels in color."),
+    "palette-label": Kind("error", "List the classes by color in the class file: palette indices are then ignored."),
+    "gray-of-colors": Kind("error", "Use the original color masks, and list the classes by color."),
+    "binary-255": Kind("error", "List the foreground as label 255 in the class file, or divide the masks by 255."),
+    "perhaps-255": Kind("warning", "Check these files: if 255 is their foreground, divide them by 255."),
+    "cityscapes-train-ids": Kind("error", "Use *_gtFine_labelIds.png, which are converted to train ids when read."),
+    "cityscapes-label-ids": Kind("error", "Use CityscapesDataModule, or list the label ids in the class file."),
+    "ade20k-reduced-twice": Kind("error", "Use the released files (0..150): label 0 is removed when they are read."),
     "ade20k-not-reduced": Kind("error", "Use ADE20KDataModule, or list the classes as labels 1 to 150 and ignore 0."),
-    "ade20k-other-class": Kind(
-        "warning", "Ignore label 0 unless the model shall learn it: it stands for all the rest."
-    ),
-    "interpolated-label": Kind(
-        "error", "Export the labels as PNG from their source, without any resizing or smoothing."
-    ),
-    "unknown-values": Kind(
-        "error", "Add the values to the classes, to `ignore` or to `remap`, or mend the label files."
-    ),
-    "speckled-label": Kind(
-        "warning", "Look at the files: saving as JPEG or resizing with interpolation does this, and most scores suffer."
-    ),
-    "all-ignored": Kind("error", "Compare the values in the label files with the classes: there is nothing to learn."),
-    "ignored-label": Kind("warning", "Take these images away, or mend their label files: they teach nothing."),
-    "mostly-ignored": Kind("warning", "Compare the values in the label files with the list of ignored ones."),
-    "one-class": Kind("warning", "Compare the values in the label files with the classes: a constant would score 100."),
-    "never-present": Kind("warning", "Leave these classes out, or add images that show them: they cannot be learned."),
-    "never-scored": Kind("note", "Mind that their IoU is undefined: they are left out of the means."),
-    "imbalance": Kind(
-        "warning", "Try a loss that minds rare classes (OHEM, Dice, Lovasz), or more images that show them."
-    ),
-    "surplus-label": Kind("warning", "Add the images, or take the label files away."),
-    "same-files": Kind("warning", "Give the splits folders of their own."),
-    "duplicates": Kind("warning", "Keep every image in one split: what was trained on scores too well."),
-    "large-crop": Kind(
-        "warning", "Choose a smaller crop_size: the rest of every such crop is padding, which is ignored."
-    ),
+    "ade20k-other-class": Kind("warning", "Ignore label 0 unless the model should learn it: it means 'other'."),
+    "interpolated-label": Kind("error", "Export the labels as PNG from their source, without resizing or smoothing."),
+    "unknown-values": Kind("error", "Add the values to the classes, `ignore` or `remap`, or fix the label files."),
+    "speckled-label": Kind("warning", "Check these files: JPEG compression or interpolation causes this."),
+    "all-ignored": Kind("error", "Compare the values in the label files with the classes: no pixel is labeled."),
+    "ignored-label": Kind("warning", "Remove these images or fix their label files: they contain no labeled pixels."),
+    "mostly-ignored": Kind("warning", "Compare the values in the label files with the list of ignored values."),
+    "one-class": Kind("warning", "Compare the values in the label files with the classes: there is nothing to learn."),
+    "never-present": Kind("warning", "Remove these classes, or add images of them: they cannot be learned."),
+    "never-scored": Kind("note", "Their IoU is undefined and left out of the means."),
+    "imbalance": Kind("warning", "Try a loss for rare classes (OHEM, Dice, Lovasz), or add images of them."),
+    "surplus-label": Kind("warning", "Add the images, or remove the label files."),
+    "same-files": Kind("warning", "Use separate folders for the splits."),
+    "duplicates": Kind("warning", "Keep every image in one split: images seen in training score too well."),
+    "large-crop": Kind("warning", "Use a smaller crop_size: the rest of every such crop is padding, which is ignored."),
 }
-"""Kinds by name, which stays the same from version to version."""
+"""Kinds by name. The names are stable between versions."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with one split.
+    """A problem of a split.
 
     Attributes:
         kind: one of :data:`KINDS`.
         split: ``train``, ``val`` or ``test``.
-        what: what is wrong, one sentence.
-        files: all files concerned, as far as single files are.
+        what: the problem, one sentence.
+        files: all affected files; empty if the problem is not in single files.
     """
 
     kind: str
@@ -110,22 +85,22 @@ class Finding:
 
     @property
     def severity(self) -> Severity:
-        """How bad it is."""
+        """Severity of its kind."""
         return KINDS[self.kind].severity
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
+        """Remedy of its kind."""
         return KINDS[self.kind].remedy
 
     @property
     def where(self) -> str:
-        """The first files, and how many more there are."""
+        """The first files, and the number of the others."""
         more = f" and {len(self.files) - SHOWN_FILES} more" if len(self.files) > SHOWN_FILES else ""
         return ", ".join(self.files[:SHOWN_FILES]) + more
 
     def to_json(self) -> dict[str, Any]:
-        """The finding as plain data, with all files."""
+        """Convert to plain data, with all files."""
         return {
             "severity": self.severity,
             "kind": self.kind,
@@ -138,5 +113,5 @@ class Finding:
 
 
 def by_severity(findings: list[Finding]) -> list[Finding]:
-    """Errors first; the splits stay together, in their order."""
+    """Sort errors first; within a severity, the order is kept."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))

@@ -1,4 +1,4 @@
-"""What can be said of a data set without opening its files, and which of them a quick check opens."""
+"""Checks that need no file contents, and the choice of the files that a quick check reads."""
 
 import os
 from collections import defaultdict
@@ -9,138 +9,117 @@ from pathlib import Path
 import numpy as np
 
 from segattn.check.findings import Finding
-from segattn.data import SegmentationDataset, SegmentationSource
-from segattn.data.dataset import incomplete_allowed
+from segattn.data import SegmentationDataModule, SegmentationDataset
 from segattn.data.errors import DataError, DataNotFoundError
-from segattn.data.label_files import Pair
 from segattn.io.image_listing import list_images
 
-SPLITS = ("train", "val", "test")
-
 SAMPLE = 64
-"""Pairs that a quick check opens of each split."""
+"""Pairs per split that a quick check reads."""
 
 TWINS = 16
-"""How many of them, at most, are chosen for having the size of a file of another split."""
-
+"""How many of them, at most, are chosen because an image of another split has the same file size."""
 
 Missing = Mapping[str, Sequence[tuple[Path, Path]]]
-"""Images and the label files that they lack, by split."""
+"""Images and their missing label files, by split."""
 
 
-def open_splits(data: SegmentationSource) -> tuple[dict[str, SegmentationDataset], list[Finding]]:
-    """The splits of a data set, whether complete or not. The test split counts where it has files of its own."""
-    splits: dict[str, SegmentationDataset] = {}
+def open_splits(
+    data: SegmentationDataModule, splits: Sequence[str]
+) -> tuple[dict[str, SegmentationDataset], list[Finding]]:
+    """Open the splits of a data set, and report those that cannot be opened, except a missing test split."""
+    opened: dict[str, SegmentationDataset] = {}
     findings: list[Finding] = []
-    with incomplete_allowed():
-        for split in SPLITS:
-            try:
-                opened = data.dataset(split)
-            except (DataError, DataNotFoundError) as error:
-                if str(error) not in {finding.what for finding in findings}:
-                    findings.append(Finding("no-data", split, str(error)))
-                continue
-            if split != "test" or "val" not in splits or opened.pairs != splits["val"].pairs:
-                splits[split] = opened
-    return splits, findings
+    for split in splits:
+        try:
+            opened[split] = data.dataset(split)
+        except (DataError, DataNotFoundError) as error:
+            is_optional = split == "test" and isinstance(error, DataNotFoundError)
+            if not is_optional and str(error) not in {finding.what for finding in findings}:
+                findings.append(Finding("no-data", split, str(error)))
+    return opened, findings
 
 
 def listing_findings(splits: Mapping[str, SegmentationDataset], missing_labels: Missing) -> Iterator[Finding]:
-    """Missing and surplus label files, label files of a wrong type, and splits that share their files."""
+    """Missing and surplus label files, label files of the wrong type, and files that are in two splits."""
     for split, dataset in splits.items():
         missing = missing_labels[split]
-        surplus = surplus_labels(dataset)
-        lossy = _lossy_twins([label for _, label in missing], surplus)
-        if lossy:
-            yield Finding("jpeg-label", split, f"{len(lossy)} label files are JPEG, PNG is needed.", tuple(lossy))
+        surplus = _surplus_labels(dataset)
+        wanted = {label.with_suffix("") for _, label in missing}
+        jpegs = [
+            path
+            for path in surplus
+            if path.lower().endswith((".jpg", ".jpeg")) and Path(path).with_suffix("") in wanted
+        ]
+        if jpegs:
+            yield Finding("jpeg-label", split, f"{len(jpegs)} label files are JPEG, but must be PNG.", tuple(jpegs))
         if missing:
             images = tuple(str(image) for image, _ in missing)
-            first = missing[0][1]
-            what = f"{len(missing)} of {len(dataset)} images have no label file; the first one lacks {first}."
+            what = (
+                f"{len(missing)} of {len(dataset)} images have no label file, for example {missing[0][1]} is missing."
+            )
             yield Finding("missing-label", split, what, images)
-        left = [path for path in surplus if path not in lossy]
+        left = [path for path in surplus if path not in jpegs]
         if left:
-            yield Finding("surplus-label", split, f"{len(left)} label files belong to no image.", tuple(left))
+            yield Finding("surplus-label", split, f"{len(left)} label files have no image.", tuple(left))
     names = list(splits)
     for position, split in enumerate(names):
         for earlier in names[:position]:
-            own = {pair.image for pair in splits[earlier].pairs}
-            shared = [str(pair.image) for pair in splits[split].pairs if pair.image in own]
+            known = {pair.image for pair in splits[earlier].pairs}
+            shared = [str(pair.image) for pair in splits[split].pairs if pair.image in known]
             if shared:
-                what = f"{len(shared)} of {len(splits[split])} images are files of {earlier} too."
+                what = f"{len(shared)} of {len(splits[split])} images are also files of {earlier}."
                 yield Finding("same-files", split, what, tuple(shared))
 
 
-def surplus_labels(dataset: SegmentationDataset) -> list[str]:
-    """Label files below the folder of labels that belong to no image."""
+def _surplus_labels(dataset: SegmentationDataset) -> list[str]:
+    """Label files below the folder of labels that have no image."""
     folders = {str(pair.mask).rsplit(os.sep, pair.name.count("/") + 1)[0] for pair in dataset.pairs}
     taken = {str(path) for pair in dataset.pairs for path in (pair.image, pair.mask, pair.instances) if path}
     found = (path for folder in sorted(folders) for path in list_images(folder))
     return [path for path in found if path not in taken and fnmatch(path, dataset.label_files)]
 
 
-def sample(splits: Mapping[str, SegmentationDataset], usable: Mapping[str, list[int]]) -> dict[str, list[int]]:
-    """Indices of the usable pairs that a quick check looks at, in a random order.
+def usable_pairs(dataset: SegmentationDataset, missing: Sequence[tuple[Path, Path]]) -> list[int]:
+    """Indices of the pairs whose files all exist."""
+    incomplete = {image for image, _ in missing}
+    return [index for index, pair in enumerate(dataset.pairs) if pair.image not in incomplete]
 
-    Images of one size in bytes in two splits come first, because they may be the same image.
+
+def sample(splits: Mapping[str, SegmentationDataset], usable: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Choose the pairs that a quick check reads, in random order.
+
+    Images with the file size of an image in another split come first, because they may be the same image.
     """
-    twins = _twins({split: [splits[split].pairs[index] for index in usable[split]] for split in splits})
+    twins = _same_size(splits, usable)
     chosen: dict[str, list[int]] = {}
     for split, indices in usable.items():
         first = twins[split][:TWINS] if len(indices) > SAMPLE else []
-        order = np.random.default_rng(0).permutation(len(indices)).tolist()
-        chosen[split] = [indices[position] for position in dict.fromkeys([*first, *order])][:SAMPLE]
+        order = np.random.default_rng(0).permutation(indices).tolist()
+        chosen[split] = list(dict.fromkeys([*first, *order]))[:SAMPLE]
     return chosen
 
 
-def complete_pairs(dataset: SegmentationDataset, missing: Sequence[tuple[Path, Path]]) -> list[int]:
-    """Indices of the pairs that lack no file."""
-    lacking = {image for image, _ in missing}
-    return [index for index, pair in enumerate(dataset.pairs) if pair.image not in lacking]
+def _same_size(splits: Mapping[str, SegmentationDataset], usable: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Indices of images that have the file size of an image in another split, those with equal names first."""
+    twins: dict[str, list[int]] = {split: [] for split in splits}
+    sizes = {
+        split: {index: _file_size(splits[split].pairs[index].image) for index in usable[split]} for split in splits
+    }
+    for with_name in (True, False):
+        groups: dict[tuple[int, str], dict[str, int]] = defaultdict(dict)
+        for split, size_of in sizes.items():
+            for index, size in size_of.items():
+                name = splits[split].pairs[index].image.stem if with_name else ""
+                groups[size, name].setdefault(split, index)
+        for group in groups.values():
+            if len(group) > 1:
+                for split, index in group.items():
+                    twins[split].append(index)
+    return twins
 
 
-def _twins(pairs: Mapping[str, list[Pair]]) -> dict[str, list[int]]:
-    """Positions of pairs whose images have the size of an image of another split, those of equal names first."""
-    positions: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for split, listed in pairs.items():
-        for position, pair in enumerate(listed):
-            positions[_size(pair.image)][split].append(position)
-    matches = []
-    for by_split in positions.values():
-        if len(by_split) > 1:
-            one, other = list(by_split)[:2]
-            a, b = _closest(pairs, one, other, by_split)
-            same_name = Path(pairs[one][a].name).stem == Path(pairs[other][b].name).stem
-            matches.append((not same_name, (one, a), (other, b)))
-    found: dict[str, list[int]] = {split: [] for split in pairs}
-    for _, *two in sorted(matches):
-        for split, position in two:
-            found[split].append(position)
-    return found
-
-
-def _closest(
-    pairs: Mapping[str, list[Pair]], one: str, other: str, by_split: Mapping[str, list[int]]
-) -> tuple[int, int]:
-    """Two images of one size in bytes, of the same name if there are such."""
-    named = {Path(pairs[one][position].name).stem: position for position in by_split[one]}
-    for position in by_split[other]:
-        stem = Path(pairs[other][position].name).stem
-        if stem in named:
-            return named[stem], position
-    return by_split[one][0], by_split[other][0]
-
-
-def _size(path: Path) -> int:
+def _file_size(path: Path) -> int:
     try:
-        return os.stat(path).st_size  # noqa: PTH116  # half the time of Path.stat, for every file there is
+        return os.stat(path).st_size  # noqa: PTH116  # Path.stat takes twice as long, and there may be 20,000 files
     except OSError:
         return -1
-
-
-def _lossy_twins(missing: list[Path], surplus: list[str]) -> list[str]:
-    """JPEG files that lie where a label file of another type is missing."""
-    wanted = {path.with_suffix("") for path in missing}
-    return [
-        path for path in surplus if path.lower().endswith((".jpg", ".jpeg")) and Path(path).with_suffix("") in wanted
-    ]

@@ -1,69 +1,59 @@
 """Reading many pairs of files, in this process or in several."""
 
-import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from ctypes import c_bool
 
 import cv2
 
 from segattn.check.inspection import Inspection, Inspector
-from segattn.io.error_text import one_line
 from segattn.io.worker_process import end_with_parent
 
-_CHUNK = 16
-"""Pairs that a process looks at before it tells: between processes, a message costs more than what it says."""
+_CHUNK = 8
+"""Pairs per message between processes."""
 
 _inspector: Inspector
-"""Of a reading process."""
+"""The inspector of a reading process."""
 
 
 def inspect_all(inspector: Inspector, indices: Sequence[int], *, workers: int) -> Iterator[Inspection]:
-    """Look at pairs.
+    """Inspect pairs of files.
 
     Args:
-        inspector: looks at one.
-        indices: of the pairs.
-        workers: processes that read; 0 reads in this one.
+        inspector: inspects one pair.
+        indices: indices of the pairs.
+        workers: number of reading processes; 0 reads in this process.
 
     Yields:
-        What each pair tells, in the order of the indices.
+        One inspection per pair, in the order of the indices.
 
     Raises:
-        RuntimeError: if a process died, or what a data set of the user's own raises in one.
+        RuntimeError: if a reading process was killed.
     """
     if not workers:
         yield from map(inspector, indices)
         return
-    stop = multiprocessing.RawValue(c_bool, False)
-    readers = ProcessPoolExecutor(workers, initializer=_begin, initargs=(inspector, stop))
-    finished = False
-    try:
-        chunks = (indices[first : first + _CHUNK] for first in range(0, len(indices), _CHUNK))
-        for future in [readers.submit(_inspect, chunk) for chunk in chunks]:
-            yield from future.result()
-        finished = True
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            "A process that reads files died: often memory runs out, so take fewer data.num_workers."
-        ) from error
-    finally:
-        stop.value = not finished  # nobody waits for what is left
-        readers.shutdown(wait=finished)
+    with ProcessPoolExecutor(workers, initializer=_start, initargs=(inspector,)) as readers:
+        try:
+            chunks = (indices[first : first + _CHUNK] for first in range(0, len(indices), _CHUNK))
+            for future in [readers.submit(_inspect, chunk) for chunk in chunks]:
+                yield from future.result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "A reading process was killed (often: out of memory); use a smaller data.num_workers."
+            ) from error
+        finally:
+            readers.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C, only started chunks are finished
 
 
-def _begin(inspector: Inspector, stop: c_bool) -> None:
-    global _inspector  # sent once to a process, not with every message
+def _start(inspector: Inspector) -> None:
+    global _inspector  # sent once per process instead of with every chunk
     _inspector = inspector
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
-    end_with_parent(stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the main process
+    end_with_parent()
     cv2.setNumThreads(0)
 
 
 def _inspect(indices: Sequence[int]) -> list[Inspection]:
-    try:
-        return [_inspector(index) for index in indices]
-    except Exception as error:  # of any kind, which may not find its way to the other process
-        raise RuntimeError(f"{type(error).__name__}: {one_line(error)}") from error
+    return [_inspector(index) for index in indices]

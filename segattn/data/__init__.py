@@ -1,52 +1,45 @@
-"""Data sets, their sources as a config describes them, and their Lightning data modules.
+"""Data sets and their Lightning data modules.
 
-Data modules are imported at their first use: ``segattn check`` must not wait for torch and Lightning.
+The data modules are imported on first use, so that the data sets can be used without torch and Lightning.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from segattn.data.ade20k import ADE20K, ADE20KSource
-from segattn.data.camvid import CamVid, CamVidSource
-from segattn.data.cityscapes import Cityscapes, CityscapesSource
+from segattn.data.ade20k import ADE20K
+from segattn.data.camvid import CamVid
+from segattn.data.cityscapes import Cityscapes
 from segattn.data.dataset import SegmentationDataset
-from segattn.data.folder_dataset import Folder, FolderSource
-from segattn.data.shapes import Shapes, ShapesSource
-from segattn.data.source import SegmentationSource
+from segattn.data.folder_dataset import Folder
+from segattn.data.shapes import Shapes
 
 if TYPE_CHECKING:
-    from segattn.data.datamodule import (
+    from segattn.data.base_datamodule import SegmentationDataModule
+    from segattn.data.datamodules import (
         ADE20KDataModule,
         CamVidDataModule,
         CityscapesDataModule,
         FolderDataModule,
-        SegmentationDataModule,
         ShapesDataModule,
     )
 
 __all__ = [
     "ADE20K",
-    "ADE20KDataModule",
-    "ADE20KSource",
     "CamVid",
-    "CamVidDataModule",
-    "CamVidSource",
     "Cityscapes",
-    "CityscapesDataModule",
-    "CityscapesSource",
     "Folder",
-    "FolderDataModule",
-    "FolderSource",
-    "SegmentationDataModule",
-    "SegmentationDataset",
-    "SegmentationSource",
     "Shapes",
+    "SegmentationDataset",
+    "ADE20KDataModule",
+    "CamVidDataModule",
+    "CityscapesDataModule",
+    "FolderDataModule",
     "ShapesDataModule",
-    "ShapesSource",
+    "SegmentationDataModule",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("segattn.data.datamodule"), name)
+        return getattr(import_module("segattn.data.datamodules"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,43 +1,224 @@
-"""What training does to images, as numbers; ``transforms.py`` does it. No torch, no albumentations."""
+"""Augmentation of training samples.
 
-from dataclasses import dataclass
+The recipe is OpenMMLab's: random scale, random crop in which no class covers more than a given share, flips,
+photometric distortion, padding. The expensive steps run on the crop only.
+"""
 
-from segattn.sample import SizeRule
+import os
+import random
+from typing import Any, TypeAlias
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no network look-up on import
+
+import albumentations as A
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from segattn.io.image_files import resize_image
+from segattn.sample import IGNORE_INDEX, SizeRule
+
+Transform: TypeAlias = A.BasicTransform | A.BaseCompose
+"""Any albumentations transform, or a composition such as ``OneOf``."""
+
+PADDING_COLOR = (124, 116, 104)
+"""RGB of padded pixels: the ImageNet mean, so that padding is close to zero after normalization."""
 
 MAX_SCALE = 100
-"""The largest factor that can be asked for: beyond it an image fits into no memory."""
+"""Largest allowed scale."""
+
+_CROP_TRIES = 10
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """The augmentation of training samples.
+class ScaledCrop(A.DualTransform):
+    """Resize the image at random and crop a random window; the crop is smaller where the image is smaller.
 
-    Attributes:
-        crop_size: (height, width) of the result.
-        size_rule: the image's size at scale 1.
-        scale_range: smallest and largest random scale.
-        max_class_share: the largest share of a crop that one class may cover, if ten tries find one.
-        flip: probability of a horizontal flip.
-        photometric: whether brightness, contrast, saturation and hue are changed.
-
-    Raises:
-        ValueError: if a number is out of its range.
+    Args:
+        crop_size: (height, width) of the window.
+        size_rule: the image size at scale 1.
+        scale_range: smallest and largest scale, drawn uniformly.
+        max_class_share: up to ten windows are drawn until no class covers more than this share of the valid pixels; 1
+            takes the first window.
     """
 
-    crop_size: tuple[int, int]
-    size_rule: SizeRule = SizeRule()
-    scale_range: tuple[float, float] = (0.5, 2.0)
-    max_class_share: float = 0.75
-    flip: float = 0.5
-    photometric: bool = True
+    def __init__(
+        self,
+        crop_size: tuple[int, int],
+        size_rule: SizeRule,
+        *,
+        scale_range: tuple[float, float],
+        max_class_share: float,
+    ) -> None:
+        super().__init__(p=1)
+        self.crop_size = crop_size
+        self.size_rule = size_rule
+        self.scale_range = scale_range
+        self.max_class_share = max_class_share
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be done."""
-        if min(self.crop_size) < 1:
-            raise ValueError(f"crop_size must be at least one pixel, got {self.crop_size}.")
-        if not 0 < self.scale_range[0] <= self.scale_range[1] <= MAX_SCALE:
-            raise ValueError(f"scale_range needs 0 < smallest <= largest <= {MAX_SCALE}, got {self.scale_range}.")
-        if not 0 < self.max_class_share <= 1:
-            raise ValueError(f"max_class_share lies above 0 and at most at 1, got {self.max_class_share}.")
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip is a probability, got {self.flip}.")
+    @property
+    def targets_as_params(self) -> list[str]:
+        """The mask is needed to choose the window."""
+        return ["mask"]
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """Draw the size of the resized image and the window (top, left) in it."""
+        scale = self.py_random.uniform(*self.scale_range)
+        size = tuple(max(1, round(side * scale)) for side in self.size_rule.resized(*data["mask"].shape))
+        mask = self._resize_mask(data["mask"], size)
+        for _ in range(_CROP_TRIES):
+            corner = tuple(
+                self.py_random.randint(0, max(0, side - crop)) for side, crop in zip(size, self.crop_size, strict=True)
+            )
+            if self.max_class_share >= 1 or largest_class_share(self._window(mask, corner)) <= self.max_class_share:
+                break
+        return {"size": size, "corner": corner}
+
+    def apply(self, img: np.ndarray, *, size: tuple[int, int], corner: tuple[int, int], **_: Any) -> np.ndarray:
+        """Crop the resized image."""
+        return self._window(resize_image(img, size), corner)
+
+    def apply_to_mask(
+        self, mask: np.ndarray, *, size: tuple[int, int], corner: tuple[int, int], **_: Any
+    ) -> np.ndarray:
+        """Crop the resized mask."""
+        return self._window(self._resize_mask(mask, size), corner)
+
+    def _resize_mask(self, mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+    def _window(self, array: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
+        (top, left), (height, width) = corner, self.crop_size
+        return array[top : top + height, left : left + width]
+
+
+def largest_class_share(mask: UInt8[np.ndarray, "h w"]) -> float:
+    """The share of the most frequent class among the valid pixels; 1 if no pixel is valid."""
+    counts = np.bincount(mask.ravel(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
+    total = int(counts.sum())
+    return int(counts.max()) / total if total else 1.0
+
+
+class PhotometricDistortion(A.ImageOnlyTransform):
+    """Change brightness, contrast, saturation and hue, each with probability 0.5.
+
+    Contrast is changed before or after the colors, at random. The ranges are those of OpenMMLab's
+    ``PhotoMetricDistortion``: brightness +-32 of 255, contrast and saturation 0.5 to 1.5, hue +-18 of 180.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(p=1)
+
+    def get_params(self) -> dict[str, Any]:
+        """Draw which properties change, and by how much."""
+        draw = self.py_random.uniform
+        changes = {
+            "brightness": draw(-32, 32),
+            "contrast": draw(0.5, 1.5),
+            "saturation": draw(0.5, 1.5),
+            "hue": self.py_random.randint(-18, 18),
+        }
+        unchanged = {"brightness": 0.0, "contrast": 1.0, "saturation": 1.0, "hue": 0}
+        chosen = {name: value if draw(0, 1) < 0.5 else unchanged[name] for name, value in changes.items()}
+        return {**chosen, "contrast_first": draw(0, 1) < 0.5}
+
+    def apply(
+        self,
+        img: np.ndarray,
+        *,
+        brightness: float,
+        contrast: float,
+        saturation: float,
+        hue: int,
+        contrast_first: bool,
+        **_: Any,
+    ) -> np.ndarray:
+        """Apply the changes with look-up tables."""
+        levels = np.arange(256)
+        brighter = np.clip(levels + brightness, 0, 255)
+        steeper = np.clip(levels * contrast, 0, 255)
+        img = cv2.LUT(img, (np.clip(brighter * contrast, 0, 255) if contrast_first else brighter).astype(np.uint8))
+        if saturation != 1 or hue:
+            tables = np.stack([(levels + hue) % 180, np.clip(levels * saturation, 0, 255), levels], axis=-1)
+            img = cv2.LUT(cv2.cvtColor(img, cv2.COLOR_RGB2HSV), tables.astype(np.uint8)[None])
+            img = cv2.cvtColor(img, cv2.COLOR_HSV2RGB)
+        return img if contrast_first else cv2.LUT(img, steeper.astype(np.uint8))
+
+
+class TrainingTransform:
+    """The complete augmentation of a sample: a function of the sample and a seed.
+
+    Args:
+        crop_size: (height, width) of the result.
+        size_rule: the image size at scale 1.
+        scale_range: smallest and largest random scale.
+        max_class_share: largest share of a crop that one class may cover, if ten tries find such a crop.
+        flip: probability of a horizontal flip.
+        vertical_flip: probability of a vertical flip.
+        quarter_turns: rotate by a random multiple of 90 degrees; needs a square crop.
+        photometric: change brightness, contrast, saturation and hue.
+        transforms: further albumentations transforms, applied to the crop and its mask after all others and before
+            padding. They must keep the size of the crop. Pixels that a transform fills are ignored if it is created
+            with ``fill_mask=255``; by default albumentations gives them to class 0.
+
+    Raises:
+        ValueError: if a number is out of range or a crop cannot be rotated; from a call, if a transform changes the
+            size or type of the crop.
+    """
+
+    def __init__(
+        self,
+        crop_size: tuple[int, int],
+        size_rule: SizeRule = SizeRule(),
+        *,
+        scale_range: tuple[float, float] = (0.5, 2.0),
+        max_class_share: float = 0.75,
+        flip: float = 0.5,
+        vertical_flip: float = 0.0,
+        quarter_turns: bool = False,
+        photometric: bool = True,
+        transforms: Transform | list[Transform] | None = None,
+    ) -> None:
+        if min(crop_size) < 1:
+            raise ValueError(f"crop_size must be at least one pixel, got {crop_size}.")
+        if not 0 < scale_range[0] <= scale_range[1] <= MAX_SCALE:
+            raise ValueError(f"scale_range needs 0 < smallest <= largest <= {MAX_SCALE}, got {scale_range}.")
+        if not 0 < max_class_share <= 1:
+            raise ValueError(f"max_class_share must be above 0 and at most 1, got {max_class_share}.")
+        for name, probability in (("flip", flip), ("vertical_flip", vertical_flip)):
+            if not 0 <= probability <= 1:
+                raise ValueError(f"{name} must be a probability, got {probability}.")
+        if quarter_turns and crop_size[0] != crop_size[1]:
+            raise ValueError(f"quarter_turns needs a square crop_size, got {crop_size}.")
+        self.crop_size = crop_size
+        self.size_rule = size_rule
+        self.scale_range = scale_range
+        steps: list[Transform] = [
+            ScaledCrop(crop_size, size_rule, scale_range=scale_range, max_class_share=max_class_share),
+            A.HorizontalFlip(p=flip),
+        ]
+        if vertical_flip:
+            steps.append(A.VerticalFlip(p=vertical_flip))
+        if quarter_turns:
+            steps.append(A.RandomRotate90(p=1))
+        if photometric:
+            steps.append(PhotometricDistortion())
+        steps += transforms if isinstance(transforms, list) else [transforms] if transforms else []
+        padding = {"fill": PADDING_COLOR, "fill_mask": IGNORE_INDEX, "position": "top_left"}
+        steps.append(A.PadIfNeeded(*crop_size, border_mode=cv2.BORDER_CONSTANT, **padding))
+        self._pipeline = A.Compose(steps)
+
+    def __call__(
+        self, image: UInt8[np.ndarray, "h w 3"], mask: UInt8[np.ndarray, "h w"], *, seed: tuple[int, ...]
+    ) -> tuple[UInt8[np.ndarray, "crop_h crop_w 3"], UInt8[np.ndarray, "crop_h crop_w"]]:
+        """Augment an image and its mask; the same seed gives the same result."""
+        # One pair of generators for all steps: Compose.set_random_seed would start every step with the same numbers.
+        generator = np.random.default_rng(seed)
+        self._pipeline.set_random_state(generator, random.Random(int(generator.integers(1 << 62))))
+        augmented = self._pipeline(image=image, mask=mask)
+        image, mask = augmented["image"], augmented["mask"]
+        for array, shape in ((image, (*self.crop_size, 3)), (mask, self.crop_size)):
+            if array.shape != shape or array.dtype != np.uint8:
+                raise ValueError(
+                    f"The transforms must keep uint8 arrays of the crop size {shape}, got {array.dtype} {array.shape}."
+                )
+        return image, mask

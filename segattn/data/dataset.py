@@ -1,8 +1,7 @@
-"""What every data set shares: its files, and how a sample is read from them. No torch before a sample is asked for."""
+"""The base class of all data sets: pairs of image and label files. torch is imported only when a sample is read."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -10,31 +9,19 @@ import numpy as np
 from jaxtyping import Int32, Integer, UInt8
 
 from segattn.data.errors import DataError, DataNotFoundError
-from segattn.data.label_files import Pair, read_image, read_labels, require_files
+from segattn.data.label_files import Pair, pair_files, read_image, read_labels
 from segattn.data.label_map import LabelMap
 from segattn.sample import ClassTable, Sample
 
-_incomplete_allowed: ContextVar[bool] = ContextVar("incomplete_allowed", default=False)
-
-
-@contextmanager
-def incomplete_allowed() -> Iterator[None]:
-    """Let data sets be opened although label files are missing, to look at what else is wrong with them."""
-    token = _incomplete_allowed.set(True)
-    try:
-        yield
-    finally:
-        _incomplete_allowed.reset(token)
-
 
 class RawSample(NamedTuple):
-    """A sample as it comes from the files, before any transform.
+    """A sample as read from the files, before any transform.
 
     Attributes:
         image: RGB.
         mask: class indices or ``IGNORE_INDEX``.
-        name: the image's path relative to the image folder.
-        instances: instance ids, 0 where there is none.
+        name: path of the image relative to the image folder.
+        instances: instance ids, 0 where there is no instance.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
@@ -44,29 +31,29 @@ class RawSample(NamedTuple):
 
 
 class SegmentationDataset:
-    """Pairs of image and mask files. A sample is the whole image at its own size, without any transform.
+    """Pairs of image and label files. A sample is an image at its original size, without any transform.
 
-    A data set in the sense of torch's loaders, which need a length and items.
+    It has a length and items, so torch's ``DataLoader`` accepts it. The constructor does not look for the label files:
+    :meth:`require_files` does.
 
     Args:
         root: the folder of the data set.
         classes: its classes.
         pairs: its files.
-        label_map: what the values in its label files stand for.
+        label_map: the meaning of the values in the label files.
 
     Raises:
         DataNotFoundError: if there is no image.
-        DataError: if an image has no mask; from ``[index]``, if a file cannot be read or used.
     """
 
     layout: ClassVar[str]
-    """The files that the data set consists of, for messages."""
+    """The expected files, for error messages."""
     remedy: ClassVar[str]
-    """How to get the data, for messages."""
+    """How to get the data, for error messages."""
     label_files: ClassVar[str] = "*"
-    """Names of the label files, as a pattern."""
-    parts: ClassVar[dict[str, str]] = {"train": "train", "val": "val", "test": "val"}
-    """The folder name of each split. None of the public data sets has labels for its test part."""
+    """Pattern of the names of label files."""
+    parts: ClassVar[dict[str, str]] = {"train": "train", "val": "val"}
+    """The folder name of each split that has labels."""
 
     def __init__(self, root: Path | str, classes: ClassTable, pairs: Sequence[Pair], label_map: LabelMap) -> None:
         self.root = Path(root)
@@ -75,12 +62,10 @@ class SegmentationDataset:
         self.label_map = label_map
         if not self.pairs:
             raise self.not_found(self.root)
-        if not _incomplete_allowed.get():
-            require_files(self.pairs)
 
     @classmethod
     def not_found(cls, path: Path) -> DataNotFoundError:
-        """The error that says where the data set was looked for, what was expected there and how to get it."""
+        """Create the error for missing data."""
         return DataNotFoundError(f"No data found in {path.absolute()}: expected {cls.layout}; {cls.remedy}.")
 
     @classmethod
@@ -88,45 +73,78 @@ class SegmentationDataset:
         """The folder name of a split.
 
         Raises:
+            DataNotFoundError: if the data set has no labeled test images.
             ValueError: if there is no such split.
         """
+        if split not in (*cls.parts, "test"):
+            raise ValueError(f"split must be one of {', '.join(dict.fromkeys([*cls.parts, 'test']))}, got {split!r}.")
         if split not in cls.parts:
-            raise ValueError(f"split must be one of {', '.join(cls.parts)}, got {split!r}.")
+            raise DataNotFoundError(
+                f"{cls.__name__} has no public labels for its test images; use `segattn validate` (split 'val')."
+            )
         return cls.parts[split]
 
     @classmethod
     def existing(cls, folder: Path) -> Path:
-        """The folder, if it exists.
+        """Return the folder if it exists.
 
         Raises:
-            DataNotFoundError: if it does not.
+            DataNotFoundError: if it does not exist.
         """
         if not folder.is_dir():
             raise cls.not_found(folder)
         return folder
 
-    def read_values(self, path: Path) -> Integer[np.ndarray, "h w"]:
-        """The values of a label file, as they are stored.
+    @classmethod
+    def find_pairs(cls, root: Path | str, split: str) -> list[Pair]:
+        """Pair the files of ``images/PART`` and ``annotations/PART``.
 
         Raises:
-            DataError: if it cannot be read as labels.
+            DataNotFoundError: if there is no such folder of images.
+            ValueError: if there is no such split.
+        """
+        part = cls.part(split)
+        return pair_files(cls.existing(Path(root) / "images" / part), Path(root) / "annotations" / part)
+
+    def missing_files(self) -> list[tuple[Path, Path]]:
+        """Images whose label file or instance map does not exist, each with that file."""
+        wanted = [(pair.image, path) for pair in self.pairs for path in (pair.mask, pair.instances) if path is not None]
+        folders = {path.parent for _, path in wanted}  # listing folders is much faster than one look-up per file
+        present = {entry.path for folder in folders if folder.is_dir() for entry in os.scandir(folder)}
+        return [(image, path) for image, path in wanted if str(path) not in present]
+
+    def require_files(self) -> None:
+        """Require a label file (and instance map) for every image.
+
+        Raises:
+            DataError: if files are missing.
+        """
+        if missing := self.missing_files():
+            image, path = missing[0]
+            raise DataError(f"{len(missing)} label files are missing, for example {path} for the image {image}.")
+
+    def read_values(self, path: Path) -> Integer[np.ndarray, "h w"]:
+        """Read the stored values of a label file.
+
+        Raises:
+            DataError: if the file cannot be read as labels.
         """
         return read_labels(path)
 
     def read_mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
-        """Class indices or ``IGNORE_INDEX``, from a label file.
+        """Read a label file as class indices or ``IGNORE_INDEX``.
 
         Raises:
-            DataError: if it cannot be read or holds what is no label.
+            DataError: if the file cannot be read or contains values that are not labels.
         """
         return self.label_map(self.read_values(path), path)
 
     def read_instances(self, path: Path) -> Int32[np.ndarray, "h w"]:
-        """Instance ids, 0 where there is none, from an instance file; for data sets that have them."""
+        """Read an instance map as ids, 0 where there is no instance; for data sets that have instance maps."""
         raise NotImplementedError(f"{type(self).__name__} has no instance maps.")
 
     def read(self, index: int) -> RawSample:
-        """Read one sample's files.
+        """Read the files of a sample.
 
         Raises:
             DataError: if a file cannot be read, or image and labels differ in size.
@@ -138,8 +156,8 @@ class SegmentationDataset:
         for path, labels in ((pair.mask, mask), (pair.instances, instances)):
             if labels is not None and labels.shape != image.shape[:2]:
                 raise DataError(
-                    f"The image {pair.image} is {image.shape[1]}x{image.shape[0]} pixels but its label file {path} is "
-                    f"{labels.shape[1]}x{labels.shape[0]}."
+                    f"The image {pair.image} has {image.shape[1]}x{image.shape[0]} pixels but its label file {path} "
+                    f"has {labels.shape[1]}x{labels.shape[0]}."
                 )
         return RawSample(image, mask, pair.name, instances)
 
@@ -151,11 +169,31 @@ class SegmentationDataset:
 
 
 def to_sample(raw: RawSample) -> Sample:
-    """Arrays to tensors: the image to float in 0..1 with channels first, labels to int64."""
-    import torch  # which a check of the files does without
+    """Convert arrays to tensors: the image to float32 in 0..1 with channels first, labels to int64."""
+    import torch  # here, so that opening a data set does not import torch
 
     image = torch.from_numpy(np.ascontiguousarray(raw.image.transpose(2, 0, 1))).float().div_(255)
     sample: Sample = {"image": image, "mask": torch.from_numpy(raw.mask).long(), "name": raw.name}
     if raw.instances is not None:
         sample["instances"] = torch.from_numpy(raw.instances).long()
     return sample
+
+
+def incomplete_splits(open_split: Callable[[str], SegmentationDataset], expected: Mapping[str, int]) -> list[str]:
+    """Describe what is missing in a copy of a data set, one sentence per split; empty if it is complete.
+
+    Args:
+        open_split: opens a split.
+        expected: number of images of each split.
+    """
+    problems = []
+    for split, count in expected.items():
+        try:
+            dataset = open_split(split)
+            dataset.require_files()
+        except (DataNotFoundError, DataError) as error:
+            problems.append(str(error))
+        else:
+            if len(dataset) != count:
+                problems.append(f"The split {split} has {len(dataset)} images instead of {count}.")
+    return problems

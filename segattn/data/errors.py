@@ -1,17 +1,13 @@
-"""What can be wrong with a data set, each said in one sentence."""
+"""Errors in data sets. Every message is one sentence."""
 
 
 class DataNotFoundError(FileNotFoundError):
-    """A data set, or a part of it, is not where it was looked for."""
+    """A data set, or one of its splits, does not exist."""
 
 
 class DataError(ValueError):
-    """A file of a data set is there but cannot be used as it is."""
+    """A file of a data set exists but cannot be used."""
 
 
 class ColorMaskError(DataError):
-    """A label file holds colors where one channel of label values is needed."""
-
-
-class DownloadError(OSError):
-    """A file could not be fetched whole, or is not what was asked for."""
+    """A label file contains colors where one channel of label values is needed."""

@@ -1,4 +1,4 @@
-"""From the values in a label file to class indices."""
+"""Mapping the values of a label file to class indices."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,18 +13,18 @@ from segattn.sample import IGNORE_INDEX
 
 
 class LabelMap:
-    """Turns label values into class indices, and refuses values that stand for nothing.
+    """Maps label values to class indices and refuses unknown values.
 
-    The way back is :meth:`segattn.sample.ClassTable.to_label_ids`.
+    :meth:`segattn.sample.ClassTable.to_label_ids` is the inverse.
 
     Args:
         values: the values of the classes, by index.
         ignore: values that become ``IGNORE_INDEX``.
-        remap: further values and the value (of a class or ignored) that each one is read as.
-        num_values: all values lie below it: 2**16 for labels, 2**24 for colors as :func:`color_values` makes them.
+        remap: further values, each with the value (of a class or ignored) that it is read as.
+        num_values: upper bound of all values: 2**16 for labels, 2**24 for colors (see :func:`color_values`).
 
     Attributes:
-        of_colors: whether the values are those of colors.
+        of_colors: whether the values are colors.
 
     Raises:
         ValueError: if a value is out of range or has two meanings.
@@ -42,64 +42,66 @@ class LabelMap:
         indices = {value: index for index, value in enumerate(values)}
         ignored, remap = set(ignore), remap or {}
         if outside := sorted(value for value in {*indices, *ignored, *remap} if not 0 <= value < num_values):
-            raise ValueError(f"Label values lie in 0..{num_values - 1}, got {outside}.")
+            raise ValueError(f"Label values must be in 0..{num_values - 1}, got {outside}.")
         if twice := sorted((indices.keys() & ignored) | (remap.keys() & (indices.keys() | ignored))):
-            raise ValueError(f"The label values {twice} have two meanings; a value is a class, ignored or remapped.")
+            raise ValueError(
+                f"The label values {twice} have two meanings; a value is either a class, ignored or remapped."
+            )
         indices |= dict.fromkeys(ignored, IGNORE_INDEX)
         if unknown := sorted(set(remap.values()) - indices.keys()):
-            raise ValueError(f"The values {unknown} are remapped to, but are neither a class nor ignored.")
+            raise ValueError(f"remap maps to the values {unknown}, which are neither a class nor ignored.")
         indices |= {value: indices[read_as] for value, read_as in remap.items()}
         self.of_colors = num_values > 1 << 16
         if shared := [value for value, index in indices.items() if values.count(value) > 1]:
             what = "color" if self.of_colors else "label value"
             raise ValueError(f"Two classes share the {what} {self.listed(np.array(shared))}; each must be unique.")
-        self._index_plus_one = np.zeros(num_values, dtype=np.int16)  # 0: stands for nothing
+        self._index_plus_one = np.zeros(num_values, dtype=np.int16)  # 0: unknown
         for value, index in indices.items():
             self._index_plus_one[value] = index + 1
         first = self._index_plus_one[: 1 << 8]
         self._bytes = (first - 1).astype(np.uint8), (first > 0).astype(np.uint8)
 
     def __call__(self, labels: Integer[np.ndarray, "h w"], path: Path) -> UInt8[np.ndarray, "h w"]:
-        """Class indices of label values.
+        """Map label values to class indices.
 
         Args:
-            labels: values as stored.
-            path: the file they came from, for the message.
+            labels: the stored values.
+            path: their file, for the error message.
 
         Raises:
-            DataError: if a value is neither a class's nor ignored nor remapped.
+            DataError: if a value is unknown.
         """
-        if labels.dtype == np.uint8 and labels.size:  # the common case, much faster by tables of bytes
+        if labels.dtype == np.uint8 and labels.size:  # the common case: much faster with byte tables
             indices_of, is_known = self._bytes
             if not cv2.LUT(labels, is_known).all():
-                raise self._strange(labels[self._index_plus_one[labels] == 0], path)
+                raise self._unknown_values(labels[self._index_plus_one[labels] == 0], path)
             mapped: UInt8[np.ndarray, "h w"] = cv2.LUT(labels, indices_of)
             return mapped
         if labels.size and (labels.min() < 0 or labels.max() >= len(self._index_plus_one)):
-            raise self._strange(labels, path)
+            raise self._unknown_values(labels, path)
         found = self._index_plus_one[labels]
         if not found.all():
-            raise self._strange(labels[found == 0], path)
+            raise self._unknown_values(labels[found == 0], path)
         indices: UInt8[np.ndarray, "h w"] = (found - 1).astype(np.uint8)
         return indices
 
     def knows(self, values: Integer[np.ndarray, " values"]) -> Bool[np.ndarray, " values"]:
-        """Whether each value is a class's, ignored or remapped."""
+        """Whether each value is a class, ignored or remapped."""
         possible = (values >= 0) & (values < len(self._index_plus_one))
         return possible & (self._index_plus_one[np.where(possible, values, 0)] > 0)
 
     def listed(self, values: Integer[np.ndarray, " values"]) -> str:
-        """Values as a user would write them, the first ten of them: colors as (red, green, blue)."""
+        """The first ten values as text, colors as (red, green, blue)."""
         shown = [f"({v >> 16}, {v >> 8 & 255}, {v & 255})" if self.of_colors else str(v) for v in values[:10].tolist()]
         return ", ".join(shown) + (", ..." if len(values) > 10 else "")
 
-    def _strange(self, labels: npt.NDArray[np.integer], path: Path) -> DataError:
+    def _unknown_values(self, labels: npt.NDArray[np.integer], path: Path) -> DataError:
         listed = self.listed(np.unique(labels))
-        return DataError(f"The label file {path} holds values that are neither a class nor ignored: {listed}.")
+        return DataError(f"The label file {path} contains values that are neither a class nor ignored: {listed}.")
 
 
 def color_values(colors: UInt8[np.ndarray, "*shape 3"]) -> Integer[np.ndarray, "*shape"]:
-    """One number for each RGB color: red * 2**16 + green * 2**8 + blue."""
+    """Encode each RGB color as red * 2**16 + green * 2**8 + blue."""
     red, green, blue = (colors[..., channel].astype(np.int32) for channel in range(3))
     values: Integer[np.ndarray, "*shape"] = (red << 16) | (green << 8) | blue
     return values

@@ -1,22 +1,17 @@
-"""What training and evaluation take of a data set: samples as tensors, augmented or resized, and batches of them."""
+"""Training and evaluation samples of a data set, and batches of them."""
 
-from collections.abc import Callable
-from typing import Any
-
-import numpy.typing as npt
 from torch.utils.data import Dataset, default_collate
 
+from segattn.data.augmentation import TrainingTransform
 from segattn.data.dataset import SegmentationDataset, to_sample
-from segattn.data.transforms import TrainingTransform
-from segattn.sample import Batch, Sample
-
-FindObjects = Callable[[npt.NDArray[Any], npt.NDArray[Any] | None], Any]
+from segattn.objects.target_objects import target_objects
+from segattn.sample import IGNORE_INDEX, Batch, Sample
 
 
-class TrainingView(Dataset[Sample]):
-    """A data set under augmentation.
+class TrainingDataset(Dataset[Sample]):
+    """Augmented samples.
 
-    Its keys are ``epoch * len(dataset) + index``, and a sample depends on the seed and its key alone.
+    The keys are ``epoch * len(dataset) + index``; a sample depends only on its key and the seed.
     """
 
     def __init__(self, dataset: SegmentationDataset, transform: TrainingTransform, *, seed: int) -> None:
@@ -34,17 +29,11 @@ class TrainingView(Dataset[Sample]):
         return to_sample(raw._replace(image=image, mask=mask, instances=None))
 
 
-class EvaluationView(Dataset[Sample]):
-    """A data set whose images keep their own size.
+class EvaluationDataset(Dataset[Sample]):
+    """Samples at their original size, with the objects of the ground truth."""
 
-    Args:
-        dataset: whose samples are read.
-        find_objects: made of every mask and its instances (or None) as the sample's ``objects``, in the loading worker.
-    """
-
-    def __init__(self, dataset: SegmentationDataset, *, find_objects: FindObjects | None = None) -> None:
+    def __init__(self, dataset: SegmentationDataset) -> None:
         self.dataset = dataset
-        self.find_objects = find_objects
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -52,13 +41,14 @@ class EvaluationView(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         raw = self.dataset.read(index)
         sample = to_sample(raw)
-        if self.find_objects is not None:
-            sample["objects"] = self.find_objects(raw.mask, raw.instances)
+        sample["objects"] = target_objects(
+            raw.mask, len(self.dataset.classes), ignore_index=IGNORE_INDEX, instances=raw.instances
+        )
         return sample
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack samples to a batch.
+    """Stack samples into a batch.
 
     Raises:
         ValueError: if they differ in size.
@@ -67,7 +57,7 @@ def collate(samples: list[Sample]) -> Batch:
         sizes = {tuple(sample[key].shape[-2:]) for sample in samples}
         if len(sizes) > 1:
             raise ValueError(
-                f"The {key}s of one batch differ in size, (height, width) = {', '.join(map(str, sorted(sizes)))}; "
+                f"The {key}s of a batch differ in size, (height, width) = {', '.join(map(str, sorted(sizes)))}; "
                 "evaluate such data with val_batch_size 1."
             )
     objects = [sample.pop("objects") for sample in samples if "objects" in sample]

@@ -1,7 +1,7 @@
-"""In which order, and on which process, samples are drawn.
+"""The order of samples, and their distribution over processes.
 
-Every order is a pure function of the seed and the epoch, never of a process's or worker's own random state, so that a
-run that was stopped goes on where it was, and another number of workers changes nothing.
+Every order is a pure function of seed and epoch, not of the random state of a process or worker. So a run can be
+resumed exactly, and the number of workers changes nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,19 +15,18 @@ from segattn.sample import Sample
 
 
 class TrainingSampler(DistributedSampler[int]):
-    """A new permutation in every epoch, of which each process takes every n-th index.
+    """A new permutation in every epoch; process r of n takes the entries r, r + n, r + 2n, ...
 
-    It yields keys ``epoch * len(dataset) + index``: the epoch has to reach the loading workers, which outlive epochs,
-    because the augmentation of a sample depends on it.
-
-    Lightning replaces samplers by its own under several processes unless they are a ``DistributedSampler``.
+    It yields keys ``epoch * len(dataset) + index``, because the augmentation of a sample depends on the epoch and the
+    workers live longer than an epoch. It is a ``DistributedSampler`` so that Lightning does not replace it.
 
     Args:
-        dataset: what is drawn from.
-        seed: of the permutations.
+        dataset: the data set to sample from.
+        seed: seed of the permutations.
         num_replicas: number of processes.
-        rank: which one this is.
-        used: asked when an epoch begins: how many samples this process has used of it, before it was interrupted.
+        rank: rank of this process.
+        used: called at the start of an epoch; returns how many of its samples this process has used before the run was
+            interrupted.
     """
 
     def __init__(
@@ -50,19 +49,19 @@ class TrainingSampler(DistributedSampler[int]):
 
 
 class EvaluationSampler(DistributedSampler[int]):
-    """Every image once, in order, over all processes together: process r takes the indices r, r + n, r + 2n, ...
+    """Every image exactly once, in order; process r of n takes the indices r, r + n, r + 2n, ...
 
     Raises:
-        ValueError: if there are fewer images than processes, since one that has none would never reach the others.
+        ValueError: if there are fewer images than processes: a process without images would block the others.
     """
 
     def __init__(self, dataset: Dataset[Sample], *, num_replicas: int = 1, rank: int = 0) -> None:
         super().__init__(dataset, num_replicas, rank, shuffle=False)
-        self.total_size = len(dataset)  # type: ignore[arg-type]  # likewise
+        self.total_size = len(dataset)  # type: ignore[arg-type]  # torch's Dataset declares no length
         if self.total_size < num_replicas:
             raise ValueError(
-                f"{self.total_size} images cannot be evaluated by {num_replicas} processes; use at most as many "
-                "processes as images."
+                f"{self.total_size} images cannot be evaluated by {num_replicas} processes; use at most one process "
+                "per image."
             )
         self.num_samples = len(range(rank, self.total_size, num_replicas))
 
@@ -71,23 +70,23 @@ class EvaluationSampler(DistributedSampler[int]):
 
 
 class TrainingLoader(DataLoader[Sample]):
-    """A loader that tells Lightning that it can go on in mid-epoch (its sampler knows from where).
+    """A loader that Lightning can resume in the middle of an epoch (the sampler knows the position).
 
-    Its state is what the place in an epoch depends on. An iteration starts with its first batch, not before: Lightning
-    calls ``iter`` before it reads from the checkpoint where the run stopped, and workers would begin at another place.
+    Iteration starts when the first batch is requested. Lightning calls ``iter`` before it has restored the position
+    from the checkpoint, so workers that start there would start at the wrong position.
     """
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator, so that it starts late
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator
         yield from super().__iter__()
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of batches that make an epoch of one process."""
+        """The number of batches per epoch and process."""
         return {"batches_per_epoch": len(self)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Say so where the place in the epoch means something else than when the checkpoint was written."""
+        """Warn if the length of an epoch has changed since the checkpoint was written."""
         if state_dict != self.state_dict():
             rank_zero_warn(
-                f"The checkpoint was written in an epoch of {state_dict.get('batches_per_epoch')} batches and goes on "
-                f"in one of {len(self)}; some images of this epoch are drawn twice or not at all."
+                f"An epoch has {len(self)} batches, but {state_dict.get('batches_per_epoch')} when the checkpoint was "
+                "written; in this epoch, some images are drawn twice or not at all."
             )

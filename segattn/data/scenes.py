@@ -1,7 +1,7 @@
-"""Draws the scenes of the Shapes data set.
+"""Drawing of the scenes of the Shapes data set.
 
-The sizes of the objects are log-uniform, so that small, medium and large ones are all common. Every color family holds
-a solid and a thin class: color alone does not tell the classes apart.
+Object sizes are log-uniform, so that small, medium and large objects are all common. Every color family contains a
+solid and a thin class, so that color alone does not separate the classes.
 """
 
 from collections.abc import Callable
@@ -23,24 +23,24 @@ CLASSES = ClassTable(
         ClassInfo("cross", (170, 230, 120), 6, thing=True),
     )
 )
-"""The classes; the colors are those of overlays, not of the objects in the images."""
+"""The classes; the colors are for overlays, not those of the objects in the images."""
 
 Points = Float32[np.ndarray, "points 2"]
 
 _SMALLEST_SIDE = 10.0
 _LARGEST_SHARE = 0.85  # of the image's side
-_HUES = (0, 0, 0, 110, 110, 55, 55)  # by class; OpenCV's hues, 0..179; the background's is drawn
-_SHIFT = 4  # OpenCV draws with coordinates of 1/16 pixel
+_HUES = (0, 0, 0, 110, 110, 55, 55)  # by class, in OpenCV's 0..179; the background has a random hue
+_SHIFT = 4  # bits of a fraction: OpenCV draws with coordinates of 1/16 pixel
 
 
 def draw_scene(
     generator: np.random.Generator, size: int
 ) -> tuple[UInt8[np.ndarray, "size size 3"], UInt8[np.ndarray, "size size"]]:
-    """Draw one image and its mask, with an ignored line of one pixel around every object.
+    """Draw an image and its mask, in which every object has an ignored outline of one pixel.
 
     Args:
-        generator: all that is random comes from it.
-        size: side of the image in pixels.
+        generator: source of all randomness.
+        size: side length of the image in pixels.
 
     Returns:
         The image (RGB) and the mask of class indices.
@@ -48,7 +48,7 @@ def draw_scene(
     canvas = _texture(generator, (size, size), hue=int(generator.integers(180)), saturation=int(generator.integers(60)))
     mask = np.zeros((size, size), dtype=np.uint8)
     sides = np.exp(generator.uniform(np.log(_SMALLEST_SIDE), np.log(_LARGEST_SHARE * size), generator.integers(4, 9)))
-    for side in sorted(sides.tolist(), reverse=True):  # the small ones on top
+    for side in sorted(sides.tolist(), reverse=True):  # small objects on top
         index = int(generator.integers(1, len(CLASSES)))
         coverage, box = _coverage(generator, index, side, size)
         paint = _texture(generator, coverage.shape, hue=_HUES[index], saturation=int(generator.integers(110, 220)))
@@ -63,7 +63,7 @@ def draw_scene(
 def _texture(
     generator: np.random.Generator, shape: tuple[int, ...], *, hue: int, saturation: int
 ) -> Float32[np.ndarray, "h w 3"]:
-    """Smooth blotches or stripes of one hue, with varying brightness."""
+    """Draw smooth patches or stripes of one hue and varying brightness."""
     if generator.random() < 0.5:
         cells = generator.random([2 + side // int(generator.integers(12, 48)) for side in shape], dtype=np.float32)
         pattern = cv2.resize(cells, shape[::-1], interpolation=cv2.INTER_CUBIC)
@@ -83,22 +83,22 @@ def _texture(
 def _coverage(
     generator: np.random.Generator, index: int, side: float, size: int
 ) -> tuple[Float32[np.ndarray, "h w"], tuple[slice, slice]]:
-    """How much of each pixel an object of the class covers, at a random place and angle.
+    """Draw the pixel coverage of an object of a class at a random position and angle.
 
     Args:
-        generator: of the place and the angle.
+        generator: source of position and angle.
         index: the class.
         side: the square root of the object's area in pixels.
-        size: side of the image.
+        size: side length of the image.
 
     Returns:
         The coverage in 0..1 inside a box around the object, and that box as (rows, columns) of the image.
     """
     angle = generator.uniform(0, 2 * np.pi)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], dtype=np.float32)
-    margin = 0.1 * size + 0.25 * side  # from the image's edge to the center: large objects keep to the middle
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], dtype=np.float32)
+    margin = 0.1 * size + 0.25 * side  # of the center from the image's edge: large objects stay near the middle
     center = generator.uniform(margin, size - margin, size=2)
-    outlines = [outline @ turn.T + center for outline in _OUTLINES[index - 1](side)]
+    outlines = [outline @ rotation.T + center for outline in _OUTLINES[index - 1](side)]
     corners = np.concatenate(outlines)
     low = np.clip(np.floor(corners.min(axis=0)) - 2, 0, size).astype(int)
     high = np.clip(np.ceil(corners.max(axis=0)) + 3, 0, size).astype(int)
@@ -124,7 +124,7 @@ def _disk(side: float) -> list[Points]:
 
 
 def _ring(side: float) -> list[Points]:
-    """The hole takes 0.75 of the radius."""
+    """The hole has 0.75 of the radius."""
     radius = side / np.sqrt(np.pi * (1 - 0.75**2))
     return [_circle(radius), _circle(0.75 * radius)]
 
@@ -148,8 +148,8 @@ def _cross(side: float) -> list[Points]:
     width = side / 3
     half, long = width / 2, width * 2.5
     quarter = np.array([[half, half], [half, long], [-half, long]], dtype=np.float32)
-    turns = [np.array([[c, -s], [s, c]], dtype=np.float32) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
-    return [np.concatenate([quarter @ turn.T for turn in turns])]
+    rotations = [np.array([[c, -s], [s, c]], dtype=np.float32) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
+    return [np.concatenate([quarter @ rotation.T for rotation in rotations])]
 
 
 _OUTLINES: tuple[Callable[[float], list[Points]], ...] = (_disk, _ring, _square, _bar, _triangle, _cross)

@@ -1,4 +1,4 @@
-"""Shapes: a small data set that the project draws itself, for trying things without a download."""
+"""Shapes: a small synthetic data set, drawn on first use, for experiments without a download."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -15,11 +15,9 @@ from rich.console import Console
 from rich.progress import track
 
 from segattn.data.dataset import SegmentationDataset
-from segattn.data.errors import DataError
-from segattn.data.label_files import pair_files
+from segattn.data.errors import DataError, DataNotFoundError
 from segattn.data.label_map import LabelMap
 from segattn.data.scenes import CLASSES, draw_scene
-from segattn.data.source import SegmentationSource
 from segattn.sample import IGNORE_INDEX
 
 _DESCRIPTION = "shapes.json"
@@ -27,75 +25,80 @@ _DESCRIPTION = "shapes.json"
 
 @dataclass(frozen=True)
 class Drawing:
-    """What is drawn.
+    """The size of the data set.
 
     Attributes:
-        image_size: side of the images in pixels.
-        num_train: training images.
-        num_val: validation images.
-        version: of the drawing code; another version draws other images.
+        image_size: side length of the images in pixels.
+        num_train: number of training images.
+        num_val: number of validation images.
+        num_test: number of test images.
+        version: version of the drawing code; another version draws other images.
     """
 
     image_size: int = 224
     num_train: int = 480
     num_val: int = 120
+    num_test: int = 0
     version: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
-        for name, value, least in (
-            ("image_size", self.image_size, 32),
-            ("num_train", self.num_train, 1),
-            ("num_val", self.num_val, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}.")
+        """Validate the arguments."""
+        for name, least in (("image_size", 32), ("num_train", 1), ("num_val", 1), ("num_test", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of images by split."""
+        return {"train": self.num_train, "val": self.num_val, "test": self.num_test}
 
     def default_root(self) -> Path:
-        """The folder in the user's cache that this drawing goes to."""
+        """The folder in the user's cache for this drawing."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return cache / "segattn" / f"shapes-v{self.version}-{self.image_size}px-{self.num_train}-{self.num_val}"
+        counts = "-".join(map(str, self.counts.values()))
+        return cache / "segattn" / f"shapes-v{self.version}-{self.image_size}px-{counts}"
 
 
 def draw_shapes(root: Path, drawing: Drawing) -> None:
-    """Draw the data set, unless it is there; several processes may do so at the same time.
+    """Draw the data set unless it exists. Several processes may do so at the same time.
 
     Args:
-        root: the folder to be created.
+        root: the folder to create.
         drawing: what to draw.
 
     Raises:
-        DataError: if the folder exists and holds something else.
+        DataError: if the folder exists and contains something else.
     """
     if root.is_dir() and any(root.iterdir()):
         description = root / _DESCRIPTION
         found = json.loads(description.read_text()) if description.is_file() else "other files"
         if found != asdict(drawing):
-            raise DataError(f"{root.absolute()} holds {found} instead of {asdict(drawing)}; use another root.")
+            raise DataError(f"{root.absolute()} contains {found} instead of {asdict(drawing)}; use another root.")
         return
     root.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
         _draw_files(draft, drawing, shown=root)
-        draft.chmod(0o755)  # mkdtemp made it private
+        draft.chmod(0o755)  # mkdtemp creates private folders
         draft.rename(root)
     except OSError:
         if not (root / _DESCRIPTION).is_file():
             raise
-        # Another process was faster and drew the same.
+        # Another process has finished the same drawing first.
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def _draw_files(folder: Path, drawing: Drawing, *, shown: Path) -> None:
-    jobs = [(part, index) for part, count in _parts(drawing).items() for index in range(count)]
+    jobs = [(part, index) for part, count in drawing.counts.items() for index in range(count)]
     for kind in ("images", "annotations"):
-        for part in _parts(drawing):
-            (folder / kind / part).mkdir(parents=True)
+        for part, count in drawing.counts.items():
+            if count:
+                (folder / kind / part).mkdir(parents=True)
 
     def draw(job: tuple[str, int]) -> None:
         part, index = job
-        generator = np.random.default_rng([drawing.version, list(_parts(drawing)).index(part), index])
+        generator = np.random.default_rng([drawing.version, list(drawing.counts).index(part), index])
         image, mask = draw_scene(generator, drawing.image_size)
         name = f"{index:05d}.png"
         Image.fromarray(image).save(folder / "images" / part / name, compress_level=1)
@@ -110,60 +113,24 @@ def _draw_files(folder: Path, drawing: Drawing, *, shown: Path) -> None:
     (folder / _DESCRIPTION).write_text(json.dumps(asdict(drawing)))
 
 
-def _parts(drawing: Drawing) -> dict[str, int]:
-    return {"train": drawing.num_train, "val": drawing.num_val}
-
-
 class Shapes(SegmentationDataset):
-    """Textured shapes on textured ground in all sizes, drawn on first use.
+    """Textured shapes of all sizes on a textured background.
 
     Args:
-        root: where they are, or are drawn to; None is a folder in the user's cache.
-        split: ``train`` or ``val``; ``test`` is the validation part.
+        root: where they are, or are drawn to; None uses a folder in the user's cache.
+        split: ``train``, ``val`` or, if ``drawing.num_test`` is positive, ``test``.
         drawing: size and number of the images.
     """
 
-    layout: ClassVar[str] = "images/{train,val}/*.png and annotations/{train,val}/*.png"
-    remedy: ClassVar[str] = "remove what is left in the folder, and it is drawn again"
+    parts: ClassVar[dict[str, str]] = {"train": "train", "val": "val", "test": "test"}
+    layout: ClassVar[str] = "images/SPLIT/*.png and annotations/SPLIT/*.png"
+    remedy: ClassVar[str] = "delete the folder to have it drawn again"
 
     def __init__(self, root: Path | str | None = None, split: str = "train", *, drawing: Drawing | None = None) -> None:
         drawing = drawing or Drawing()
+        if split == "test" and not drawing.num_test:
+            raise DataNotFoundError("Shapes has no test images unless num_test is positive.")
         root = drawing.default_root() if root is None else Path(root)
         draw_shapes(root, drawing)
-        part = self.part(split)
-        images = self.existing(root / "images" / part)
-        pairs = pair_files(images, root / "annotations" / part)  # the lines around the objects are ignored
-        super().__init__(root, CLASSES, pairs, LabelMap(CLASSES.label_ids, ignore=[IGNORE_INDEX]))
-
-
-class ShapesSource(SegmentationSource):
-    """Shapes in a config; ``test`` evaluates the validation part.
-
-    Args:
-        root: where they are, or are drawn to; None is a folder in the user's cache.
-        crop_size: (height, width) of training crops.
-        image_size: side of the images in pixels.
-        num_train: training images.
-        num_val: validation images.
-    """
-
-    def __init__(
-        self,
-        root: str | None = None,
-        *,
-        crop_size: tuple[int, int] = (224, 224),
-        image_size: int = 224,
-        num_train: int = 480,
-        num_val: int = 120,
-        **kwargs: Any,
-    ) -> None:
-        self.drawing = Drawing(image_size, num_train, num_val)
-        super().__init__(root or str(self.drawing.default_root()), CLASSES, crop_size=crop_size, **kwargs)
-
-    def prepare_data(self) -> None:
-        """Draw the images on one process of each machine."""
-        draw_shapes(self.root, self.drawing)
-
-    def dataset(self, split: str) -> Shapes:
-        """The images of one part."""
-        return Shapes(self.root, split, drawing=self.drawing)
+        label_map = LabelMap(CLASSES.label_ids, ignore=[IGNORE_INDEX])  # the outlines of the objects are ignored
+        super().__init__(root, CLASSES, self.find_pairs(root, split), label_map)

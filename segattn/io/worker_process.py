@@ -1,22 +1,17 @@
-"""Processes that work for this one."""
+"""Worker processes."""
 
 import multiprocessing
 import os
 import time
-from ctypes import c_bool
 from threading import Thread
 
 
-def end_with_parent(stop: c_bool | None = None) -> None:
-    """Let this process end when the one that it works for is killed: waiting for work, it would wait for ever.
-
-    Args:
-        stop: shared with that process, which sets it to end this one in the midst of its work.
-    """
+def end_with_parent() -> None:
+    """Let this process exit when its parent process has been killed; otherwise it would wait for work forever."""
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
-        while parent is not None and parent.is_alive() and not (stop and stop.value):
+        while parent is not None and parent.is_alive():
             time.sleep(0.1)
         os._exit(1)
 

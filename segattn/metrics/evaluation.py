@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,8 +19,8 @@ from segattn.metrics.instance_iou import CITYSCAPES_AVERAGE_SIZES, InstanceIoU
 from segattn.metrics.object_size import ObjectSizeIoU
 from segattn.metrics.record_columns import record_columns
 from segattn.objects.size_bins import ObjectSizes
-from segattn.objects.target_objects import Array, TargetObjects, target_objects
-from segattn.sample import IGNORE_INDEX, Batch, ClassTable
+from segattn.objects.target_objects import Array
+from segattn.sample import Batch, ClassTable
 
 MAX_PENDING = 8
 """Batches that may wait for the CPU thread."""
@@ -87,11 +86,6 @@ class Evaluation(nn.Module):
         self._updates = _BackgroundThread()
 
     @property
-    def find_objects(self) -> Callable[[Array, Array | None], TargetObjects]:
-        """The objects of a ground truth, for the data loader workers."""
-        return partial(_find_objects, len(self.classes))
-
-    @property
     def conventions(self) -> str:
         """One line that says how to read the scores."""
         line = "Complete images at annotation resolution. Ignored pixels do not count. A class that is neither present "
@@ -140,11 +134,6 @@ class Evaluation(nn.Module):
         """Remove and return the record rows of the images that are finished; see :attr:`keep_rows`."""
         return [self._rows.popleft() for _ in range(len(self._rows))]
 
-    def _find_objects(self, batch: Batch) -> list[TargetObjects]:
-        ids = batch["instances"] if "instances" in batch else [None] * len(batch["mask"])
-        maps = zip(batch["mask"].cpu().numpy(), ids, strict=True)
-        return [self.find_objects(mask, None if owner is None else owner.cpu().numpy()) for mask, owner in maps]
-
     def _update(self, prediction: Tensor, batch: Batch, *, with_sizes: bool, with_further: bool) -> None:
         mask = batch["mask"].cpu()
         instance_iou, sizes = None, self.sizes if with_sizes else None
@@ -155,7 +144,7 @@ class Evaluation(nn.Module):
                 instance_iou = metric
         if not (sizes or instance_iou or self.keep_rows):
             return
-        for index, objects in enumerate(batch.get("objects") or self._find_objects(batch)):
+        for index, objects in enumerate(batch["objects"]):
             image = slice(index, index + 1)
             rows = attribute(prediction[index].numpy(), objects, len(self.classes))
             if sizes:
@@ -190,7 +179,3 @@ class _BackgroundThread:
         """Wait for all updates and raise the first error."""
         while self._pending:
             self._pending.popleft().result()
-
-
-def _find_objects(num_classes: int, mask: Array, instances: Array | None) -> TargetObjects:
-    return target_objects(mask, num_classes, ignore_index=IGNORE_INDEX, instances=instances)

@@ -15,12 +15,11 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 import segattn.attention
 import segattn.training.losses
-from segattn.check.before_fit import refuse_nonsense
+from segattn.check import check_before_fit
 from segattn.checkpoints import TrainedModel, checkpoint_file, load_model, require_resumable
 from segattn.checkpoints.lightning_io import AtomicCheckpointIO
 from segattn.data import SegmentationDataModule
 from segattn.data.errors import DataError, DataNotFoundError
-from segattn.data.source import require_sound_data
 from segattn.inference import InferenceConfig
 from segattn.io.config_files import data_seed, expand_configs, require_sound
 from segattn.io.error_text import one_line
@@ -118,7 +117,7 @@ class SegattnCLI(LightningCLI):
         """The classes of data that is there: better to miss it now than after weights were downloaded."""
         data.prepare_data()
         if self.subcommand == "fit" and self.config.fit.check:
-            refuse_nonsense(data)
+            check_before_fit(data)
         else:
             data.setup(str(self.subcommand))
         return data.classes
@@ -127,7 +126,6 @@ class SegattnCLI(LightningCLI):
         """Choose the folder of the run; where a checkpoint gives the weights, ask for no others."""
         config = self.config[self.subcommand]
         require_sound(config)
-        require_sound_data(config.data)
         config.base = None  # merged already, and its paths mean nothing where the run's config is saved
         root = Path(config.output) / config.name
         self.folder = run_folder(root, resumed=config.get("ckpt_path") == "last")

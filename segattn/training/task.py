@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from segattn.checkpoints import CONTENT, Part, describe_model, initialize
-from segattn.data import SegmentationDataModule
 from segattn.inference import InferenceConfig, infer, infer_labels, predicted_classes
 from segattn.metrics.evaluation import Evaluation, FurtherScores
 from segattn.models import ModelSpec, SegmentationModel
@@ -109,13 +108,6 @@ class SegmentationTask(LightningModule):
         if self._compile:
             model.compile()
         self.model = model
-
-    def setup(self, stage: str) -> None:
-        """Let the DataLoader workers find the objects of the ground truth, unless most validations do not need them."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if self.object_sizes and isinstance(datamodule, SegmentationDataModule):
-            in_workers = stage != "fit" or self.object_sizes.every == 1
-            datamodule.find_objects = self.evaluation.find_objects if in_workers else None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the step by its number, so that a resumed run draws the same random numbers as an uninterrupted one."""

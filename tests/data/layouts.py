@@ -1,4 +1,4 @@
-"""Makers of tiny data sets in the real layouts, for every test that needs files."""
+"""Tiny data sets in the real layouts, for tests that need files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ PHOTO_SIZE = (24, 32)  # (height, width)
 
 
 def photo(seed: int, size: tuple[int, int] = PHOTO_SIZE) -> np.ndarray:
-    """An RGB image without structure."""
+    """A random RGB image."""
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
 
 
@@ -25,7 +25,7 @@ def quarters(values: Sequence[int], size: tuple[int, int] = PHOTO_SIZE) -> np.nd
 
 
 def save(path: Path, array: np.ndarray, **options: object) -> None:
-    """Write an image file and the folders above it; wide integers become 16-bit files."""
+    """Write an image file and its parent folders; int32 becomes 8 or 16 bits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if array.dtype == np.int32:
         array = array.astype(np.uint8 if array.max() < 256 else np.uint16)
@@ -33,7 +33,7 @@ def save(path: Path, array: np.ndarray, **options: object) -> None:
 
 
 def camvid(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, int] = PHOTO_SIZE) -> Path:
-    """CamVid as developers keep it: labels 0..10 and 11 for void."""
+    """CamVid: labels 0..10, and 11 for void."""
     for part, count in (counts or {"train": 4, "val": 3}).items():
         for index in range(count):
             save(root / "images" / part / f"0001TP_{index:06d}.jpg", photo(index, size))
@@ -48,7 +48,7 @@ def ade20k(
     *,
     instances: bool = False,
 ) -> Path:
-    """SceneParse150: labels 1..150 and 0 for everything else; with the instance maps of the Places Challenge."""
+    """SceneParse150: labels 1..150, 0 for other; optionally with the instance maps of the Places Challenge."""
     for part, count in (counts or {"training": 4, "validation": 3}).items():
         for index in range(count):
             stem = f"ADE_{'train' if part == 'training' else 'val'}_{index + 1:08d}"
@@ -76,7 +76,7 @@ def cityscapes(root: Path, counts: Mapping[str, int] | None = None, size: tuple[
 
 
 def folder(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, int] = PHOTO_SIZE) -> Path:
-    """One's own data: nested, images of several types, grey masks of the labels 1, 2 and 7, with a file of classes."""
+    """Custom data: nested folders, several image types, gray masks with the labels 1, 2 and 7, a class file."""
     for part, count in (counts or {"train": 4, "val": 3}).items():
         for index in range(count):
             stem = ("", "day/", "night/clear/")[index % 3] + f"frame {index}"

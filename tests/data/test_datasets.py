@@ -1,4 +1,4 @@
-"""Exact pixel values, in the real layouts and on the real files."""
+"""Exact pixel values, on tiny data in the real layouts and on real files."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ DATASETS = [(CamVid, layouts.camvid), (ADE20K, layouts.ade20k), (Cityscapes, lay
 
 
 def labels_of(mask: torch.Tensor) -> list[int]:
-    """The values of the four quarters of a mask that is constant in each."""
+    """The values of the quarters of a mask that is constant in each quarter."""
     height, width = mask.shape
     parts = (mask[: height // 2, : width // 2], mask[: height // 2, width // 2 :])
     parts += (mask[height // 2 :, : width // 2], mask[height // 2 :, width // 2 :])
@@ -24,7 +24,7 @@ def labels_of(mask: torch.Tensor) -> list[int]:
 
 
 @pytest.mark.parametrize(("dataset", "make"), DATASETS)
-def test_a_sample_is_the_whole_image_with_its_mask(tmp_path: Path, dataset: type, make: object) -> None:
+def test_samples_are_complete_images_with_masks(tmp_path: Path, dataset: type, make: object) -> None:
     data: SegmentationDataset = dataset(make(tmp_path), "val")  # type: ignore[operator]
     assert len(data) == 3
     for index in range(3):
@@ -75,7 +75,7 @@ def test_cityscapes(tmp_path: Path) -> None:
     assert labels_of(data[0]["instances"]) == [0, 26001, 0, 0]
 
 
-def test_the_cityscapes_table_is_the_official_one(tmp_path: Path) -> None:
+def test_the_cityscapes_classes_are_the_official_ones(tmp_path: Path) -> None:
     from cityscapesscripts.helpers.labels import labels
 
     classes = Cityscapes(layouts.cityscapes(tmp_path)).classes
@@ -85,7 +85,7 @@ def test_the_cityscapes_table_is_the_official_one(tmp_path: Path) -> None:
     ]
 
 
-def test_every_official_cityscapes_label_is_read(tmp_path: Path) -> None:
+def test_every_official_cityscapes_label_is_mapped(tmp_path: Path) -> None:
     from cityscapesscripts.helpers.labels import labels
 
     root = layouts.cityscapes(tmp_path, {"val": 1})
@@ -96,7 +96,7 @@ def test_every_official_cityscapes_label_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("dataset", "make"), DATASETS)
-def test_predictions_go_back_to_the_files_own_labels(tmp_path: Path, dataset: type, make: object) -> None:
+def test_to_label_ids_restores_the_label_files(tmp_path: Path, dataset: type, make: object) -> None:
     data: SegmentationDataset = dataset(make(tmp_path))  # type: ignore[operator]
     from segattn.data.label_files import read_labels
 
@@ -108,7 +108,7 @@ def test_predictions_go_back_to_the_files_own_labels(tmp_path: Path, dataset: ty
 
 
 @pytest.mark.parametrize(("dataset", "make"), DATASETS)
-def test_missing_data_says_where_what_and_how(tmp_path: Path, dataset: type, make: object) -> None:
+def test_missing_data_is_reported_with_place_layout_and_remedy(tmp_path: Path, dataset: type, make: object) -> None:
     with pytest.raises(DataNotFoundError, match=r"No data found in /.*nowhere.*: expected .*png") as caught:
         dataset(tmp_path / "nowhere")
     assert "\n" not in str(caught.value)
@@ -123,24 +123,53 @@ def test_missing_data_says_where_what_and_how(tmp_path: Path, dataset: type, mak
 
 
 @pytest.mark.parametrize(("dataset", "make"), DATASETS)
-def test_an_image_without_labels_is_found_at_once(tmp_path: Path, dataset: type, make: object) -> None:
-    root = make(tmp_path)  # type: ignore[operator]
-    dataset(root).pairs[1].mask.unlink()
-    with pytest.raises(DataError, match="1 label files are missing, the first is"):
-        dataset(root)
+def test_missing_label_files_are_found(tmp_path: Path, dataset: type, make: object) -> None:
+    data = dataset(make(tmp_path))  # type: ignore[operator]
+    data.require_files()
+    pair = data.pairs[1]
+    pair.mask.unlink()
+    assert data.missing_files() == [(pair.image, pair.mask)]
+    with pytest.raises(DataError, match=r"^1 label files are missing, for example .*png for the image .*\.$"):
+        data.require_files()
 
 
-def test_image_and_mask_of_different_sizes_are_named(tmp_path: Path) -> None:
+def test_missing_instance_maps_are_found(tmp_path: Path) -> None:
+    data = Cityscapes(layouts.cityscapes(tmp_path), "val", instances=True)
+    lost = data.pairs[2].instances
+    assert lost is not None
+    lost.unlink()
+    assert data.missing_files() == [(data.pairs[2].image, lost)]
+
+
+def test_camvid_has_a_test_split(tmp_path: Path) -> None:
+    root = layouts.camvid(tmp_path, {"train": 1, "val": 1})
+    with pytest.raises(DataNotFoundError, match=r"No data found in /.*images/test: expected images/SPLIT"):
+        CamVid(root, "test")
+    data = CamVid(layouts.camvid(tmp_path, {"test": 5}), "test")
+    assert len(data) == 5
+    assert data.pairs[0].image == root / "images" / "test" / "0001TP_000000.jpg"
+    assert data.pairs[0].mask == root / "annotations" / "test" / "0001TP_000000.png"
+
+
+@pytest.mark.parametrize("dataset", [ADE20K, Cityscapes])
+def test_data_sets_without_public_test_labels_have_no_test_split(tmp_path: Path, dataset: type) -> None:
+    with pytest.raises(
+        DataNotFoundError, match=rf"{dataset.__name__} has no public labels for its test images; use `segattn validate`"
+    ):
+        dataset(tmp_path, "test")
+
+
+def test_errors_name_image_and_mask_of_different_sizes(tmp_path: Path) -> None:
     data = CamVid(layouts.camvid(tmp_path))
     layouts.save(data.pairs[0].mask, layouts.quarters([0, 1, 2, 3], (24, 30)))
-    with pytest.raises(DataError, match=r"0001TP_000000\.jpg is 32x24 pixels but its label file .*\.png is 30x24"):
+    with pytest.raises(DataError, match=r"0001TP_000000\.jpg has 32x24 pixels but its label file .*\.png has 30x24"):
         data[0]
 
 
-def test_labels_outside_the_table_are_named(tmp_path: Path) -> None:
+def test_errors_name_unknown_labels(tmp_path: Path) -> None:
     data = ADE20K(layouts.ade20k(tmp_path))
     layouts.save(data.pairs[0].mask, layouts.quarters([0, 1, 151, 255]))
-    with pytest.raises(DataError, match=r"ADE_train_00000001\.png holds values .*: 151, 255\.$"):
+    with pytest.raises(DataError, match=r"ADE_train_00000001\.png contains values .*: 151, 255\.$"):
         data[0]
 
 
@@ -162,7 +191,7 @@ def test_the_real_files(shared_data: Path, dataset: type, folder: str, counts: t
         assert sample["image"].shape[1:] == sample["mask"].shape
 
 
-def test_the_ade20k_table_is_that_of_the_real_files(shared_data: Path) -> None:
+def test_the_ade20k_classes_are_those_of_the_real_files(shared_data: Path) -> None:
     import json
 
     official = json.loads((shared_data / "ADEChallengeData2016" / "classes150.json").read_text())

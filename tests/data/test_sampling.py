@@ -5,7 +5,7 @@ from segattn.data.sampling import EvaluationSampler, TrainingLoader, TrainingSam
 
 
 class Numbers(Dataset[int]):
-    """Its samples are their own indices."""
+    """Each sample is its index."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -23,7 +23,7 @@ def epoch(sampler: TrainingSampler, number: int) -> list[int]:
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3])
-def test_training_draws_every_image_at_most_once_over_all_processes(replicas: int) -> None:
+def test_every_training_image_is_drawn_at_most_once_over_all_processes(replicas: int) -> None:
     samplers = [TrainingSampler(Numbers(11), seed=3, num_replicas=replicas, rank=rank) for rank in range(replicas)]
     for number in range(3):
         parts = [epoch(sampler, number) for sampler in samplers]
@@ -33,7 +33,7 @@ def test_training_draws_every_image_at_most_once_over_all_processes(replicas: in
         assert all(number * 11 <= key < (number + 1) * 11 for key in drawn)
 
 
-def test_the_order_changes_with_epoch_and_seed_and_with_nothing_else() -> None:
+def test_the_order_depends_only_on_epoch_and_seed() -> None:
     orders = {
         (seed, number): [key % 50 for key in epoch(TrainingSampler(Numbers(50), seed=seed), number)]
         for seed in (0, 1)
@@ -46,7 +46,7 @@ def test_the_order_changes_with_epoch_and_seed_and_with_nothing_else() -> None:
     assert [key % 50 for key in epoch(sampler, 1)] == orders[1, 1]
 
 
-def test_an_interrupted_epoch_goes_on_and_the_next_one_is_whole() -> None:
+def test_an_interrupted_epoch_is_resumed_and_the_next_one_is_complete() -> None:
     whole = TrainingSampler(Numbers(10), seed=0)
     used = iter([4, 0])
     resumed = TrainingSampler(Numbers(10), seed=0, used=lambda: next(used))
@@ -56,7 +56,7 @@ def test_an_interrupted_epoch_goes_on_and_the_next_one_is_whole() -> None:
 
 @pytest.mark.parametrize("replicas", [1, 2, 3])
 @pytest.mark.parametrize("size", [3, 7, 12])
-def test_evaluation_counts_every_image_exactly_once(size: int, replicas: int) -> None:
+def test_every_image_is_evaluated_exactly_once(size: int, replicas: int) -> None:
     samplers = [EvaluationSampler(Numbers(size), num_replicas=replicas, rank=rank) for rank in range(replicas)]
     parts = [list(sampler) for sampler in samplers]
     assert sorted(index for part in parts for index in part) == list(range(size))
@@ -64,13 +64,13 @@ def test_evaluation_counts_every_image_exactly_once(size: int, replicas: int) ->
     assert all(part == sorted(part) for part in parts)
 
 
-def test_a_process_without_images_is_refused() -> None:
+def test_more_processes_than_images_are_rejected() -> None:
     with pytest.raises(ValueError, match="2 images cannot be evaluated by 3 processes"):
         EvaluationSampler(Numbers(2), num_replicas=3, rank=0)
 
 
-def test_resuming_with_another_length_of_epoch_is_said() -> None:
+def test_warning_if_the_length_of_an_epoch_has_changed() -> None:
     loader = TrainingLoader(Numbers(10), batch_size=2)
     loader.load_state_dict(TrainingLoader(Numbers(10), batch_size=2).state_dict())
-    with pytest.warns(UserWarning, match="an epoch of 3 batches and goes on in one of 5"):
+    with pytest.warns(UserWarning, match="An epoch has 5 batches, but 3 when"):
         loader.load_state_dict(TrainingLoader(Numbers(9), batch_size=3).state_dict())

@@ -1,4 +1,4 @@
-"""What the files of a split tell apart from the values of their labels."""
+"""Findings about the files, class frequencies and crops of a split, and about copies between splits."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -7,23 +7,23 @@ import numpy as np
 
 from segattn.check.findings import Finding
 from segattn.check.inspection import Inspection
-from segattn.check.split import SplitResult
-from segattn.data.augmentation import Augmentation
+from segattn.check.split_result import SplitResult
+from segattn.data.augmentation import TrainingTransform
 
 MOSTLY = 0.5
-"""Share of ignored pixels from which on a split is mostly ignored."""
+"""Minimum share of ignored pixels of a split that is mostly ignored."""
 
 DOMINANT = 0.99
-"""Share of the counted pixels at which one class leaves the others next to nothing."""
+"""Minimum share of the valid pixels of a dominant class."""
 
 RATIO = 10_000
-"""Pixels of the most frequent class for one of the rarest, from which on classes are extremely unequal."""
+"""Minimum ratio between the pixels of the most frequent and the rarest class of an extreme imbalance."""
 
 SHOWN_CLASSES = 12
 
 
 def file_findings(result: SplitResult) -> Iterator[Finding]:
-    """Files that cannot be read or do not fit together."""
+    """Files that cannot be read or do not match."""
     concerned: dict[str, list[Inspection]] = defaultdict(list)
     for seen in result.inspections:
         for kind in seen.problems:
@@ -32,8 +32,8 @@ def file_findings(result: SplitResult) -> Iterator[Finding]:
         "unreadable-image": "{count} cannot be read; the first: {first}",
         "unreadable-label": "{count} cannot be read as labels; the first: {first}",
         "unreadable-instances": "{count} cannot be used; the first: {first}",
-        "color-label": "{count} with colors where one channel of label values is needed.",
-        "size-mismatch": "{count} of another size than the image; the first: {first}.",
+        "color-label": "{count} with colors, but one channel of label values is needed.",
+        "size-mismatch": "{count} with another size than the image; the first: {first}.",
     }
     for kind, inspections in concerned.items():
         name, paths_of = {
@@ -47,7 +47,7 @@ def file_findings(result: SplitResult) -> Iterator[Finding]:
 
 
 def class_findings(result: SplitResult) -> Iterator[Finding]:
-    """Ignored files, and classes that are absent or next to it."""
+    """Ignored files, and absent or rare classes."""
     if not result.sound:
         return
     empty = [seen for seen in result.sound if seen.ignored_share == 1]
@@ -57,7 +57,7 @@ def class_findings(result: SplitResult) -> Iterator[Finding]:
         )
         return
     if empty:
-        what = f"{len(empty)} label file{'s' if len(empty) > 1 else ''} in which every pixel is ignored."
+        what = f"Every pixel is ignored in {len(empty)} label file{'s' if len(empty) > 1 else ''}."
         yield Finding("ignored-label", result.name, what, result.mask_paths(empty))
     counts, ignored = result.pixels[:-1], int(result.pixels[-1])
     share = ignored / (ignored + counts.sum())
@@ -67,11 +67,11 @@ def class_findings(result: SplitResult) -> Iterator[Finding]:
 
 
 def _unequal(result: SplitResult) -> Iterator[Finding]:
-    """One class alone, classes that no file shows, and classes that hardly any pixel shows."""
+    """A single class, classes that never occur, and extreme imbalance."""
     counts, names = result.pixels[:-1], result.dataset.classes.names
     present = np.flatnonzero(counts)
     if len(present) == 1 and len(names) > 1:
-        what = f"Only {names[present[0]]} is to be seen in all {len(result.sound)} label files."
+        what = f"All {len(result.sound)} label files contain only {names[present[0]]}."
         yield Finding("one-class", result.name, what)
         return
     absent = [name for name, count in zip(names, counts.tolist(), strict=True) if not count]
@@ -84,18 +84,18 @@ def _unequal(result: SplitResult) -> Iterator[Finding]:
     top, rarest = int(present[np.argmax(counts[present])]), int(present[np.argmin(counts[present])])
     share = counts[top] / counts.sum()
     if share >= DOMINANT:
-        yield Finding("imbalance", result.name, f"{names[top]} covers {share:.2%} of the counted pixels.")
+        yield Finding("imbalance", result.name, f"{names[top]} covers {share:.2%} of the valid pixels.")
     elif result.is_complete and counts[top] >= RATIO * counts[rarest]:
         ratio = counts[top] // counts[rarest]
         what = f"{names[top]} has {ratio:,} times as many pixels as {names[rarest]}."
         yield Finding("imbalance", result.name, what)
 
 
-def crop_findings(result: SplitResult, augmentation: Augmentation) -> Iterator[Finding]:
-    """Training crops that are larger than the image even at its largest scale."""
-    crop, largest = augmentation.crop_size, augmentation.scale_range[1]
+def crop_findings(result: SplitResult, transform: TrainingTransform) -> Iterator[Finding]:
+    """Training crops that are larger than the images even at the largest scale."""
+    crop, largest = transform.crop_size, transform.scale_range[1]
     read = [seen for seen in result.inspections if seen.size is not None]
-    small = [seen for seen in read if _never_fills(seen, augmentation)]
+    small = [seen for seen in read if _never_fills(seen, transform)]
     if small:
         what = (
             f"{len(small)} of {len(read)} images are smaller than the crop of {crop[1]}x{crop[0]} pixels even when "
@@ -104,15 +104,15 @@ def crop_findings(result: SplitResult, augmentation: Augmentation) -> Iterator[F
         yield Finding("large-crop", result.name, what, result.image_paths(small))
 
 
-def _never_fills(seen: Inspection, augmentation: Augmentation) -> bool:
+def _never_fills(seen: Inspection, transform: TrainingTransform) -> bool:
     if seen.size is None:
         return False
-    sides, largest = augmentation.size_rule.resized(*seen.size), augmentation.scale_range[1]
-    return any(round(side * largest) < length for side, length in zip(sides, augmentation.crop_size, strict=True))
+    sides, largest = transform.size_rule.resized(*seen.size), transform.scale_range[1]
+    return any(round(side * largest) < length for side, length in zip(sides, transform.crop_size, strict=True))
 
 
 def duplicate_findings(results: Mapping[str, SplitResult]) -> Iterator[Finding]:
-    """Images of later splits that are, pixel by pixel, images of an earlier one."""
+    """Images with exactly the pixels of an image in an earlier split."""
     names = list(results)
     for position, split in enumerate(names):
         for earlier in names[:position]:
@@ -123,12 +123,12 @@ def duplicate_findings(results: Mapping[str, SplitResult]) -> Iterator[Finding]:
             copies = {image: original for image, original in zip(images, originals, strict=True) if image != original}
             if copies:
                 count, first = f"{len(copies)} image{'s' if len(copies) > 1 else ''}", next(iter(copies.values()))
-                what = f"{count} with the pixels of images of {earlier}; the first has those of {first}."
+                what = f"{count} with exactly the pixels of images of {earlier}; the first is a copy of {first}."
                 yield Finding("duplicates", split, what, tuple(copies))
 
 
 def has_wrong_labels(findings: list[Finding], result: SplitResult) -> bool:
-    """Whether so many label files are wrong that what they say of the classes means nothing."""
+    """Whether at least half of the label files are wrong, so that the class counts mean nothing."""
     wrong = {path for finding in findings if finding.severity == "error" for path in finding.files}
     labels = result.mask_paths(result.inspections)
     return 2 * sum(path in wrong for path in labels) >= max(1, len(labels))
@@ -136,4 +136,4 @@ def has_wrong_labels(findings: list[Finding], result: SplitResult) -> bool:
 
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN_CLASSES} more" if len(names) > SHOWN_CLASSES else ""
-    return "; ".join(names[:SHOWN_CLASSES]) + more  # names hold commas
+    return "; ".join(names[:SHOWN_CLASSES]) + more  # class names may contain commas

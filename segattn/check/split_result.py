@@ -1,4 +1,4 @@
-"""What is known of one split after some or all of its files were looked at."""
+"""Sums over the files of a split that were read."""
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -15,16 +15,16 @@ Counts = npt.NDArray[np.int64]
 
 
 class SplitResult:
-    """The inspections of one split and their sums.
+    """The inspections of a split and their sums.
 
     Args:
-        name: of the split.
+        name: the split.
         dataset: its files.
-        inspections: of the files that were looked at.
-        sizes: the buckets that objects are counted by.
+        inspections: of the files that were read.
+        sizes: the size bins of the object counts.
 
     Attributes:
-        sound: inspections of label files that could be turned into classes.
+        sound: inspections of label files that contain only known values.
     """
 
     def __init__(
@@ -38,22 +38,22 @@ class SplitResult:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all pairs were looked at."""
+        """Whether all pairs were read."""
         return len(self.inspections) == len(self.dataset)
 
     @cached_property
     def pixels(self) -> Counts:
-        """Pixels of every class, and in the last place the ignored ones."""
+        """Pixels of every class, followed by the ignored ones."""
         return self._sum(lambda seen: seen.pixels)
 
     @cached_property
     def images(self) -> Counts:
-        """Images that show each class."""
+        """Images that contain each class."""
         return self._sum(lambda seen: np.ones_like(seen.pixels))[:-1]
 
     @cached_property
     def objects(self) -> Counts:
-        """Objects of every class and size bucket, shape (classes, buckets)."""
+        """Objects of every class and size bin, shape (classes, bins)."""
         cuts = bucket_cuts(self.sizes.edges, relative=self.sizes.relative)
         counts = np.zeros((len(self.dataset.classes), cuts[-1]), dtype=np.int64)
         for seen in self.sound:
@@ -62,7 +62,7 @@ class SplitResult:
         return np.add.reduceat(counts, cuts[:-1], axis=1)
 
     def examples(self) -> dict[int, int]:
-        """For every class that was seen, the pair with the most pixels of it."""
+        """For every class that occurs, the index of the pair with the most pixels of it."""
         best: dict[int, tuple[int, int]] = {}
         for seen in self.sound:
             if seen.size is None or seen.problems:
@@ -73,15 +73,15 @@ class SplitResult:
         return {class_index: index for class_index, (_, index) in sorted(best.items())}
 
     def mask_paths(self, inspections: Iterable[Inspection]) -> tuple[str, ...]:
-        """Label files of inspections."""
+        """Paths of the label files."""
         return tuple(str(self.dataset.pairs[seen.index].mask) for seen in inspections)
 
     def instance_paths(self, inspections: Iterable[Inspection]) -> tuple[str, ...]:
-        """Instance maps of inspections."""
+        """Paths of the instance maps."""
         return tuple(str(self.dataset.pairs[seen.index].instances) for seen in inspections)
 
     def image_paths(self, inspections: Iterable[Inspection]) -> tuple[str, ...]:
-        """Images of inspections."""
+        """Paths of the images."""
         return tuple(str(self.dataset.pairs[seen.index].image) for seen in inspections)
 
     def _sum(self, of: Callable[[Inspection], Counts]) -> Counts:

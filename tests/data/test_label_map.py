@@ -19,7 +19,7 @@ def test_values_become_indices() -> None:
 
 
 @given(st.lists(st.integers(0, 65535), min_size=1, max_size=255, unique=True))
-def test_label_ids_come_back(label_ids: list[int]) -> None:
+def test_to_label_ids_is_the_inverse(label_ids: list[int]) -> None:
     table = ClassTable(tuple(ClassInfo(str(value), (0, 0, 0), value) for value in label_ids))
     labels = np.array([label_ids])
     indices = LabelMap(table.label_ids)(labels, FILE)
@@ -31,8 +31,8 @@ def test_label_ids_come_back(label_ids: list[int]) -> None:
     ("labels", "listed"),
     [([[1, 3, 2, 3]], "2, 3"), ([[70000]], "70000"), ([[-1]], "-1"), ([list(range(2, 20))], "10, 11, ...")],
 )
-def test_values_that_stand_for_nothing_are_named_with_their_file(labels: list[list[int]], listed: str) -> None:
-    with pytest.raises(DataError, match=rf"^The label file masks/a\.png holds values .* ignored: .*{listed}\.$"):
+def test_unknown_values_are_listed_with_their_file(labels: list[list[int]], listed: str) -> None:
+    with pytest.raises(DataError, match=rf"^The label file masks/a\.png contains values .* ignored: .*{listed}\.$"):
         LabelMap([1], ignore=[0])(np.array(labels), FILE)
 
 
@@ -42,16 +42,16 @@ def test_values_that_stand_for_nothing_are_named_with_their_file(labels: list[li
         ({"ignore": [1]}, r"\[1\] have two meanings"),
         ({"remap": {1: 2}}, r"\[1\] have two meanings"),
         ({"ignore": [0], "remap": {0: 1}}, r"\[0\] have two meanings"),
-        ({"remap": {5: 6}}, r"\[6\] are remapped to"),
-        ({"ignore": [-1]}, r"lie in 0\.\.65535, got \[-1\]"),
+        ({"remap": {5: 6}}, r"remap maps to the values \[6\]"),
+        ({"ignore": [-1]}, r"must be in 0\.\.65535, got \[-1\]"),
     ],
 )
-def test_contradictions_are_refused(arguments: dict[str, object], message: str) -> None:
+def test_contradictory_values_are_rejected(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LabelMap([1, 2], **arguments)
 
 
-def test_colors_are_numbers() -> None:
+def test_colors_as_label_values() -> None:
     colors = np.array([[[1, 2, 3], [255, 255, 255], [0, 0, 0]]], dtype=np.uint8)
     assert color_values(colors).tolist() == [[0x010203, 0xFFFFFF, 0]]
     assert LabelMap([0x010203, 0], ignore=[0xFFFFFF], num_values=1 << 24)(color_values(colors), FILE).tolist() == [
@@ -59,14 +59,14 @@ def test_colors_are_numbers() -> None:
     ]
 
 
-def test_what_it_knows_and_how_it_writes_values() -> None:
+def test_known_values_and_their_text() -> None:
     labels, colors = LabelMap([3], ignore=[255]), LabelMap([0x804000], num_values=1 << 24)
     assert labels.knows(np.array([-1, 0, 3, 255, 1 << 20])).tolist() == [False, False, True, True, False]
     assert labels.listed(np.arange(12)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."
     assert colors.listed(np.array([0x804000, 7])) == "(128, 64, 0), (0, 0, 7)"
 
 
-def test_bytes_are_read_as_wider_values_are() -> None:
+def test_8_and_16_bit_labels_give_the_same_indices() -> None:
     label_map = LabelMap([7, 0, 200], ignore=[255], remap={9: 7})
     values = np.array([[7, 0, 200], [255, 9, 7]])
     narrow, wide = label_map(values.astype(np.uint8), Path()), label_map(values.astype(np.uint16), Path())

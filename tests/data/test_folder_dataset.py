@@ -74,38 +74,38 @@ def test_palette_masks_are_read_by_index(tmp_path: Path) -> None:
     assert labels_of(data_with_mask(tmp_path, mask, content)[0]["mask"]) == [0, 1, 2, 0]
 
 
-def test_a_strange_value_is_named_with_its_file(tmp_path: Path) -> None:
+def test_unknown_values_are_reported_with_their_file(tmp_path: Path) -> None:
     mask = Image.fromarray(layouts.quarters([0, 255, 0, 0]).astype(np.uint8))
     data = data_with_mask(tmp_path, mask, {"classes": [{"name": "road", "label": 0}]})
-    with pytest.raises(DataError, match=r"a\.png holds values that are neither a class nor ignored: 255\.$"):
+    with pytest.raises(DataError, match=r"a\.png contains values that are neither a class nor ignored: 255\.$"):
         data[0]
 
 
-def test_two_masks_of_one_image_are_refused(tmp_path: Path) -> None:
+def test_two_masks_of_one_image_are_rejected(tmp_path: Path) -> None:
     root = layouts.folder(tmp_path)
     layouts.save(root / "masks" / "train" / "frame 0.tif", layouts.quarters([1, 2, 7, 7]))
     with pytest.raises(DataError, match=r"frame 0\.png and .*frame 0\.tif belong to the same image"):
         FolderDataModule(str(root)).dataset("train")
 
 
-def test_the_test_part_is_optional(tmp_path: Path) -> None:
+def test_the_test_split_is_optional(tmp_path: Path) -> None:
     root = str(layouts.folder(tmp_path))
-    assert len(FolderDataModule(root).dataset("test")) == 3
     module = FolderDataModule(root, test_images="images/train", test_masks=str(tmp_path / "masks" / "train"))
     assert len(module.dataset("test")) == 4
-    with pytest.raises(ValueError, match="test_images and test_masks go together, got images and None"):
-        FolderDataModule(root, test_images="images")
+    for given in ({}, {"test_images": "images/train"}):
+        with pytest.raises(DataNotFoundError, match=r"no test images: set data\.test_images and data\.test_masks"):
+            FolderDataModule(root, **given).dataset("test")
 
 
-def test_missing_parts_are_said(tmp_path: Path) -> None:
-    with pytest.raises(DataNotFoundError, match=r"There is no file of classes at /.*classes\.yaml: it lists"):
+def test_missing_files_are_reported(tmp_path: Path) -> None:
+    with pytest.raises(DataNotFoundError, match=r"There is no class file /.*classes\.yaml; it must list"):
         FolderDataModule(str(tmp_path))
     root = layouts.folder(tmp_path)
     with pytest.raises(DataNotFoundError, match=r"No data found in /.*nowhere"):
         FolderDataModule(str(root), val_masks="nowhere").dataset("val")
     (root / "masks" / "train" / "frame 3.png").unlink()
-    with pytest.raises(DataError, match=r"1 label files are missing, the first is .*frame 3\.png"):
-        FolderDataModule(str(root)).dataset("train")
+    with pytest.raises(DataError, match=r"1 label files are missing, for example .*frame 3\.png"):
+        FolderDataModule(str(root)).dataset("train").require_files()
 
 
 @pytest.mark.parametrize(
@@ -115,21 +115,21 @@ def test_missing_parts_are_said(tmp_path: Path) -> None:
         ({"labels": []}, "the file needs the keys classes and may have ignore, remap"),
         ({"classes": [{"label": 1}]}, "the class .* needs the keys name and may have color, label, thing"),
         ({"classes": [{"name": "a", "label": 1, "colour": CAR}]}, "may have color, label, thing"),
-        ({"classes": [{"name": "a", "label": 1}, {"name": "b", "color": CAR}]}, "Either all classes have a label"),
-        ({"classes": [{"name": "a"}]}, "Either all classes have a label"),
+        ({"classes": [{"name": "a", "label": 1}, {"name": "b", "color": CAR}]}, "either all classes must have a label"),
+        ({"classes": [{"name": "a"}]}, "either all classes must have a label"),
         ({"classes": []}, "A class table needs 1 to 255 classes, got 0"),
-        ({"classes": [{"name": "a", "label": "1"}]}, "a label value is an integer, got '1'"),
-        ({"classes": [{"name": "a", "color": [1, 2]}]}, "a color is a list of three integers"),
-        ({"classes": [{"name": "a", "color": [1, 2, 256]}]}, "a color is a list of three integers"),
+        ({"classes": [{"name": "a", "label": "1"}]}, "a label value must be an integer, got '1'"),
+        ({"classes": [{"name": "a", "color": [1, 2]}]}, "a color must be a list of three integers"),
+        ({"classes": [{"name": "a", "color": [1, 2, 256]}]}, "a color must be a list of three integers"),
         ({"classes": [{"name": "a", "label": 1}], "ignore": [1]}, r"\[1\] have two meanings"),
         ({"classes": [{"name": "a", "label": 1}], "remap": [{"from": 1}]}, "the rule .* needs the keys from, to"),
         ({"classes": [{"name": "a", "label": 1}, {"name": "a", "label": 2}]}, "Two classes share the name a"),
         ({"classes": [{"name": "a", "color": CAR}, {"name": "b", "color": CAR}]}, r"Two classes share the color \("),
-        ({"classes": [{"name": "a", "label": 1, "thing": "maybe"}]}, "thing is true or false, got 'maybe'"),
+        ({"classes": [{"name": "a", "label": 1, "thing": "maybe"}]}, "thing must be true or false, got 'maybe'"),
     ],
 )
-def test_a_wrong_file_of_classes_is_refused(tmp_path: Path, content: object, message: str) -> None:
-    with pytest.raises(DataError, match=rf"(?s)The file of classes .*classes\.yaml cannot be used: .*{message}"):
+def test_invalid_class_files_are_rejected(tmp_path: Path, content: object, message: str) -> None:
+    with pytest.raises(DataError, match=rf"(?s)The class file .*classes\.yaml cannot be used: .*{message}"):
         scheme(tmp_path, content)
 
 

@@ -1,0 +1,204 @@
+"""The base of all data modules: batches, workers, augmentation and the order of images."""
+
+import os
+import signal
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from segattn.data.augmentation import TrainingTransform, Transform
+from segattn.data.dataset import SegmentationDataset
+from segattn.data.samples import EvaluationDataset, TrainingDataset, collate
+from segattn.data.sampling import EvaluationSampler, TrainingLoader, TrainingSampler
+from segattn.sample import Batch, ClassTable, Sample, SizeRule
+
+_MAX_DEFAULT_WORKERS = 8
+
+
+class SegmentationDataModule(LightningDataModule, ABC):
+    """Batches of a data set. A subclass implements :meth:`dataset`.
+
+    Args:
+        root: the folder of the data set.
+        classes: its classes.
+        crop_size: (height, width) of training crops.
+        batch_size: training images per step and process. The incomplete last batch of an epoch is dropped.
+        val_batch_size: images per step and process in validation and test; more than 1 needs images of equal size.
+        num_workers: loading processes per training process; None uses its CPU cores, at most 8.
+        size_rule: image size in evaluation, and at scale 1 in training.
+        scale_range: smallest and largest random scale in training.
+        max_class_share: largest share of a training crop that one class may cover, if ten tries find such a crop.
+        flip: probability of a horizontal flip in training.
+        vertical_flip: probability of a vertical flip in training.
+        quarter_turns: rotate training crops by random multiples of 90 degrees; needs a square ``crop_size``.
+        photometric: change brightness, contrast, saturation and hue in training.
+        transforms: your own albumentations transforms, applied to training crops after the others. They must keep the
+            size; spatial ones need ``fill_mask: 255``, so that the pixels they fill are ignored.
+        seed: seed of order and augmentation.
+
+    Attributes:
+        datasets: the data sets that :meth:`setup` opened, by split.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        classes: ClassTable,
+        *,
+        crop_size: tuple[int, int],
+        batch_size: int = 8,
+        val_batch_size: int = 1,
+        num_workers: int | None = None,
+        size_rule: SizeRule = SizeRule(),
+        scale_range: tuple[float, float] = (0.5, 2.0),
+        max_class_share: float = 0.75,
+        flip: float = 0.5,
+        vertical_flip: float = 0.0,
+        quarter_turns: bool = False,
+        photometric: bool = True,
+        transforms: Transform | list[Transform] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("val_batch_size", val_batch_size, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+        ):
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}.")
+        self.root = Path(root)
+        self.classes = classes
+        self.size_rule = size_rule
+        self.batch_size = batch_size
+        self.val_batch_size = val_batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.transform = TrainingTransform(
+            crop_size,
+            size_rule,
+            scale_range=scale_range,
+            max_class_share=max_class_share,
+            flip=flip,
+            vertical_flip=vertical_flip,
+            quarter_turns=quarter_turns,
+            photometric=photometric,
+            transforms=transforms,
+        )
+        self.datasets: dict[str, SegmentationDataset] = {}
+
+    @abstractmethod
+    def dataset(self, split: str) -> SegmentationDataset:
+        """Open a split: ``train``, ``val`` or ``test``.
+
+        Raises:
+            DataNotFoundError: if it does not exist.
+            DataError: if files contradict each other.
+        """
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    def setup(self, stage: str) -> None:
+        """Open the splits of a stage, so that missing files are found before anything starts.
+
+        Args:
+            stage: ``fit``, ``validate``, ``test``, or ``predict``, which needs no split.
+
+        Raises:
+            DataNotFoundError: if a split does not exist.
+            DataError: if label files are missing.
+        """
+        stages: dict[str, tuple[str, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        for split in stages.get(stage, ()):
+            self.datasets[split] = self.dataset(split)
+            self.datasets[split].require_files()
+
+    def train_dataloader(self) -> TrainingLoader:
+        """Shuffled batches of augmented crops; with several processes, each image goes to one of them.
+
+        Raises:
+            ValueError: if there are too few images for one batch.
+        """
+        dataset = self.datasets["train"]
+        replicas, rank = self._processes()
+        if len(dataset) < self.batch_size * replicas:
+            raise ValueError(
+                f"{len(dataset)} training images are too few for a batch of {self.batch_size} on {replicas} processes; "
+                "use a smaller batch_size."
+            )
+        samples = TrainingDataset(dataset, self.transform, seed=self.seed)
+        sampler = TrainingSampler(samples, seed=self.seed, num_replicas=replicas, rank=rank, used=self._used)
+        return TrainingLoader(
+            samples, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self._loading(replicas)
+        )
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Validation images in order, each on exactly one process."""
+        return self._evaluation_loader(self.datasets["val"])
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Test images in order, each on exactly one process."""
+        return self._evaluation_loader(self.datasets["test"])
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move image and mask to the device; the rest is needed on the CPU."""
+        moved = {key: batch[key].to(device, non_blocking=True) for key in ("image", "mask")}
+        return batch | moved  # type: ignore[return-value]  # the same keys
+
+    def loading_workers(self, processes: int = 1) -> int:
+        """Number of loading processes for each of several training processes on this machine."""
+        if self.num_workers is not None:
+            return self.num_workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, min(cores // processes, _MAX_DEFAULT_WORKERS))
+
+    def _evaluation_loader(self, dataset: SegmentationDataset) -> DataLoader[Sample]:
+        replicas, rank = self._processes()
+        samples = EvaluationDataset(dataset)
+        sampler = EvaluationSampler(samples, num_replicas=replicas, rank=rank)
+        return DataLoader(samples, batch_size=self.val_batch_size, sampler=sampler, **self._loading(replicas))
+
+    def _processes(self) -> tuple[int, int]:
+        """Number of training processes, and the rank of this one."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    def _used(self) -> int:
+        """Samples of the current epoch that this process has already trained on; 0 unless a run is resumed."""
+        if not self.trainer:
+            return 0
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return int(progress.processed) * self.batch_size
+
+    def _loading(self, replicas: int) -> dict[str, Any]:
+        """Arguments that all loaders share."""
+        workers = self.loading_workers(max(1, replicas // self.trainer.num_nodes) if self.trainer else 1)
+        return {
+            "num_workers": workers,
+            "persistent_workers": workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+            "collate_fn": collate,
+            "worker_init_fn": start_worker,
+        }
+
+
+def start_worker(worker: int) -> None:
+    """Set up a loading process: one OpenCV thread, and signals are left to the training process.
+
+    Terminals and clusters send signals to all processes of a group, but the training process finishes its step or
+    validation first and still needs its workers. A second SIGTERM ends them.
+    """
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

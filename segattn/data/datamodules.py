@@ -1,0 +1,163 @@
+"""One data module for each data set: its arguments in a config, and how its splits are opened."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segattn.data import ade20k, camvid, cityscapes, scenes
+from segattn.data.ade20k import ADE20K
+from segattn.data.base_datamodule import SegmentationDataModule
+from segattn.data.camvid import CamVid
+from segattn.data.cityscapes import Cityscapes
+from segattn.data.errors import DataNotFoundError
+from segattn.data.folder_dataset import Folder, LabelScheme
+from segattn.data.shapes import Drawing, Shapes, draw_shapes
+from segattn.sample import SizeRule
+
+
+class ADE20KDataModule(SegmentationDataModule):
+    """ADE20K SceneParse150. It has no public test labels.
+
+    Args:
+        root: the folder that contains ``images`` and ``annotations``.
+        crop_size: (height, width) of training crops.
+        size_rule: image size in evaluation, and at scale 1 in training.
+        instances: read the instance maps in ``annotations_instance`` in evaluation.
+    """
+
+    def __init__(
+        self,
+        root: str = "data/ADEChallengeData2016",
+        *,
+        crop_size: tuple[int, int] = (512, 512),
+        size_rule: SizeRule = ade20k.TEST_SIZE,
+        instances: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, ade20k.CLASSES, crop_size=crop_size, size_rule=size_rule, **kwargs)
+        self.instances = instances
+
+    def dataset(self, split: str) -> ADE20K:
+        """Open ``train`` or ``val``."""
+        return ADE20K(self.root, split, instances=self.instances and split != "train")
+
+
+class CamVidDataModule(SegmentationDataModule):
+    """CamVid with eleven classes.
+
+    Args:
+        root: the folder that contains ``images`` and ``annotations``.
+        crop_size: (height, width) of training crops.
+    """
+
+    def __init__(self, root: str = "data/camvid", *, crop_size: tuple[int, int] = (352, 480), **kwargs: Any) -> None:
+        super().__init__(root, camvid.CLASSES, crop_size=crop_size, **kwargs)
+
+    def dataset(self, split: str) -> CamVid:
+        """Open ``train``, ``val`` or ``test``."""
+        return CamVid(self.root, split)
+
+
+class CityscapesDataModule(SegmentationDataModule):
+    """Cityscapes with 19 classes. It has no public test labels.
+
+    Args:
+        root: the folder that contains ``leftImg8bit`` and ``gtFine``.
+        crop_size: (height, width) of training crops.
+        instances: read the instance maps in ``gtFine`` in evaluation.
+    """
+
+    def __init__(
+        self,
+        root: str = "data/cityscapes",
+        *,
+        crop_size: tuple[int, int] = (512, 1024),
+        instances: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, cityscapes.CLASSES, crop_size=crop_size, **kwargs)
+        self.instances = instances
+
+    def dataset(self, split: str) -> Cityscapes:
+        """Open ``train`` or ``val``."""
+        return Cityscapes(self.root, split, instances=self.instances and split != "train")
+
+
+class FolderDataModule(SegmentationDataModule):
+    """Custom images and masks. Paths are absolute or relative to ``root``.
+
+    Args:
+        root: the folder of the data set.
+        classes: YAML file of the classes; ``segattn/data/folder_dataset.py`` describes it.
+        train_images: folder of training images, with any subfolders.
+        train_masks: folder of their masks, with the same relative paths.
+        val_images: folder of validation images.
+        val_masks: folder of their masks.
+        test_images: folder of test images; null if there are none.
+        test_masks: folder of their masks.
+        crop_size: (height, width) of training crops.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        classes: str = "classes.yaml",
+        train_images: str = "images/train",
+        train_masks: str = "masks/train",
+        val_images: str = "images/val",
+        val_masks: str = "masks/val",
+        test_images: str | None = None,
+        test_masks: str | None = None,
+        crop_size: tuple[int, int] = (512, 512),
+        **kwargs: Any,
+    ) -> None:
+        self.scheme = LabelScheme.read(Path(root) / classes)
+        super().__init__(root, self.scheme.classes, crop_size=crop_size, **kwargs)
+        self.folders: Mapping[str, tuple[str | None, str | None]] = {
+            "train": (train_images, train_masks),
+            "val": (val_images, val_masks),
+            "test": (test_images, test_masks),
+        }
+
+    def dataset(self, split: str) -> Folder:
+        """Open ``train``, ``val`` or, if its folders are given, ``test``."""
+        images, masks = self.folders[split]
+        if images is None or masks is None:
+            raise DataNotFoundError("There are no test images: set data.test_images and data.test_masks.")
+        return Folder(self.root / images, self.root / masks, self.scheme)
+
+
+class ShapesDataModule(SegmentationDataModule):
+    """Shapes, drawn on first use.
+
+    Args:
+        root: where they are, or are drawn to; null uses a folder in the user's cache.
+        crop_size: (height, width) of training crops.
+        image_size: side length of the images in pixels.
+        num_train: number of training images.
+        num_val: number of validation images.
+        num_test: number of test images.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        *,
+        crop_size: tuple[int, int] = (224, 224),
+        image_size: int = 224,
+        num_train: int = 480,
+        num_val: int = 120,
+        num_test: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        self.drawing = Drawing(image_size, num_train, num_val, num_test)
+        super().__init__(root or str(self.drawing.default_root()), scenes.CLASSES, crop_size=crop_size, **kwargs)
+
+    def prepare_data(self) -> None:
+        """Draw the images, on one process of each machine."""
+        draw_shapes(self.root, self.drawing)
+
+    def dataset(self, split: str) -> Shapes:
+        """Open ``train``, ``val`` or, if ``num_test`` is positive, ``test``."""
+        return Shapes(self.root, split, drawing=self.drawing)
