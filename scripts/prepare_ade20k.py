@@ -58,8 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack the top folder of an archive; it is moved into place when it is complete."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
-        options = {"filter": "data"} if archive.suffix == ".tar" else {}
-        shutil.unpack_archive(archive, draft, **options)
+        shutil.unpack_archive(archive, draft, filter="data" if archive.suffix == ".tar" else None)
         (Path(draft) / folder.name).replace(folder)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segattn.check.check_data import Report
+from segattn.check.data_check import Report
 from segattn.check.finding_tables import size_line
 from segattn.check.split_result import SplitResult
 from segattn.data.errors import DataError

@@ -7,8 +7,8 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
-from segattn.check.check_data import Report, check_data
 from segattn.check.check_page import write_page
+from segattn.check.data_check import Report, check_data
 from segattn.check.finding_tables import print_report, print_summary
 from segattn.data import SegmentationDataModule
 from segattn.io.atomic_write import atomic_write

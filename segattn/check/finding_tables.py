@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from segattn.check.check_data import Report
+from segattn.check.data_check import Report
 from segattn.check.findings import SEVERITIES, Finding
 from segattn.check.split_result import SplitResult
 

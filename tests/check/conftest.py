@@ -11,7 +11,7 @@ SMALL = {"crop_size": (16, 16), "num_workers": 0}
 
 
 def distinct_photos(root: Path) -> Path:
-    """Give every image of a layout pixels of its own; the layouts draw equal ones in both splits."""
+    """Give every image different pixels; the layouts draw the same images in both splits."""
     masks = {"annotations", "masks", "gtFine", "annotations_instance"}
     for number, path in enumerate(sorted(path for path in root.rglob("*.*") if path.suffix != ".yaml")):
         if not masks & set(path.relative_to(root).parts):
@@ -20,7 +20,7 @@ def distinct_photos(root: Path) -> Path:
 
 
 def make_folder(root: Path, masks, classes, *, val=None, suffix=".png", **save_options) -> FolderDataModule:
-    """A data set of one's own from mask arrays, with the content of its file of classes."""
+    """A custom data set of mask arrays, with the content of its class file."""
     for part, arrays in {"train": masks, "val": masks if val is None else val}.items():
         for index, mask in enumerate(arrays):
             seed = index + (100 if part == "train" else 200)
@@ -31,7 +31,7 @@ def make_folder(root: Path, masks, classes, *, val=None, suffix=".png", **save_o
 
 
 def labels(*values: int, ignore=()) -> dict:
-    """The content of a file of classes, by label."""
+    """The content of a class file that lists labels."""
     return {"classes": [{"name": f"class {value}", "label": value} for value in values], "ignore": list(ignore)}
 
 
@@ -40,7 +40,7 @@ TWO = labels(0, 1, ignore=[255])
 
 @pytest.fixture
 def camvid(tmp_path):
-    """CamVid's layout without a fault, twelve pairs to train on so that every class occurs."""
+    """Sound CamVid data with twelve training pairs, so that every class occurs."""
     root = distinct_photos(layouts.camvid(tmp_path, {"train": 12, "val": 10}))
     return root, CamVidDataModule(str(root), **SMALL)
 
