@@ -19,8 +19,8 @@ from segattn.metrics.instance_iou import CITYSCAPES_AVERAGE_SIZES, InstanceIoU
 from segattn.metrics.object_size import ObjectSizeIoU
 from segattn.metrics.record_columns import record_columns
 from segattn.objects.size_bins import ObjectSizes
-from segattn.objects.target_objects import Array
-from segattn.sample import Batch, ClassTable
+from segattn.objects.target_objects import Array, TargetObjects, target_objects
+from segattn.sample import IGNORE_INDEX, Batch, ClassTable
 
 MAX_PENDING = 8
 """Batches that may wait for the CPU thread."""
@@ -134,6 +134,14 @@ class Evaluation(nn.Module):
         """Remove and return the record rows of the images that are finished; see :attr:`keep_rows`."""
         return [self._rows.popleft() for _ in range(len(self._rows))]
 
+    def _find_objects(self, batch: Batch) -> list[TargetObjects]:
+        """The objects of a batch that does not come from a data module of this package."""
+        instances = batch["instances"].cpu().numpy() if "instances" in batch else [None] * len(batch["mask"])
+        return [
+            target_objects(mask, len(self.classes), ignore_index=IGNORE_INDEX, instances=ids)
+            for mask, ids in zip(batch["mask"].cpu().numpy(), instances, strict=True)
+        ]
+
     def _update(self, prediction: Tensor, batch: Batch, *, with_sizes: bool, with_further: bool) -> None:
         mask = batch["mask"].cpu()
         instance_iou, sizes = None, self.sizes if with_sizes else None
@@ -144,7 +152,7 @@ class Evaluation(nn.Module):
                 instance_iou = metric
         if not (sizes or instance_iou or self.keep_rows):
             return
-        for index, objects in enumerate(batch["objects"]):
+        for index, objects in enumerate(batch.get("objects") or self._find_objects(batch)):
             image = slice(index, index + 1)
             rows = attribute(prediction[index].numpy(), objects, len(self.classes))
             if sizes:

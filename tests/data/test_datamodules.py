@@ -194,7 +194,7 @@ def test_evaluation_reads_instances_on_request(tmp_path: Path) -> None:
     assert "instances" not in next(iter(data.train_dataloader()))
     batch = next(iter(data.val_dataloader()))
     assert batch["instances"].unique().tolist() == [0, 26001]
-    assert batch["objects"][0].named.sum() == 1
+    assert batch["objects"][0].is_instance.sum() == 1
     without = ADE20KDataModule(str(layouts.ade20k(tmp_path / "ade")), instances=True, **SMALL)
     with pytest.raises(DataNotFoundError, match="annotations_instance"):
         without.setup("validate")

@@ -17,7 +17,7 @@ def write_config(folder):
         "data": {
             "class_path": "CamVidDataModule",
             "init_args": {
-                "root": str(layouts.camvid(folder / "data", {"train": 8, "val": 5}, size=(40, 56))),
+                "root": str(layouts.camvid(folder / "data", {"train": 8, "val": 5, "test": 2}, size=(40, 56))),
                 **{"crop_size": [32, 32], "batch_size": 2, "num_workers": 0},
             },
         },
