@@ -1,4 +1,4 @@
-"""Attention blocks, one file per paper: ``Block(channels, ...)`` maps (B, C, H, W) to the same shape."""
+"""Attention blocks, one file per paper. ``Block(channels, ...)`` maps (B, C, H, W) to the same shape."""
 
 from segattn.attention.bam import BAM
 from segattn.attention.cbam import CBAM

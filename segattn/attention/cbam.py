@@ -1,4 +1,4 @@
-"""Convolutional block attention module: a weight per channel, then a weight per position.
+"""Convolutional block attention module: one weight per channel, then one weight per position.
 
 Woo et al.: CBAM: Convolutional Block Attention Module. ECCV 2018, https://arxiv.org/abs/1807.06521, equations 1 to 3.
 
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segattn.attention.arguments import require_odd, require_reduction
+from segattn.attention.arguments import bottleneck_width, require_odd
 
 
 class CBAM(nn.Module):
@@ -21,17 +21,17 @@ class CBAM(nn.Module):
 
     Args:
         channels: of input and output, at least ``reduction``.
-        reduction: the channel gate's bottleneck has channels // reduction channels.
-        kernel_size: odd side of the spatial gate's convolution.
+        reduction: the bottleneck of the channel gate has ``channels // reduction`` channels.
+        kernel_size: of the convolution of the spatial gate, odd.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, channels: int, *, reduction: int = 16, kernel_size: int = 7) -> None:
         super().__init__()
-        width = require_reduction(channels, reduction=reduction)
-        require_odd(kernel_size=kernel_size)
+        width = bottleneck_width(channels, reduction)
+        require_odd("kernel_size", kernel_size)
         self.channel = nn.Sequential(nn.Linear(channels, width), nn.ReLU(), nn.Linear(width, channels))
         self.spatial = nn.Sequential(
             nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False),

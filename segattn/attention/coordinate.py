@@ -1,9 +1,9 @@
-"""Coordinate attention: weights per channel and row, and per channel and column, encoded together.
+"""Coordinate attention: one weight per channel and row, and one per channel and column, encoded together.
 
 Hou et al.: Coordinate Attention for Efficient Mobile Network Design. CVPR 2021, https://arxiv.org/abs/2103.02907,
 equations 4 to 9.
 
-    f = h_swish(BN(conv 1x1 of [mean over W; mean over H])) (eq. 6),  split into rows f_h and columns f_w,
+    f = h_swish(BN(conv 1x1 of [mean over W; mean over H])) (eq. 6), split into rows f_h and columns f_w
     output = x * sigmoid(conv 1x1 of f_h) * sigmoid(conv 1x1 of f_w) (eqs. 7 to 9)
 
 Differences from the paper: none known.
@@ -14,24 +14,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
-from segattn.attention.arguments import require_positive
-
 
 class CoordinateAttention(nn.Module):
     """Coordinate attention.
 
     Args:
         channels: of input and output.
-        reduction: the encoding has channels // reduction channels, but at least ``min_width``.
+        reduction: the encoding has ``channels // reduction`` channels, but at least ``min_width``.
         min_width: smallest width of the encoding.
-
-    Raises:
-        ValueError: if an argument is outside its range.
     """
 
     def __init__(self, channels: int, *, reduction: int = 32, min_width: int = 8) -> None:
         super().__init__()
-        require_positive(channels=channels, reduction=reduction, min_width=min_width)
         width = max(min_width, channels // reduction)
         self.encode = Conv2dNormActivation(
             channels, width, kernel_size=1, bias=True, activation_layer=nn.Hardswish, inplace=None

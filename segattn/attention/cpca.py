@@ -1,15 +1,15 @@
-"""Channel prior convolutional attention: a weight per channel, then one per element from strips of several lengths.
+"""Channel prior convolutional attention: one weight per channel, then one per element from strip convolutions.
 
 Huang et al.: Channel Prior Convolutional Attention for Medical Image Segmentation. Computers in Biology and
 Medicine 2024, https://arxiv.org/abs/2306.05196, equations 1 to 4.
 
     channel (eq. 3):  sigmoid(MLP(mean over positions)) + sigmoid(MLP(maximum over positions))
-    spatial (eq. 4):  conv 1x1 of the sum over branches of depth-wise strips (7, 11, 21) of a depth-wise 5x5, itself
-                      one of the branches
+    spatial (eq. 4):  conv 1x1 of the sum of branches: a depth-wise 5x5 convolution, and depth-wise strips of lengths 7,
+                      11 and 21 of its output
 
-Differences from the paper: equation 3 adds before the sigmoid; as in the released code each pooling has a sigmoid of
-its own. As released, a 1x1 convolution and GELU come first and a 1x1 convolution last, and these two and the one of
-equation 4 are *one and the same* layer.
+Differences from the paper: equation 3 adds before the sigmoid; as in the released code, each pooling has its own
+sigmoid. As released, a 1x1 convolution and GELU come first and a 1x1 convolution last, and these two and the one of
+equation 4 are *the same* layer.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segattn.attention.arguments import require_odd_sizes, require_positive, require_reduction
+from segattn.attention.arguments import bottleneck_width, require_odd
 
 
 class CPCA(nn.Module):
@@ -25,18 +25,17 @@ class CPCA(nn.Module):
 
     Args:
         channels: of input and output, at least ``reduction``.
-        reduction: the channel gate's bottleneck has channels // reduction channels.
+        reduction: the bottleneck of the channel gate has ``channels // reduction`` channels.
         strips: odd lengths of the pairs of depth-wise strips (1 x length, then length x 1).
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, channels: int, *, reduction: int = 4, strips: Sequence[int] = (7, 11, 21)) -> None:
         super().__init__()
-        width = require_reduction(channels, reduction=reduction)
-        require_odd_sizes(strips=strips)
-        require_positive(number_of_strips=len(strips))
+        width = bottleneck_width(channels, reduction)
+        require_odd("strips", *strips)
         self.channel = nn.Sequential(nn.Conv2d(channels, width, 1), nn.ReLU(), nn.Conv2d(width, channels, 1))
         self.square = nn.Conv2d(channels, channels, kernel_size=5, padding=2, groups=channels)
         self.strips = nn.ModuleList(

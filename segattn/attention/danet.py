@@ -1,4 +1,4 @@
-"""Position attention, channel attention, and both side by side.
+"""Position attention, channel attention, and both in parallel.
 
 Fu et al.: Dual Attention Network for Scene Segmentation. CVPR 2019, https://arxiv.org/abs/1809.02983,
 equations 1 to 4.
@@ -8,9 +8,9 @@ With A the input (C, N), N = H*W, and B, C, D the query, key and value convoluti
     position (eqs. 1, 2):  S = softmax over i of (B_j . C_i),  E_j = gamma * sum_i S_ji D_i + A_j
     channel (eqs. 3, 4):   X = softmax over i of (A_j . A_i),  E_j = gamma * sum_i X_ji A_i + A_j
 
-Differences from the paper: in equation 3 the softmax is that of the energies; the released code takes the softmax
-of (largest energy of the row - energy), so that channels *unlike* each other are mixed. Both forms are here, the
-released one is the default. Query and key are C/8 wide, as released; the paper's text gives them C.
+Differences from the paper: equation 3 takes the softmax of the energies. The released code takes the softmax of
+(row maximum - energy), which mixes channels that are *unlike* each other. Both forms are available; the default is the
+released one. Query and key have C/8 channels, as released; the text of the paper says C.
 """
 
 from typing import Literal
@@ -20,7 +20,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segattn.attention.arguments import require_choice, require_positive, require_reduction
+from segattn.attention.arguments import bottleneck_width, require_choice
 from segattn.attention.dot_product import Implementation, dot_product_attention
 
 Softmax = Literal["released", "formula"]
@@ -33,13 +33,13 @@ def position_attention(
     *,
     implementation: Implementation = "fused",
 ) -> Float[Tensor, "b c h w"]:
-    """Every position's mean of the values of all positions, weighted by the softmax of query . key.
+    """For each position, the mean of the values of all positions, weighted by the softmax of query . key.
 
     Args:
-        query: what each position looks for.
-        key: what each position answers to.
-        value: what each position brings.
-        implementation: ``fused`` never builds the map of (H*W)² pairs, ``plain`` does.
+        query: of each position.
+        key: of each position.
+        value: of each position.
+        implementation: ``plain`` builds the map of (H*W)² pairs, ``fused`` does not.
 
     Returns:
         The sum in equation 2, without gamma and residual.
@@ -51,10 +51,10 @@ def position_attention(
 
 
 def channel_attention(x: Float[Tensor, "b c h w"], *, softmax: Softmax = "released") -> Float[Tensor, "b c h w"]:
-    """Every channel's mean of all channels, weighted by a softmax of their inner products.
+    """For each channel, the mean of all channels, weighted by a softmax of their inner products.
 
     Args:
-        x: the features, query, key and value at once.
+        x: the features, used as query, key and value.
         softmax: ``released`` takes the softmax of (row maximum - energy), ``formula`` that of the energy.
 
     Returns:
@@ -62,27 +62,26 @@ def channel_attention(x: Float[Tensor, "b c h w"], *, softmax: Softmax = "releas
     """
     channels = rearrange(x, "b c h w -> b c (h w)")
     energy = channels @ channels.mT
-    # Softmax is blind to a constant: the row maximum of the released code changes no value, only its range, and
-    # torch's softmax subtracts the maximum of what it is given anyway.
+    # The row maximum of the released code cancels in the softmax, and torch's softmax subtracts the maximum anyway.
     weights = (-energy if softmax == "released" else energy).softmax(dim=-1)
     return rearrange(weights @ channels, "b c (h w) -> b c h w", h=x.shape[2])
 
 
 class PositionAttention(nn.Module):
-    """Position attention module: every position gathers from all positions whose key answers its query.
+    """Position attention: each position gathers from all positions whose key matches its query.
 
     Args:
         channels: of input and output, at least ``reduction``.
-        reduction: query and key have channels // reduction channels.
-        implementation: ``fused`` never builds the map of (H*W)² pairs, ``plain`` does; both give the same numbers.
+        reduction: query and key have ``channels // reduction`` channels.
+        implementation: ``plain`` builds the map of (H*W)² pairs, ``fused`` does not; results agree within rounding.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, channels: int, *, reduction: int = 8, implementation: Implementation = "fused") -> None:
         super().__init__()
-        width = require_reduction(channels, reduction=reduction)
+        width = bottleneck_width(channels, reduction)
         require_choice(("fused", "plain"), implementation=implementation)
         self.implementation = implementation
         self.query = nn.Conv2d(channels, width, kernel_size=1)
@@ -91,47 +90,46 @@ class PositionAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The features plus gamma times what every position gathered; gamma starts at 0."""
+        """The features plus gamma times what each position gathered; gamma starts at 0."""
         attended = position_attention(self.query(x), self.key(x), self.value(x), implementation=self.implementation)
         return torch.addcmul(x, self.gamma, attended)
 
 
 class ChannelAttention(nn.Module):
-    """Channel attention module: every channel gathers from all channels by their inner products.
+    """Channel attention: each channel gathers from all channels, weighted by their inner products.
 
     Args:
-        channels: of input and output; the module has no weight but gamma, so any map of that width fits.
+        channels: of input and output. The only parameter is gamma, so the number has no effect.
         softmax: ``released`` takes the softmax of (row maximum - energy), ``formula`` that of the energy.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, channels: int, *, softmax: Softmax = "released") -> None:
         super().__init__()
-        require_positive(channels=channels)
         require_choice(("released", "formula"), softmax=softmax)
         self.softmax = softmax
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The features plus gamma times what every channel gathered; gamma starts at 0."""
+        """The features plus gamma times what each channel gathered; gamma starts at 0."""
         return torch.addcmul(x, self.gamma, channel_attention(x, softmax=self.softmax))
 
 
 class DualAttention(nn.Module):
-    """Position and channel attention side by side on the same features, summed.
+    """The sum of position and channel attention on the same features.
 
-    The paper's convolutions before and after each branch belong to :class:`segattn.heads.DANetHead`.
+    The convolutions of the paper before and after each branch are in :class:`segattn.heads.DANetHead`.
 
     Args:
         channels: of input and output, at least ``reduction``.
-        reduction: query and key of the position attention have channels // reduction channels.
-        softmax: form of the channel attention's softmax, see :class:`ChannelAttention`.
+        reduction: query and key of the position attention have ``channels // reduction`` channels.
+        softmax: of the channel attention, see :class:`ChannelAttention`.
         implementation: of the position attention, see :class:`PositionAttention`.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(
@@ -147,6 +145,6 @@ class DualAttention(nn.Module):
         self.channel = ChannelAttention(channels, softmax=softmax)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The sum of both; each brings its own residual, as in the paper, so that it starts as twice the input."""
+        """The sum of both. As in the paper each has its own residual, so the output starts as twice the input."""
         fused: Tensor = self.position(x) + self.channel(x)
         return fused

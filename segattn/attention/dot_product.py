@@ -1,14 +1,13 @@
-"""Dot-product attention without a scale, softmax(Q Kᵀ) V: what position and fully attentional blocks compute.
+"""Dot-product attention without scaling, softmax(Q Kᵀ) V, as in position attention and the fully attentional block.
 
-Position attention has one group of H*W tokens. The fully attentional block has one group for every column (and one
-for every row) whose tokens are the channels, and one key shared by all of them. Neither map of token pairs needs to
-exist:
+Position attention has one group of H*W tokens. The fully attentional block has one group per column (and one per row),
+whose tokens are the channels, and one key that all groups share. The map of token pairs need not be stored:
 
-- On the CPU, :func:`attend` goes through blocks of whole groups, or of queries of one group, and takes the softmax
-  inside the block; :func:`add_gradients` computes each block again, at the cost of one more product of query and key.
-  torch's own fused CPU kernel does not take a value wider than the query, and is several times slower than plain
-  products for the fully attentional block.
-- On CUDA, :func:`attention_by_kernel` calls ``scaled_dot_product_attention`` in shapes that its kernels take.
+- On the CPU, :func:`attend` works on blocks: several groups, or some queries of one group. It takes the softmax inside
+  the block. For the gradients, :func:`add_gradients` recomputes each block, which costs one more product of query and
+  key. The fused CPU kernel of torch does not support a value wider than the query, and for the fully attentional block
+  it is several times slower than plain products.
+- On CUDA, :func:`attention_by_kernel` calls ``scaled_dot_product_attention`` with shapes that its kernels support.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,24 +23,24 @@ from torch.utils.flop_counter import register_flop_formula
 Implementation = Literal["fused", "plain"]
 
 GROUP_ELEMENTS = 2**20
-"""Elements of the maps of whole groups that exist at a time on the CPU: 4 MiB in single precision."""
+"""Largest block of several groups on the CPU, in elements of the map: 4 MiB in single precision."""
 
 QUERY_ELEMENTS = 2**23
-"""Elements of a part of one group's map that exist at a time: 32 MiB. Few large products are faster than many small."""
+"""Largest block inside one group, in elements of the map: 32 MiB. Few large products are faster than many small."""
 
 
 def attention_plain(
     query: Float[Tensor, "b g n d"], key: Float[Tensor, "b #g n d"], value: Float[Tensor, "b g n e"]
 ) -> Float[Tensor, "b g n e"]:
-    """The definition, written out; it builds the map of all b*g*n*n pairs.
+    """The definition. Builds the map of all b*g*n*n pairs.
 
     Args:
-        query: what each of the n tokens of a group looks for.
-        key: what each token answers to, for every group, or one for all groups.
-        value: what each token brings.
+        query: of the n tokens of each group.
+        key: of the n tokens of each group, or one key for all groups.
+        value: of the n tokens of each group.
 
     Returns:
-        For every token, the mean of the group's values weighted by the softmax of query . key.
+        For each token, the mean of the values of its group, weighted by the softmax of query . key.
     """
     return (query @ key.mT).softmax(dim=-1) @ value
 
@@ -54,11 +53,11 @@ def dot_product_attention(
     implementation: Implementation,
 ) -> Float[Tensor, "b g n e"]:
     """Attention by the chosen implementation; arguments and result as in :func:`attention_plain`."""
-    # An exported graph must run where this package is not installed, so it gets the definition: the runtime of the
-    # graph fuses it if it can, and a loop over blocks would fix the size of the map.
+    # An exported graph must run without this package, so it gets the definition. Its runtime may fuse it, and a loop
+    # over blocks would fix the size of the map.
     if implementation == "plain" or torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
         return attention_plain(query, key, value)
-    if query.dtype == torch.float64:  # which no kernel takes and autocast leaves alone
+    if query.dtype == torch.float64:  # no kernel supports it, and autocast does not change it
         return attention_blocked(query, key, value)
     if query.is_cuda:
         return attention_by_kernel(query, key, value)
@@ -66,7 +65,7 @@ def dot_product_attention(
 
 
 def as_autocast(*inputs: Tensor) -> tuple[Tensor, ...]:
-    """The inputs as autocast would give them to a matrix product, for operators that it does not know."""
+    """Cast the inputs as autocast does for a matrix product, because it does not know custom operators."""
     device = inputs[0].device.type
     if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
         return inputs
@@ -76,20 +75,16 @@ def as_autocast(*inputs: Tensor) -> tuple[Tensor, ...]:
 def attention_by_kernel(
     query: Float[Tensor, "b g n d"], key: Float[Tensor, "b #g n d"], value: Float[Tensor, "b g n e"]
 ) -> Float[Tensor, "b g n e"]:
-    """Attention by torch's fused kernels, in shapes for which torch does not fall back to the whole map.
+    """Attention by the fused kernels of torch, with shapes for which torch does not build the map.
 
-    All of them want features dense in memory. The flash kernels (half precision) want query and value equally wide, at
-    most 256: the value of a single group becomes heads as wide as the query, which all of them share. The
-    memory-efficient kernels (also single precision) take any two widths that are multiples of 16 bytes: zeros fill up
-    what is missing, which changes no product. These are the conditions of ``sdp_utils.cpp`` in torch 2.8 to 2.15.
+    Arguments and result as in :func:`attention_plain`. The conditions are those of ``sdp_utils.cpp`` in torch 2.8 to
+    2.15:
 
-    Args:
-        query: as in :func:`attention_plain`.
-        key: as in :func:`attention_plain`.
-        value: as in :func:`attention_plain`.
-
-    Returns:
-        As :func:`attention_plain`.
+    - All kernels need features that are dense in memory.
+    - The memory-efficient kernels (half and single precision) support any two widths that are multiples of 16 bytes, so
+      the widths are padded with zeros, which change no product.
+    - The flash kernels (half precision) need query and value of the same width, at most 256. The value of a single
+      group is therefore split into heads as wide as the query, which all share query and key.
     """
     width = value.shape[-1]
     query, key, value = (F.pad(part, (0, -part.shape[-1] % 8)).contiguous() for part in (query, key, value))
@@ -108,19 +103,13 @@ def attention_blocked(
 ) -> Float[Tensor, "b g n e"]:
     """Attention in blocks of at most :data:`GROUP_ELEMENTS` or :data:`QUERY_ELEMENTS` elements of the map.
 
-    Args:
-        query: as in :func:`attention_plain`.
-        key: as in :func:`attention_plain`.
-        value: as in :func:`attention_plain`.
-
-    Returns:
-        As :func:`attention_plain`.
+    Arguments and result as in :func:`attention_plain`.
     """
     attended: Tensor = _blocked(query, key, value)
     return attended
 
 
-# Operators of their own, so that torch.compile keeps a loop as one step instead of unrolling it for every size.
+# Custom operators, so that torch.compile keeps each loop as one step instead of unrolling it for every size.
 
 
 @torch.library.custom_op("segattn::attention_blocked", mutates_args=())
@@ -135,6 +124,7 @@ def _blocked(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 @torch.library.custom_op("segattn::attention_blocked_backward", mutates_args=())
 def _blocked_backward(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+    """Gradients of query, key and value, one image and one block at a time; see :func:`add_gradients`."""
     inputs = [query, key, value]
     gradients = [torch.zeros_like(part) for part in inputs]
     buffers = [block_buffer(query, groups=query.shape[1], tokens=query.shape[2]) for _ in range(2)]
@@ -147,7 +137,7 @@ def _blocked_backward(gradient: Tensor, query: Tensor, key: Tensor, value: Tenso
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, *, out: Tensor, buffer: Tensor) -> None:
-    """Attention of one image (g, n, d) in blocks, written to ``out``."""
+    """Attention of one image (g, n, d) in blocks, written to ``out``. ``buffer`` holds one block of the map."""
     for groups, queries in _blocks(query):
         weights = _block_weights(query[groups, queries], _of_groups(key, groups), buffer)
         torch.bmm(weights, value[groups], out=out[groups, queries])
@@ -156,16 +146,27 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, out: Tensor, buffer: Te
 def add_gradients(
     gradient: Tensor, inputs: Sequence[Tensor], sums: Sequence[Tensor], buffers: Sequence[Tensor]
 ) -> None:
-    """Add one image's gradients of query, key and value to ``sums``, where that of query and value may be one."""
+    """Add the gradients of query, key and value of one image to ``sums``.
+
+    With E = Q Kᵀ, P = softmax(E), O = P V and G the gradient of O:
+    dV = Pᵀ G, dP = G Vᵀ, dE = softmax backward of dP, dQ = dE K, dK = dEᵀ Q.
+
+    Args:
+        gradient: G of the image (g, n, e).
+        inputs: query, key and value of the image.
+        sums: where to add their gradients. Query and value may share one tensor.
+        buffers: memory for two blocks of the map.
+    """
     query, key, value = inputs
     query_sum, key_sum, value_sum = sums
     for groups, queries in _blocks(query):
         q, k, g = query[groups, queries], _of_groups(key, groups), gradient[groups, queries]
-        weights = _block_weights(q, k, buffers[0])
-        value_sum[groups].baddbmm_(weights.mT, g)
-        energy = torch.bmm(g, value[groups].mT, out=buffers[1][: weights.numel()].view_as(weights))
-        torch.ops.aten._softmax_backward_data.out(energy, weights, -1, energy.dtype, grad_input=energy)
-        query_sum[groups, queries].baddbmm_(energy, k.expand(len(q), -1, -1))
+        weights = _block_weights(q, k, buffers[0])  # P, recomputed
+        value_sum[groups].baddbmm_(weights.mT, g)  # dV
+        energy = torch.bmm(g, value[groups].mT, out=buffers[1][: weights.numel()].view_as(weights))  # dP
+        torch.ops.aten._softmax_backward_data.out(energy, weights, -1, energy.dtype, grad_input=energy)  # dE, in place
+        query_sum[groups, queries].baddbmm_(energy, k.expand(len(q), -1, -1))  # dQ
+        # dK; a shared key sums over all groups
         if len(k) == len(q):
             _of_groups(key_sum, groups).baddbmm_(energy.mT, q)
         else:
@@ -173,7 +174,7 @@ def add_gradients(
 
 
 def _steps(groups: int, tokens: int) -> tuple[int, int]:
-    """Groups and queries in a block: whole groups where they fit, else queries of one group."""
+    """Number of groups and of queries in a block: several groups if they fit, else some queries of one group."""
     return min(groups, max(1, GROUP_ELEMENTS // tokens**2)), min(tokens, max(1, QUERY_ELEMENTS // tokens))
 
 
@@ -187,18 +188,18 @@ def _blocks(query: Tensor) -> Iterator[tuple[slice, slice]]:
 
 
 def block_buffer(like: Tensor, *, groups: int, tokens: int) -> Tensor:
-    """Room for the map of one block, allocated once: fresh memory costs more than the softmax inside it."""
+    """Memory for the map of one block, allocated once: new memory would cost more time than the softmax inside it."""
     group_step, query_step = _steps(groups, tokens)
     return like.new_empty(group_step * query_step * tokens)
 
 
 def _of_groups(key: Tensor, groups: slice) -> Tensor:
-    """The keys of some groups, or the one that all groups share."""
+    """The keys of some groups, or the key that all groups share."""
     return key if len(key) == 1 else key[groups]
 
 
 def _block_weights(query: Tensor, key: Tensor, buffer: Tensor) -> Tensor:
-    """The rows of the map that belong to a block, written into the buffer."""
+    """The softmax weights of one block, written to the buffer."""
     groups, queries = query.shape[:2]
     weights = buffer[: groups * queries * key.shape[1]].view(groups, queries, key.shape[1])
     if len(key) == groups:

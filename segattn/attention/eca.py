@@ -1,12 +1,12 @@
-"""Efficient channel attention: a weight per channel from the means of its neighbours.
+"""Efficient channel attention: one weight per channel from the means of neighboring channels.
 
 Wang et al.: ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks. CVPR 2020,
 https://arxiv.org/abs/1910.03151, equations 9 and 12.
 
     output = x * sigmoid(1-D convolution over channels of the mean over positions)
 
-Differences from the paper: none. Difference from the released code: it takes the kernel size as a number, here it
-follows from the channels by equation 12 unless given.
+Differences from the paper: none. Difference from the released code: there the kernel size is an argument; here it
+follows from the number of channels by equation 12 unless given.
 """
 
 import math
@@ -14,19 +14,16 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segattn.attention.arguments import require_odd, require_positive
+from segattn.attention.arguments import require_odd
 
 
 def adaptive_kernel_size(channels: int, *, gamma: float = 2, b: float = 1) -> int:
-    """The odd kernel size of equation 12 for a number of channels.
+    """The odd kernel size of equation 12: log2(channels) / gamma + b / gamma as an integer, plus one if even.
 
     Args:
-        channels: at least 1.
-        gamma: divisor of the logarithm, as in the paper.
-        b: addend to the logarithm, as in the paper.
-
-    Returns:
-        log2(channels) / gamma + b / gamma, cut to an integer; one more where that is even.
+        channels: number of channels.
+        gamma: as in the paper.
+        b: as in the paper.
     """
     size = int(abs((math.log2(channels) + b) / gamma))
     return size if size % 2 else size + 1
@@ -37,17 +34,16 @@ class ECA(nn.Module):
 
     Args:
         channels: of input and output.
-        kernel_size: odd number of neighbouring channels; None takes :func:`adaptive_kernel_size`.
+        kernel_size: odd number of neighboring channels; None uses :func:`adaptive_kernel_size`.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if the kernel size is not odd.
     """
 
     def __init__(self, channels: int, *, kernel_size: int | None = None) -> None:
         super().__init__()
-        require_positive(channels=channels)
         kernel_size = adaptive_kernel_size(channels) if kernel_size is None else kernel_size
-        require_odd(kernel_size=kernel_size)
+        require_odd("kernel_size", kernel_size)
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

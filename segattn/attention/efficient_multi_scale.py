@@ -1,15 +1,15 @@
-"""Efficient multi-scale attention: groups of channels, two parallel branches that weight each other by position.
+"""Efficient multi-scale attention: two parallel branches per group of channels that weight each other's positions.
 
 Ouyang et al.: Efficient Multi-Scale Attention Module with Cross-Spatial Learning. ICASSP 2023,
-https://arxiv.org/abs/2305.13563, figure 3. Its short name EMA is also that of the exponential moving average of
-weights, to which it has no relation.
+https://arxiv.org/abs/2305.13563, figure 3. The paper calls it EMA; it has nothing to do with an exponential moving
+average of weights.
 
-In every group of channels: one branch gates the features by row and by column (as coordinate attention does, with one
-shared 1x1 convolution) and normalizes them, the other is a 3x3 convolution. The softmax over channels of each branch's
-means weights the channels of the *other* branch; the sum of both is one map of weights for the group.
+In each group of channels, one branch gates the features by row and by column (as in coordinate attention, with one
+shared 1x1 convolution) and normalizes them; the other branch is a 3x3 convolution. The softmax over channels of the
+means of each branch weights the channels of the *other* branch. The sum of both is one map of weights for the group.
 
-Differences from the paper: none known. The released code takes 32 groups; here that is the default where 32 divides
-the channels.
+Differences from the paper: none known. The released code uses 32 groups; so does the default here if 32 divides the
+number of channels.
 """
 
 import math
@@ -19,12 +19,12 @@ from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segattn.attention.arguments import require_divisible, require_positive
+from segattn.attention.arguments import require_divisible
 from segattn.attention.norms import GroupNorm
 
 
 def cross_spatial(first: Float[Tensor, "b c h w"], second: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
-    """Each branch's channels, weighted by the softmax of the other's means, summed into one map.
+    """Weight the channels of each branch by the softmax of the other's means, and sum all into one map.
 
     Args:
         first: one branch.
@@ -43,16 +43,14 @@ class EfficientMultiScaleAttention(nn.Module):
 
     Args:
         channels: of input and output, divisible by the number of groups.
-        groups: of channels that share the branches' parameters; None takes the largest number up to 32 that divides 32
-            and the channels.
+        groups: number of groups, which share parameters; None uses the greatest common divisor of 32 and channels.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, channels: int, *, groups: int | None = None) -> None:
         super().__init__()
-        require_positive(channels=channels)
         groups = math.gcd(channels, 32) if groups is None else groups
         require_divisible(channels, groups=groups)
         self.groups = groups

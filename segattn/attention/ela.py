@@ -1,9 +1,9 @@
-"""Efficient local attention: weights per channel and row, and per channel and column, without a bottleneck.
+"""Efficient local attention: one weight per channel and row, and one per channel and column, without a bottleneck.
 
 Xu and Wan: ELA: Efficient Local Attention for Deep Convolutional Neural Networks. 2024,
 https://arxiv.org/abs/2403.01123, equations 4 to 8.
 
-    rows = sigmoid(group norm(1-D convolution of the mean over W)), columns likewise, output = x * rows * columns
+    rows = sigmoid(group norm(1-D convolution of the mean over W)), columns the same with H, output = x * rows * columns
 
 The paper's four sizes, with C the channels:
 
@@ -13,8 +13,9 @@ The paper's four sizes, with C the channels:
     | ELA-S | 5           | C / 8       | 16          |
     | ELA-L | 7           | C / 8       | 16          |
 
-The default is ELA-B. Differences from the paper: none known; as in its listing, convolution and norm are shared by the
-two directions.
+The default is ELA-B.
+
+Differences from the paper: none known. As in its listing, the two directions share convolution and norm.
 """
 
 import math
@@ -22,7 +23,7 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segattn.attention.arguments import require_divisible, require_odd, require_positive
+from segattn.attention.arguments import require_odd
 from segattn.attention.norms import GroupNorm
 
 
@@ -31,13 +32,13 @@ class ELA(nn.Module):
 
     Args:
         channels: of input and output.
-        kernel_size: odd length of the 1-D convolution.
+        kernel_size: of the 1-D convolution, odd.
         conv_groups: of the 1-D convolution, a divisor of the channels; None makes it depth-wise.
-        norm_groups: of the group norm, a divisor of the channels; None takes the largest number up to 16 that divides
-            16 and the channels.
+        norm_groups: of the group norm, a divisor of the channels; None uses the greatest common divisor of 16 and
+            channels.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(
@@ -49,11 +50,9 @@ class ELA(nn.Module):
         norm_groups: int | None = None,
     ) -> None:
         super().__init__()
-        require_positive(channels=channels)
-        require_odd(kernel_size=kernel_size)
+        require_odd("kernel_size", kernel_size)
         conv_groups = channels if conv_groups is None else conv_groups
         norm_groups = math.gcd(channels, 16) if norm_groups is None else norm_groups
-        require_divisible(channels, conv_groups=conv_groups, norm_groups=norm_groups)
         self.weights = nn.Sequential(
             nn.Conv1d(channels, channels, kernel_size, padding=kernel_size // 2, groups=conv_groups, bias=False),
             GroupNorm(norm_groups, channels),

@@ -1,18 +1,18 @@
-"""Fully attentional block: channel attention that keeps its place along rows and columns.
+"""Fully attentional block: channel attention inside each row and each column.
 
 Song et al.: Fully Attentional Network for Semantic Segmentation. AAAI 2022, https://arxiv.org/abs/2112.04108,
 equations 2 to 4.
 
-For each of the W columns, the C channels attend to each other: the query is the column's features (C, H), the key an
-encoding (C, H) of the whole image (the mean over each row, then a linear layer over channels), the value the
-column's features again. Likewise for each of the H rows with the means over columns. Both results are added, scaled
-by gamma, added to the input, and pass a 3x3 conv-BN-ReLU.
+In each of the W columns, the C channels attend to each other. The query and the value are the features (C, H) of the
+column. The key is an encoding (C, H) of the image: the mean over each row, then a linear layer over channels. The same
+happens in each of the H rows, with the mean over each column. Both results are added, scaled by gamma, added to the
+input, and passed through a 3x3 conv-BN-ReLU.
 
-Differences from the paper: none known. Differences from the released code: there, in a batch of two or more images
-the encoding of one image is paired with the features of another (`repeat` where an interleaved repeat is meant); here
-every image is paired with its own, so that its output does not depend on the batch. For one image the numbers are the
-same, and released weights load (conv1 -> column_encoding, conv2 -> row_encoding), but they were trained with the
-mix-up.
+Differences from the paper: none known. Differences from the released code: in a batch of two or more images the
+released code pairs the encoding of one image with the features of another (it uses `repeat` instead of an interleaved
+repeat). Here each image is paired with its own encoding, so its output does not depend on the batch. For one image the
+results are the same, and released weights load (conv1 -> column_encoding, conv2 -> row_encoding), but they were trained
+with the wrong pairs.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 from torchvision.ops import Conv2dNormActivation
 
-from segattn.attention.arguments import require_choice, require_positive
+from segattn.attention.arguments import require_choice
 from segattn.attention.dot_product import (
     Implementation,
     add_gradients,
@@ -36,13 +36,13 @@ from segattn.attention.dot_product import (
 )
 
 LINES = 16
-"""Columns or rows that are made dense in memory at a time: whole cache lines, and few enough for the cache."""
+"""Columns or rows to copy into dense memory together: whole cache lines, and few enough to stay in the cache."""
 
 CHANNELS = 32
-"""Channels of them that are copied at a time."""
+"""Channels of these lines to copy together."""
 
 COLUMNS_AND_ROWS = (2, 1)
-"""The axis of an image (c, h, w) along which its columns lie side by side, and its rows."""
+"""The axis of an image (c, h, w) that numbers its columns, and the axis that numbers its rows."""
 
 
 def fully_attentional(
@@ -52,20 +52,20 @@ def fully_attentional(
     *,
     implementation: Implementation = "fused",
 ) -> Float[Tensor, "b c h w"]:
-    """Channel-to-channel attention inside every column plus the same inside every row.
+    """Channel-to-channel attention inside each column plus the same inside each row.
 
     Args:
-        x: the features, query and value at once.
-        column_key: the encoding of the image that every column is compared with.
-        row_key: the encoding of the image that every row is compared with.
-        implementation: ``fused`` never builds the (H + W) maps of C² pairs, ``plain`` does.
+        x: the features, used as query and value.
+        column_key: the encoding of the image, used as key of each column.
+        row_key: the encoding of the image, used as key of each row.
+        implementation: ``plain`` builds the (H + W) maps of C² pairs, ``fused`` does not.
 
     Returns:
         The sum of both in equation 4, without gamma and residual.
     """
     exporting = torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
     if implementation == "fused" and not exporting and (not x.is_cuda or x.dtype == torch.float64):
-        if x.dtype != torch.float64:  # which autocast leaves alone
+        if x.dtype != torch.float64:  # autocast does not change float64
             x, column_key, row_key = as_autocast(x, column_key, row_key)
         attended: Tensor = _blocked(x.contiguous(), column_key, row_key)
         return attended
@@ -76,7 +76,7 @@ def fully_attentional(
 def _along(
     x: Float[Tensor, "b c h w"], key: Float[Tensor, "b c n"], *, lines: str, implementation: Implementation
 ) -> Float[Tensor, "b c h w"]:
-    """Channel-to-channel attention inside every column or every row."""
+    """Channel-to-channel attention inside each column or each row."""
     features = rearrange(x, f"b c h w -> {lines}")
     attended = dot_product_attention(features, key[:, None], features, implementation=implementation)
     return rearrange(attended, f"{lines} -> b c h w")
@@ -84,9 +84,10 @@ def _along(
 
 @torch.library.custom_op("segattn::fully_attentional", mutates_args=())
 def _blocked(x: Tensor, column_key: Tensor, row_key: Tensor) -> Tensor:
+    """Per image: gather some columns, attend inside each, write them to the output; then add the rows the same way."""
     total = torch.empty_like(x)
     buffer = _buffer(x)
-    room = x.new_empty(2, LINES * x.shape[1] * max(x.shape[2:]))
+    room = x.new_empty(2, LINES * x.shape[1] * max(x.shape[2:]))  # dense copies of the input and output lines
     with torch.autocast(x.device.type, enabled=False):
         for image, out, *keys in zip(x, total, column_key, row_key, strict=True):
             for axis, key in zip(COLUMNS_AND_ROWS, keys, strict=True):
@@ -103,6 +104,13 @@ def _blocked(x: Tensor, column_key: Tensor, row_key: Tensor) -> Tensor:
 
 @torch.library.custom_op("segattn::fully_attentional_backward", mutates_args=())
 def _blocked_backward(gradient: Tensor, x: Tensor, column_key: Tensor, row_key: Tensor) -> list[Tensor]:
+    """Gradients of the features and of both keys.
+
+    Per image, for columns and then for rows: copy some lines of the features and of the upstream gradient to dense
+    memory, compute the gradients of attention inside each line (:func:`add_gradients`), and add them to the lines of
+    the result. The features are query and value, so one tensor sums both gradients. All lines of an image share one
+    key.
+    """
     totals = [torch.zeros_like(part) for part in (x, column_key, row_key)]
     buffers = _buffer(x), _buffer(x)
     with torch.autocast(x.device.type, enabled=False):
@@ -118,12 +126,12 @@ def _blocked_backward(gradient: Tensor, x: Tensor, column_key: Tensor, row_key: 
 
 
 def _blocks(image: Float[Tensor, "c h w"], axis: int) -> Sequence[Float[Tensor, "lines c n"]]:
-    """Views of neighboring columns or rows."""
+    """Views of some neighboring columns or rows each."""
     return torch.split(image.movedim(axis, 0), LINES)
 
 
 def _gather(lines: Float[Tensor, "lines c n"], *, out: Tensor) -> Tensor:
-    """Copy columns or rows to ``out``, so few channels at a time that what lies between them stays in the cache."""
+    """Copy columns or rows to ``out``, a few channels at a time so that the memory they span stays in the cache."""
     for dense, part in zip(torch.split(out, CHANNELS, dim=1), torch.split(lines, CHANNELS, dim=1), strict=True):
         dense.copy_(part)
     return out
@@ -170,16 +178,15 @@ class FullyAttentional(nn.Module):
     """Fully attentional block with its closing convolution.
 
     Args:
-        channels: of input and output.
-        implementation: ``fused`` never builds the (H + W) maps of C² pairs, ``plain`` does; both give the same numbers.
+        channels: of input and output. implementation: ``plain`` builds the (H + W) maps of C² pairs, ``fused`` does
+        not; results agree within rounding.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if the implementation is unknown.
     """
 
     def __init__(self, channels: int, *, implementation: Implementation = "fused") -> None:
         super().__init__()
-        require_positive(channels=channels)
         require_choice(("fused", "plain"), implementation=implementation)
         self.implementation = implementation
         self.column_encoding = nn.Linear(channels, channels)
@@ -188,7 +195,7 @@ class FullyAttentional(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The features plus gamma times what the channels gathered, through 3x3 conv-BN-ReLU; gamma starts at 0."""
+        """The features plus gamma times what the channels gathered, through conv-BN-ReLU; gamma starts at 0."""
         column_key = self.column_encoding(x.mean(dim=3).mT).mT
         row_key = self.row_encoding(x.mean(dim=2).mT).mT
         mixed = torch.addcmul(

@@ -3,20 +3,22 @@
 Si et al.: SCSA: Exploring the Synergistic Effects Between Spatial and Channel Attention. Neurocomputing 2025,
 https://arxiv.org/abs/2407.05128, equations 1 to 10.
 
-SMSA, shared multi-semantic spatial attention: the means over W and over H are split into groups of channels; each
-group passes a depth-wise 1-D convolution with a kernel size of its own, *shared* by the two directions; group norm and
-a gate give one weight per channel and row, and one per channel and column, and both multiply the input.
+SMSA, shared multi-semantic spatial attention: the means over W and over H are split into groups of channels. Each group
+has a depth-wise 1-D convolution with its own kernel size, *shared* by the two directions. Group norm and a gate give
+one weight per channel and row, and one per channel and column; both multiply the input.
 
-PCSA, progressive channel self-attention: the map is pooled in windows and normalized; the channels inside each head
-attend to each other with depth-wise query, key and value; the mean over positions and a gate give one weight per
+PCSA, progressive channel self-attention: the map is pooled in windows and normalized. The channels inside each head
+attend to each other with depth-wise query, key and value. The mean over positions and a gate give one weight per
 channel.
 
-Differences from the paper: none known in the default form. Differences from the released code: `recombination`
-pooling works (there it names a function that does not exist): every window's positions become channels, a 1x1
-convolution brings them back to C; pixels beyond the last whole window are left out, as average and max pooling do. A
-map smaller than the window is pooled whole (averaging and maximum) or padded with zeros (recombination) instead of
-failing. A global window pools as `pooling` says (there always the average). A misspelt gate or pooling, and channels
-that cannot be split evenly, are refused.
+Differences from the paper: none known in the default form. Differences from the released code:
+
+- `recombination` pooling works (there it calls a function that does not exist). The positions of each window become
+  channels, and a 1x1 convolution reduces them to C. Pixels beyond the last complete window are left out, as in average
+  and max pooling.
+- A map smaller than the window does not fail. It is pooled to 1x1 (average and maximum) or padded with zeros
+  (recombination).
+- A global window pools as `pooling` says; there it always averages.
 """
 
 from collections.abc import Sequence
@@ -28,13 +30,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segattn.attention.arguments import (
-    require_choice,
-    require_divisible,
-    require_dropout,
-    require_odd_sizes,
-    require_positive,
-)
+from segattn.attention.arguments import require_choice, require_divisible, require_odd
 from segattn.attention.norms import GroupNorm
 
 Gate = Literal["sigmoid", "softmax"]
@@ -42,7 +38,7 @@ Pooling = Literal["average", "max", "recombination"]
 
 
 class SMSA(nn.Module):
-    """Shared multi-semantic spatial attention: where to look, at several ranges at once.
+    """Shared multi-semantic spatial attention: weights rows and columns, with several kernel sizes.
 
     Args:
         channels: of input and output, divisible by the number of kernel sizes.
@@ -50,12 +46,12 @@ class SMSA(nn.Module):
         gate: ``sigmoid``, or ``softmax`` over the positions of a direction.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, channels: int, *, kernel_sizes: Sequence[int] = (3, 5, 7, 9), gate: Gate = "sigmoid") -> None:
         super().__init__()
-        require_odd_sizes(kernel_sizes=kernel_sizes)
+        require_odd("kernel_sizes", *kernel_sizes)
         groups = len(kernel_sizes)
         require_divisible(channels, number_of_kernel_sizes=groups)
         require_choice(("sigmoid", "softmax"), gate=gate)
@@ -80,20 +76,20 @@ class SMSA(nn.Module):
 
 
 class PCSA(nn.Module):
-    """Progressive channel self-attention: which channels matter, given each other.
+    """Progressive channel self-attention: weights channels by attention between them.
 
     Args:
         channels: of input and output, divisible by ``heads``.
-        heads: groups of channels that attend among themselves; 1 as in the released models.
+        heads: number of attention heads; 1 in the released models.
         window: side of the pooling windows in pixels of the map; None pools the whole map.
         pooling: ``average``, ``max``, or ``recombination`` (positions become channels, then a 1x1 convolution), which
             needs a window.
         gate: ``sigmoid``, or ``softmax`` over the channels.
         qkv_bias: whether query, key and value have a bias.
-        dropout: probability of dropping an attention weight in training, 0 to below 1.
+        dropout: probability of dropping an attention weight in training.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(
@@ -111,11 +107,8 @@ class PCSA(nn.Module):
         require_divisible(channels, heads=heads)
         require_choice(("average", "max", "recombination"), pooling=pooling)
         require_choice(("sigmoid", "softmax"), gate=gate)
-        if window is not None:
-            require_positive(window=window)
-        elif pooling == "recombination":
-            raise ValueError("pooling recombination needs a window of a fixed size, got window None.")
-        require_dropout(dropout)
+        if window is None and pooling == "recombination":
+            raise ValueError("pooling recombination needs a window, got window None.")
         self.heads, self.window, self.pooling, self.gate = heads, window, pooling, gate
         if window is not None and pooling == "recombination":
             self.recombine = nn.Conv2d(channels * window**2, channels, kernel_size=1, bias=False)
@@ -128,7 +121,7 @@ class PCSA(nn.Module):
     def _pool(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c _h _w"]:
         if self.window is None:
             return x.mean(dim=(2, 3), keepdim=True) if self.pooling == "average" else x.amax(dim=(2, 3), keepdim=True)
-        # `torch.sym_max` keeps both cases in an exported graph, where Python's `max` would decide for good.
+        # Unlike Python's `max`, `torch.sym_max` keeps both cases in an exported graph.
         missing_h, missing_w = (torch.sym_max(0, self.window - side) for side in x.shape[2:])
         missing: list[Any] = [0, missing_w, 0, missing_h]
         if self.pooling == "max":
@@ -157,7 +150,7 @@ class PCSA(nn.Module):
 
 
 class SCSA(nn.Module):
-    """Spatial attention, then channel attention on its result.
+    """Spatial attention, then channel attention on its output.
 
     Args:
         channels: of input and output, divisible by ``heads`` and by the number of kernel sizes.
@@ -167,10 +160,10 @@ class SCSA(nn.Module):
         pooling: of the channel half: ``average``, ``max`` or ``recombination``.
         gate: of both halves, ``sigmoid`` or ``softmax``.
         qkv_bias: whether query, key and value of the channel half have a bias.
-        dropout: of the channel half's attention weights in training, 0 to below 1.
+        dropout: of the attention weights of the channel half in training.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Selective kernel: convolutions of several sizes side by side, weighted per channel against each other.
+"""Selective kernel: parallel convolutions of several sizes, weighted per channel against each other.
 
 Li et al.: Selective Kernel Networks. CVPR 2019, https://arxiv.org/abs/1903.06586, equations 1 to 6.
 
@@ -6,8 +6,8 @@ Li et al.: Selective Kernel Networks. CVPR 2019, https://arxiv.org/abs/1903.0658
     fuse:    z = relu(BN(W mean over positions of U)) (eqs. 2, 3), of width max(C / r, L) (eq. 4)
     select:  softmax over m of A_m z (eq. 5), output = sum over m of weight_m * U_m (eq. 6)
 
-Differences from the paper: none known. As there, a k x k kernel is by default a 3x3 kernel of dilation (k - 1) / 2,
-and groups are 32 (where 32 divides the channels). With `dilated=False` the kernels are full.
+Differences from the paper: none known. As there, by default a k x k kernel is a 3x3 kernel of dilation (k - 1) / 2, and
+there are 32 groups (if 32 divides the number of channels). With `dilated=False` the kernels are dense.
 """
 
 import math
@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
-from segattn.attention.arguments import require_divisible, require_odd_sizes, require_positive
+from segattn.attention.arguments import require_odd
 from segattn.attention.norms import PooledBatchNorm
 
 
@@ -28,14 +28,14 @@ class SelectiveKernel(nn.Module):
 
     Args:
         channels: of input and output, divisible by the number of groups.
-        kernel_sizes: odd kernel size of each branch, at least two of them.
+        kernel_sizes: odd kernel size of each branch, at least two.
         dilated: whether a kernel larger than 3x3 is a dilated 3x3 kernel of the same extent.
-        groups: of the convolutions; None takes the largest number up to 32 that divides 32 and the channels.
-        reduction: the fused vector has channels // reduction channels, but at least ``min_width``.
+        groups: of the convolutions; None uses the greatest common divisor of 32 and channels.
+        reduction: the fused vector has ``channels // reduction`` channels, but at least ``min_width``.
         min_width: smallest width of the fused vector, L in the paper.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(
@@ -49,12 +49,10 @@ class SelectiveKernel(nn.Module):
         min_width: int = 32,
     ) -> None:
         super().__init__()
-        require_positive(channels=channels, reduction=reduction, min_width=min_width)
-        require_odd_sizes(kernel_sizes=kernel_sizes)
+        require_odd("kernel_sizes", *kernel_sizes)
         if len(kernel_sizes) < 2:
-            raise ValueError(f"kernel_sizes must name at least two branches to select from, got {kernel_sizes!r}.")
+            raise ValueError(f"kernel_sizes needs at least two branches to select from, got {kernel_sizes!r}.")
         groups = math.gcd(channels, 32) if groups is None else groups
-        require_divisible(channels, groups=groups)
         self.branches = nn.ModuleList()
         for kernel_size in kernel_sizes:
             side, dilation = (3, kernel_size // 2) if dilated and kernel_size > 3 else (kernel_size, 1)
@@ -66,7 +64,7 @@ class SelectiveKernel(nn.Module):
         self.select = nn.Linear(width, len(kernel_sizes) * channels, bias=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The branches' weighted mean."""
+        """The weighted mean of the branches."""
         branches = torch.stack([branch(x) for branch in self.branches])
         fused = self.fuse(reduce(branches.sum(dim=0), "b c h w -> b c", "mean"))
         logits = rearrange(self.select(fused), "b (m c) -> m b c", m=len(self.branches))

@@ -1,4 +1,4 @@
-"""Shuffle attention: groups of channels, one half gated by channel, the other by position, then shuffled.
+"""Shuffle attention: half of each group of channels is gated by channel, the other half by position; then a shuffle.
 
 Zhang and Yang: SA-Net: Shuffle Attention for Deep Convolutional Neural Networks. ICASSP 2021,
 https://arxiv.org/abs/2102.00240, equations 1 to 4.
@@ -6,8 +6,8 @@ https://arxiv.org/abs/2102.00240, equations 1 to 4.
     channel half:  x1 * sigmoid(W1 * mean over positions + b1)      (eqs. 1, 2)
     spatial half:  x2 * sigmoid(W2 * group norm(x2) + b2)           (eq. 3)
 
-Differences from the paper: none known. The paper takes 64 groups, which needs a multiple of 128 channels; here the
-number of groups follows from the channels unless given, and is 64 for every such multiple.
+Differences from the paper: none known. The paper uses 64 groups, which needs a multiple of 128 channels; so does the
+default here for any such multiple, and fewer groups for other numbers of channels.
 """
 
 import math
@@ -26,18 +26,17 @@ class ShuffleAttention(nn.Module):
 
     Args:
         channels: of input and output, divisible by twice the number of groups.
-        groups: of channels that share the gates' parameters; None takes the largest number up to 64 that divides 64
-            and half the channels.
+        groups: number of groups, which share parameters; None uses the greatest common divisor of 64 and half the
+            channels.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, channels: int, *, groups: int | None = None) -> None:
         super().__init__()
-        require_divisible(channels, halves=2)
         groups = math.gcd(channels // 2, 64) if groups is None else groups
-        require_divisible(channels, groups=groups, twice_the_groups=2 * groups)
+        require_divisible(channels, twice_the_groups=2 * groups)
         self.groups = groups
         width = channels // (2 * groups)
         self.channel_weight = nn.Parameter(torch.zeros(1, width, 1, 1))
@@ -47,7 +46,7 @@ class ShuffleAttention(nn.Module):
         self.norm = GroupNorm(width, width)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The gated features, their halves interleaved."""
+        """The gated features with their halves interleaved."""
         by_channel, by_position = rearrange(x, "b (g two c) h w -> two (b g) c h w", g=self.groups, two=2)
         mean = by_channel.mean(dim=(2, 3), keepdim=True)
         by_channel = by_channel * (self.channel_weight * mean + self.channel_bias).sigmoid()

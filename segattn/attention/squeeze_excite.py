@@ -1,17 +1,17 @@
-"""Squeeze-and-excitation: a weight per channel from the means of all channels.
+"""Squeeze-and-excitation: one weight per channel from the means of all channels.
 
 Hu et al.: Squeeze-and-Excitation Networks. CVPR 2018, https://arxiv.org/abs/1709.01507, equations 2 to 4.
 
     z = mean over positions (eq. 2),  s = sigmoid(W2 relu(W1 z)) (eq. 3),  output = s * x (eq. 4)
 
-Differences from the paper: equation 3 and its parameter counts have no biases; the released models have them, and so
-does the default here. The paper's numbers are those of `bias=False`.
+Differences from the paper: equation 3 and its parameter counts have no biases, which is `bias=False` here. The default
+has biases, as in the released models.
 """
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segattn.attention.arguments import require_reduction
+from segattn.attention.arguments import bottleneck_width
 
 
 class SqueezeExcite(nn.Module):
@@ -19,16 +19,16 @@ class SqueezeExcite(nn.Module):
 
     Args:
         channels: of input and output, at least ``reduction``.
-        reduction: the bottleneck has channels // reduction channels.
+        reduction: the bottleneck has ``channels // reduction`` channels.
         bias: whether the two linear layers have biases.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if the reduction is out of range.
     """
 
     def __init__(self, channels: int, *, reduction: int = 16, bias: bool = True) -> None:
         super().__init__()
-        width = require_reduction(channels, reduction=reduction)
+        width = bottleneck_width(channels, reduction)
         self.excite = nn.Sequential(
             nn.Linear(channels, width, bias=bias),
             nn.ReLU(),

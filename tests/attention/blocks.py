@@ -1,4 +1,4 @@
-"""Blocks to test: random weights everywhere, so that no gate starts at zero and no norm is the identity."""
+"""Blocks with random weights, so that no gate is zero and no norm is the identity."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the tests of the attention room share."""
+"""Shared fixtures of the attention tests."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def unchecked() -> Iterator[None]:
-    """Turn the run-time checks of annotations off, as they are outside the tests."""
+    """Turn off the run-time checks of annotations, as outside the tests."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

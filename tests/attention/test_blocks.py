@@ -1,4 +1,4 @@
-"""What single blocks promise beyond the contract."""
+"""Properties of single blocks beyond the contract."""
 
 import pytest
 import torch
@@ -11,18 +11,18 @@ from tests.attention.blocks import build
 
 
 @pytest.mark.parametrize(("channels", "size"), [(16, 3), (64, 3), (128, 5), (256, 5), (512, 5), (1024, 5), (2048, 7)])
-def test_eca_kernel_grows_with_the_channels(channels: int, size: int) -> None:
+def test_eca_kernel_size(channels: int, size: int) -> None:
     assert adaptive_kernel_size(channels) == size
 
 
-def test_eca_kernels_of_a_resnet50_have_86_weights() -> None:
+def test_eca_adds_86_weights_to_a_resnet50() -> None:
     widths = [256] * 3 + [512] * 4 + [1024] * 6 + [2048] * 3
     assert sum(adaptive_kernel_size(width) for width in widths) == 86
 
 
 @pytest.mark.parametrize("pooling", ["average", "max", "recombination"])
 @pytest.mark.parametrize("size", [(3, 9), (9, 3), (1, 1), (7, 7), (13, 15)])
-def test_scsa_takes_maps_smaller_than_its_window(pooling: str, size: tuple[int, int]) -> None:
+def test_scsa_on_maps_smaller_than_the_window(pooling: str, size: tuple[int, int]) -> None:
     x = torch.randn(2, 8, *size, requires_grad=True)
     module = build(SCSA, 8, pooling=pooling)
     module(x).sum().backward()
@@ -30,7 +30,7 @@ def test_scsa_takes_maps_smaller_than_its_window(pooling: str, size: tuple[int, 
     assert x.grad.isfinite().all()
 
 
-def test_recombination_leaves_out_what_fills_no_window() -> None:
+def test_recombination_ignores_incomplete_windows() -> None:
     module = build(PCSA, 8, window=3, pooling="recombination").eval()
     x = torch.randn(1, 8, 7, 8)
     gates = module(x)[..., 0, 0] / x[..., 0, 0]
@@ -38,13 +38,13 @@ def test_recombination_leaves_out_what_fills_no_window() -> None:
     torch.testing.assert_close(module(x)[..., 0, 0] / x[..., 0, 0], gates)
 
 
-def test_dropout_acts_in_training_only() -> None:
+def test_dropout_only_in_training() -> None:
     module, x = build(PCSA, 8, dropout=0.5), torch.randn(2, 8, 14, 14)
     assert not torch.equal(module.train()(x), module(x))
-    assert torch.equal(module.eval()(x), module(x))
+    torch.testing.assert_close(module.eval()(x), module(x))
 
 
-def test_released_weights_of_the_fully_attentional_block_load_in_order() -> None:
+def test_parameter_order_of_released_fully_attentional_weights() -> None:
     names = list(FullyAttentional(8).state_dict())
     assert names[:5] == [
         "gamma",
@@ -62,26 +62,26 @@ def test_released_weights_of_the_fully_attentional_block_load_in_order() -> None
     ]
 
 
-def test_a_constant_map_has_finite_gradients() -> None:
+def test_sge_gradients_on_a_constant_map() -> None:
     x = torch.ones(1, 8, 4, 5, requires_grad=True)
     build(SGE, 8, groups=2)(x).sum().backward()
     assert x.grad is not None
     assert x.grad.isfinite().all()
 
 
-def test_pooled_norm_takes_running_statistics_for_a_single_vector() -> None:
+def test_pooled_batch_norm() -> None:
     norm = PooledBatchNorm(4)
     norm(torch.randn(8, 4) * 3 + 1)
     x = torch.randn(1, 4)
     trained = norm.train()(x)
-    assert torch.equal(trained, norm.eval()(x))
+    torch.testing.assert_close(trained, norm.eval()(x))
     reference = nn.BatchNorm1d(4)
     reference.load_state_dict(norm.state_dict())
     x = torch.randn(5, 4)
-    assert torch.equal(norm.train()(x), reference.train()(x))
+    torch.testing.assert_close(norm.train()(x), reference.train()(x))
 
 
-def test_a_dilated_branch_sees_as_far_as_its_kernel() -> None:
+def test_receptive_field_of_dilated_kernels() -> None:
     dilated, full = SelectiveKernel(4, kernel_sizes=(3, 7)), SelectiveKernel(4, kernel_sizes=(3, 7), dilated=False)
     assert dilated.branches[1][0].weight.shape[-1] == 3
     assert full.branches[1][0].weight.shape[-1] == 7

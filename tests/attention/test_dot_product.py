@@ -1,4 +1,4 @@
-"""Fused against plain: values, all gradients, and that the map of pairs never exists."""
+"""Fused against plain: values, all gradients, and the size of the blocks."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,11 +27,11 @@ from tests.attention.blocks import build
 
 SHAPES = {
     "position": (2, 1, 1, 35, 3, 12),
-    "value not a multiple": (2, 1, 1, 35, 5, 12),
+    "value width not a multiple": (2, 1, 1, 35, 5, 12),
     "shared key": (2, 5, 1, 12, 7, 7),
     "own keys": (2, 5, 5, 12, 7, 4),
 }
-"""Images, groups, groups of keys, tokens, width of query and key, width of value."""
+"""Number of images, groups, groups of keys, tokens; width of query and key; width of value."""
 
 
 def inputs(name: str, dtype: torch.dtype = torch.float32) -> list[Tensor]:
@@ -49,14 +49,14 @@ def output_and_gradients(function: Callable[..., Tensor], arguments: list[Tensor
 def assert_relatively_close(results: list[Tensor], references: list[Tensor], tolerance: float) -> None:
     for result, reference in zip(results, references, strict=True):
         assert result.shape == reference.shape
-        # The softmax is blind to the key's bias, whose gradient is rounding noise around zero in both.
+        # A bias of the key cancels in the softmax, so its gradient is rounding noise around zero.
         scale = max(reference.abs().max().item(), 1.0)
         assert (result.to(reference.dtype) - reference).abs().max() <= tolerance * scale
 
 
 @pytest.fixture(params=[1, 50, 500, 2**22], ids=lambda size: f"blocks of {size}")
 def block_elements(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """One query at a time, several queries, several groups, everything at once."""
+    """Blocks of one query, several queries, several groups, and the whole map."""
     for limit in ("GROUP_ELEMENTS", "QUERY_ELEMENTS"):
         monkeypatch.setattr(dot_product, limit, request.param)
     return int(request.param)
@@ -73,7 +73,7 @@ def test_blocked_equals_plain(name: str) -> None:
 @pytest.mark.usefixtures("block_elements")
 @pytest.mark.parametrize("lines", [1, 3, 64])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_blocks_of_columns_and_rows_equal_plain(
+def test_fully_attentional_fused_equals_plain(
     lines: int, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fully_attentional, "LINES", lines)
@@ -85,21 +85,21 @@ def test_blocks_of_columns_and_rows_equal_plain(
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_blocked_gradients_are_those_of_finite_differences(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocked_gradients_equal_finite_differences(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("GROUP_ELEMENTS", "QUERY_ELEMENTS"):
         monkeypatch.setattr(dot_product, limit, 50)
     assert torch.autograd.gradcheck(attention_blocked, inputs(name, torch.float64), fast_mode=True)
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # inside torch's own checks
-def test_blocked_is_a_sound_operator() -> None:
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # raised by opcheck itself
+def test_custom_operators_pass_opcheck() -> None:
     query, key, value = inputs("shared key")
     torch.library.opcheck(dot_product._blocked, (query, key, value))
     x, *keys = torch.randn(2, 4, 3, 5), torch.randn(2, 4, 3), torch.randn(2, 4, 5)
     torch.library.opcheck(fully_attentional._blocked, tuple(part.requires_grad_() for part in (x, *keys)))
 
 
-def test_no_block_is_larger_than_allowed(block_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block_size_limit(block_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     weights = dot_product._block_weights
 
@@ -116,7 +116,7 @@ def test_no_block_is_larger_than_allowed(block_elements: int, monkeypatch: pytes
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", SHAPES)
-def test_kernel_shapes_equal_plain(name: str, dtype: torch.dtype) -> None:
+def test_attention_by_kernel_equals_plain(name: str, dtype: torch.dtype) -> None:
     arguments = inputs(name)
     references = output_and_gradients(attention_plain, arguments)
     lower = [part.detach().to(dtype).requires_grad_() for part in arguments]
@@ -127,7 +127,7 @@ def test_kernel_shapes_equal_plain(name: str, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("block", [PositionAttention, FullyAttentional, DualAttention])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_modules_agree(
+def test_fused_and_plain_modules_agree(
     block: type[nn.Module], dtype: torch.dtype, block_elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del block_elements
@@ -151,7 +151,7 @@ def test_modules_agree(
 
 @pytest.mark.parametrize("block", [PositionAttention, FullyAttentional])
 @pytest.mark.usefixtures("unchecked")
-def test_compiles_without_a_break(block: type[nn.Module]) -> None:
+def test_compiles_without_graph_breaks(block: type[nn.Module]) -> None:
     module = build(block, 16, scale=0.2).train()
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True, dynamic=True)
     for size in ((6, 9), (11, 5)):
@@ -160,25 +160,25 @@ def test_compiles_without_a_break(block: type[nn.Module]) -> None:
         assert_relatively_close(output_and_gradients(compiled, [x]), expected, 1e-5)
 
 
-def test_products_are_counted() -> None:
+def test_flop_count_of_blocked_attention() -> None:
     def count(function: Callable[..., Any], name: str) -> int:
         with FlopCounterMode(display=False) as counter:
             output_and_gradients(function, inputs(name))
         return int(counter.get_total_flops())
 
     for name, (b, g, _, n, d, _) in SHAPES.items():
-        again = 2 * b * g * n * n * d  # the energy, computed once more in the backward pass
+        again = 2 * b * g * n * n * d  # the energy is recomputed in the backward pass
         assert count(attention_blocked, name) == count(attention_plain, name) + again
 
 
-def test_autocast_leaves_double_precision_alone() -> None:
+def test_autocast_does_not_change_double_precision() -> None:
     query, key, value = inputs(next(iter(SHAPES)), torch.float64)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         attended = dot_product_attention(query, key, value, implementation="fused")
     assert_relatively_close([attended], [attention_plain(query, key, value)], 1e-12)
 
 
-def test_products_of_columns_and_rows_are_counted() -> None:
+def test_flop_count_of_fully_attentional() -> None:
     def count(implementation: Implementation) -> int:
         x, *keys = (torch.randn(2, 6, *size, requires_grad=True) for size in ((5, 8), (5,), (8,)))
         function = partial(fully_attentional.fully_attentional, implementation=implementation)
@@ -186,5 +186,5 @@ def test_products_of_columns_and_rows_are_counted() -> None:
             output_and_gradients(function, [x, *keys])
         return int(counter.get_total_flops())
 
-    again = 2 * 2 * 6 * 6 * (5 * 8 + 8 * 5)  # the energies, computed once more in the backward pass
+    again = 2 * 2 * 6 * 6 * (5 * 8 + 8 * 5)  # the energies are recomputed in the backward pass
     assert count("fused") == count("plain") + again

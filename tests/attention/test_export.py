@@ -1,4 +1,4 @@
-"""Every block as a graph with dynamic height and width, run by torch and by onnxruntime."""
+"""Export of all blocks with dynamic height and width, run by torch and by onnxruntime."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ CHANNELS = 64
 
 
 class Blocks(nn.Module):
-    """All blocks side by side: one export instead of twenty."""
+    """All blocks in one module: one export instead of twenty."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ def blocks() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def program(blocks: nn.Module) -> Iterator[ExportedProgram]:
-    config.update("jaxtyping_disable", True)  # checking a symbolic size would fix it
+    config.update("jaxtyping_disable", True)  # a run-time check of a symbolic size would fix it
     example = torch.randn(2, CHANNELS, 16, 21)
     yield torch.export.export(blocks, (example,), dynamic_shapes=({2: Dim.DYNAMIC, 3: Dim.DYNAMIC},))
     config.update("jaxtyping_disable", False)
@@ -43,29 +43,29 @@ def program(blocks: nn.Module) -> Iterator[ExportedProgram]:
 
 @pytest.fixture
 def x() -> Tensor:
-    """A map of another size than the example's."""
+    """A map of a different size than the example."""
     return torch.randn(2, CHANNELS, 15, 30)
 
 
-def assert_same(blocks: nn.Module, x: Tensor, outputs: list[Tensor]) -> None:
+def assert_outputs_close(blocks: nn.Module, x: Tensor, outputs: list[Tensor]) -> None:
     with torch.no_grad():
         expected = blocks(x)
     for name, output, reference in zip(attention.__all__, outputs, expected, strict=True):
         torch.testing.assert_close(output, reference, rtol=1e-4, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
 
 
-def test_exported_program_gives_the_same(blocks: nn.Module, program: ExportedProgram, x: Tensor) -> None:
-    assert_same(blocks, x, program.module()(x))
+def test_exported_program(blocks: nn.Module, program: ExportedProgram, x: Tensor) -> None:
+    assert_outputs_close(blocks, x, program.module()(x))
 
 
-def test_exported_program_needs_no_operator_of_this_package(program: ExportedProgram) -> None:
+def test_exported_program_has_no_custom_operators(program: ExportedProgram) -> None:
     assert not [node for node in program.graph.nodes if "segattn" in str(node.target)]
 
 
-def test_onnx_gives_the_same(blocks: nn.Module, program: ExportedProgram, x: Tensor) -> None:
+def test_onnx(blocks: nn.Module, program: ExportedProgram, x: Tensor) -> None:
     onnx = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False)
     assert onnx is not None
     session = onnxruntime.InferenceSession(onnx.model_proto.SerializeToString())
     (name,) = (entry.name for entry in session.get_inputs())
     outputs = session.run(None, {name: x.numpy()})
-    assert_same(blocks, x, [torch.from_numpy(np.asarray(output)) for output in outputs])
+    assert_outputs_close(blocks, x, [torch.from_numpy(np.asarray(output)) for output in outputs])

@@ -1,4 +1,4 @@
-"""Every block against a plain loop over one image at a time: output and input gradient."""
+"""Output and input gradient of each block against an oracle that processes one image at a time."""
 
 from collections.abc import Callable
 from functools import partial
@@ -74,7 +74,7 @@ CASES: list[tuple[str, dict[str, Any], Oracle]] = [
 
 @pytest.mark.parametrize("size", [(4, 5), (5, 3)])
 @pytest.mark.parametrize(("name", "keywords", "oracle"), CASES)
-def test_equals_a_plain_loop(name: str, keywords: dict[str, Any], oracle: Oracle, size: tuple[int, int]) -> None:
+def test_output_and_gradient_equal_the_oracle(name: str, keywords: dict[str, Any], oracle: Oracle, size: tuple[int, int]) -> None:
     module = build(getattr(attention, name), 8, **keywords).double().eval()
     x = torch.randn(3, 8, *size, dtype=torch.float64, requires_grad=True)
     cotangent = torch.randn_like(x)
@@ -87,5 +87,5 @@ def test_equals_a_plain_loop(name: str, keywords: dict[str, Any], oracle: Oracle
     torch.testing.assert_close(gradient, expected_gradient)
 
 
-def test_every_block_has_a_case() -> None:
+def test_every_block_has_an_oracle() -> None:
     assert {name for name, _, _ in CASES} == set(attention.__all__)
