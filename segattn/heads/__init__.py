@@ -1,4 +1,4 @@
-"""Heads: features of an encoder -> logits. A new head is a file and a line here."""
+"""Heads: features of an encoder -> logits. A new head is one file and one line here."""
 
 from segattn.heads.base import FeatureInfo, Head, HeadOutput
 from segattn.heads.channel_spatial import ChannelSpatialHead

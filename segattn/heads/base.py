@@ -1,4 +1,4 @@
-"""What every head is: features of the encoder in, logits and named auxiliary logits out, at the head's resolution."""
+"""The interface of all heads: encoder features in, logits and named auxiliary logits out, at the head resolution."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from torchvision.ops import Conv2dNormActivation
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """What a head needs to know of an encoder.
+    """What a head needs to know about an encoder.
 
     Attributes:
-        channels: of every level; level 0 is the normalized image, and an encoder without a level has 0 channels there.
-        strides: pixels of the image per pixel of the level, from 1 up to the output stride.
+        channels: of each level. Level 0 is the normalized image. A level that the encoder lacks has 0 channels.
+        strides: of each level: pixels of the image per pixel of the level, from 1 to the output stride.
     """
 
     channels: tuple[int, ...]
@@ -26,7 +26,7 @@ class HeadOutput(NamedTuple):
 
     Attributes:
         logits: (b, classes, h, w), the prediction.
-        auxiliary: further logits (b, classes, h', w') by name, for losses in training; empty in evaluation.
+        auxiliary: more logits (b, classes, h', w') by name, for the losses in training. Empty in evaluation.
     """
 
     logits: Tensor
@@ -34,10 +34,17 @@ class HeadOutput(NamedTuple):
 
 
 class Head(nn.Module):
-    """Base of all heads. A head knows neither losses nor labels.
+    """Base class of all heads. A head knows neither losses nor labels.
+
+    Args:
+        features: of the encoder.
 
     Attributes:
         auxiliary_names: the keys of ``HeadOutput.auxiliary`` in training.
+        min_levels: number of encoder levels that the head uses.
+
+    Raises:
+        ValueError: if the encoder has too few levels.
     """
 
     auxiliary_names: tuple[str, ...] = ()
@@ -52,17 +59,17 @@ class Head(nn.Module):
             )
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
-        """Turn the features of every level (the first is the image) into logits."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it makes logits.")
+        """Compute logits from the features of all levels; the first level is the image."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement forward.")
 
     def __call__(self, features: Sequence[Tensor]) -> HeadOutput:
-        """Typed as ``forward``."""
+        """Call the module, with the types of ``forward``."""
         output: HeadOutput = super().__call__(features)
         return output
 
 
 def conv_classifier(in_channels: int, channels: int, num_classes: int, dropout: float) -> nn.Sequential:
-    """3x3 convolution, batch norm, ReLU, dropout, 1x1 classifier: the smallest head, and every auxiliary one."""
+    """3x3 convolution, batch norm, ReLU, dropout, 1x1 classifier."""
     return nn.Sequential(
         Conv2dNormActivation(in_channels, channels, kernel_size=3),
         nn.Dropout2d(dropout),

@@ -1,6 +1,9 @@
-"""The baselines of the FLA paper: position or channel attention alone, side by side, and one after the other.
+"""The baselines of the FLA paper: position attention, channel attention, both in parallel, and both in sequence.
 
-Song et al.: Fully Attentional Network for Semantic Segmentation. AAAI 2022, arXiv 2112.04108, section 1 and table 1.
+Song et al.: Fully Attentional Network for Semantic Segmentation. AAAI 2022, https://arxiv.org/abs/2112.04108, section 1
+and table 1.
+
+Differences from the paper: unknown, because the code of its baselines was not released.
 """
 
 from collections.abc import Sequence
@@ -16,10 +19,10 @@ from segattn.heads.fcn_head import stage3_classifier
 
 
 class ChannelSpatialHead(Head):
-    """A 3x3 conv, the chosen attention in sequence, and a classifier on both concatenated.
+    """3x3 convolution and attention, concatenated with the input of the head, and a classifier.
 
-    The frame is that of :class:`segattn.heads.FLAHead` without its second convolution and upsampling, so that only
-    the kind of attention differs between the variants.
+    The layout is that of :class:`segattn.heads.FLAHead` without its second convolution and upsampling. The variants
+    differ only in the kind of attention.
 
     Args:
         features: of the encoder.
@@ -28,10 +31,12 @@ class ChannelSpatialHead(Head):
             position attention).
         channels: width of the attention and of the classifier.
         dropout: probability of dropping a channel before the classifier.
-        softmax: form of the channel attention's softmax: ``released`` (of max - energy) or ``formula`` (of energy).
-            It has no effect for ``kind: position`` and is refused there unless left at its default.
-        implementation: ``fused`` never builds the map of all pixel pairs, ``plain`` does; likewise for position.
-        stage3_channels: width of the auxiliary head on the level before the last; null for none.
+        softmax: of the channel attention: ``released`` (of max - energy) or ``formula`` (of energy).
+        implementation: of the position attention: ``plain`` builds the map of all pixel pairs, ``fused`` does not.
+        stage3_channels: width of the auxiliary head on the second to last level; null for none.
+
+    Raises:
+        ValueError: if the kind is unknown, or an argument has no effect for it.
     """
 
     min_levels = 2
@@ -50,9 +55,9 @@ class ChannelSpatialHead(Head):
     ) -> None:
         super().__init__(features)
         if kind == "position" and softmax != "released":
-            raise ValueError("softmax is the channel attention's, and has no effect for kind: position.")
+            raise ValueError("softmax is an option of channel attention and has no effect for kind position.")
         if kind == "channel" and implementation != "fused":
-            raise ValueError("implementation is the position attention's, and has no effect for kind: channel.")
+            raise ValueError("implementation is an option of position attention and has no effect for kind channel.")
         in_channels = features.channels[-1]
         block: nn.Module
         match kind:

@@ -1,6 +1,8 @@
-"""DANet head: position and channel attention side by side.
+"""DANet head: position and channel attention in parallel.
 
-Fu et al.: Dual Attention Network for Scene Segmentation. CVPR 2019, arXiv 1809.02983, figure 2.
+Fu et al.: Dual Attention Network for Scene Segmentation. CVPR 2019, https://arxiv.org/abs/1809.02983, figure 2.
+
+Differences from the paper: the optional auxiliary head on stage 3, from the recipe of OpenMMLab.
 """
 
 from collections.abc import Sequence
@@ -15,20 +17,18 @@ from segattn.heads.fcn_head import stage3_classifier
 
 
 class DANetHead(Head):
-    """Two branches of 3x3 conv, attention, 3x3 conv; their sum is the fused prediction.
+    """Two branches of 3x3 convolution, attention, 3x3 convolution; the prediction is made from their sum.
 
-    Auxiliary outputs: ``position`` and ``channel``, each branch with a classifier of its own, and ``stage3``.
-
-    Differences from the paper: the optional auxiliary head on stage 3, from OpenMMLab's recipe.
+    Auxiliary outputs: ``position`` and ``channel``, one classifier per branch, and ``stage3``.
 
     Args:
         features: of the encoder.
         num_classes: number of output channels.
-        channels: width of the branches; null takes a quarter of the encoder's last level, as the paper.
+        channels: width of the branches; null uses a quarter of the last encoder level, as in the paper.
         dropout: probability of dropping a channel before each classifier.
-        softmax: form of the channel attention's softmax: ``released`` (of max - energy) or ``formula`` (of energy).
-        implementation: ``fused`` never builds the map of all pixel pairs, ``plain`` does.
-        stage3_channels: width of the auxiliary head on the level before the last; null for none.
+        softmax: of the channel attention: ``released`` (of max - energy) or ``formula`` (of energy).
+        implementation: of the position attention: ``plain`` builds the map of all pixel pairs, ``fused`` does not.
+        stage3_channels: width of the auxiliary head on the second to last level; null for none.
     """
 
     min_levels = 2

@@ -1,7 +1,9 @@
 """FCN head: the baseline without attention.
 
-Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation. CVPR 2015, arXiv 1411.4038.
-In the form of dilated encoders that later papers compare with (OpenMMLab's FCN-D8).
+Long et al.: Fully Convolutional Networks for Semantic Segmentation. CVPR 2015, https://arxiv.org/abs/1411.4038.
+
+Differences from the paper: no skip connections; the encoder is dilated instead. This is the form that later papers
+compare with (FCN-D8 of OpenMMLab).
 """
 
 from collections.abc import Sequence
@@ -17,15 +19,13 @@ from segattn.heads.base import FeatureInfo, Head, HeadOutput, conv_classifier
 class FCNHead(Head):
     """Convolutions on the last level, concatenated with their input, and a classifier.
 
-    Differences from the paper: no skip connections; the encoder is dilated instead.
-
     Args:
         features: of the encoder.
         num_classes: number of output channels.
         channels: width of the convolutions.
         convs: number of 3x3 convolutions before the concatenation.
         dropout: probability of dropping a channel before the classifier.
-        stage3_channels: width of the auxiliary head ``stage3`` on the level before the last; null for none.
+        stage3_channels: width of the auxiliary head ``stage3`` on the second to last level; null for none.
     """
 
     min_levels = 2
@@ -63,5 +63,5 @@ class FCNHead(Head):
 def stage3_classifier(
     features: FeatureInfo, channels: int | None, num_classes: int, dropout: float
 ) -> nn.Sequential | None:
-    """The auxiliary FCN head on the level before the last, as in OpenMMLab's recipes; None for no channels."""
+    """The auxiliary FCN head on the second to last level, as in the recipes of OpenMMLab; None without channels."""
     return None if channels is None else conv_classifier(features.channels[-2], channels, num_classes, dropout)

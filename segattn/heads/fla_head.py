@@ -1,6 +1,9 @@
-"""FLA head: fully attentional block, where channel attention keeps its place along rows and columns.
+"""FLA head: the fully attentional block, with channel attention inside each row and each column.
 
-Song et al.: Fully Attentional Network for Semantic Segmentation. AAAI 2022, arXiv 2112.04108, figure 3.
+Song et al.: Fully Attentional Network for Semantic Segmentation. AAAI 2022, https://arxiv.org/abs/2112.04108, figure 3.
+
+Differences from the paper: none known. The released code pairs the encoding of one image of a batch with the features
+of another; :class:`segattn.attention.FullyAttentional` does not.
 """
 
 from collections.abc import Sequence
@@ -16,12 +19,9 @@ from segattn.heads.base import FeatureInfo, Head, HeadOutput, conv_classifier
 
 
 class FLAHead(Head):
-    """Two 3x3 convs on the last level, the fully attentional block, and a classifier on both concatenated.
+    """Two 3x3 convolutions and the fully attentional block, concatenated with the input of the head, and a classifier.
 
     Auxiliary outputs: ``stage3`` and ``stage2``, small classifiers on the two levels before the last.
-
-    Differences from the paper: none that is known. The released code pairs images of a batch with each other's
-    encodings; :class:`segattn.attention.FullyAttentional` does not.
 
     Args:
         features: of the encoder.
@@ -29,11 +29,14 @@ class FLAHead(Head):
         channels: width of the block and of the classifier.
         dropout: probability of dropping a channel before each classifier.
         auxiliary_channels: width of the two auxiliary classifiers; null for none.
-        upsample: factor by which the features grow before the classifier's 3x3 convolution; 2 in the paper. 1 makes
-            the classifier four times as cheap.
+        upsample: factor by which to upsample the features before the 3x3 convolution of the classifier; 2 in the paper.
+            1 makes the classifier four times as cheap.
         upsample_mode: ``bilinear``, or ``nearest`` as in the released code.
-        upsample_auxiliary: whether the features of the auxiliary classifiers grow likewise, as in the released code.
-        implementation: ``fused`` never builds the channel maps of all rows and columns, ``plain`` does.
+        upsample_auxiliary: whether to upsample the features of the auxiliary classifiers too, as in the released code.
+        implementation: ``plain`` builds the channel maps of all rows and columns, ``fused`` does not.
+
+    Raises:
+        ValueError: if ``upsample`` is below 1.
     """
 
     min_levels = 3
@@ -53,7 +56,7 @@ class FLAHead(Head):
     ) -> None:
         super().__init__(features)
         if upsample < 1:
-            raise ValueError(f"FLAHead cannot upsample by {upsample}; take 1 (no upsampling) or more.")
+            raise ValueError(f"upsample must be at least 1 (no upsampling), got {upsample}.")
         in_channels = features.channels[-1]
         self.upsample = upsample
         self.upsample_mode = upsample_mode
@@ -72,17 +75,17 @@ class FLAHead(Head):
         self.auxiliary_names = tuple(self.auxiliary)
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
-        """Logits at the output stride divided by ``upsample``."""
+        """Logits at ``upsample`` times the resolution of the last level."""
         x = features[-1]
-        logits = self.classifier(self._grown(torch.cat([self.attention(self.reduce(x)), x], dim=1)))
+        logits = self.classifier(self._upsampled(torch.cat([self.attention(self.reduce(x)), x], dim=1)))
         if not self.training:
             return HeadOutput(logits, {})
         levels = {"stage3": features[-2], "stage2": features[-3]}
         if self.upsample_auxiliary:
-            levels = {name: self._grown(level) for name, level in levels.items()}
+            levels = {name: self._upsampled(level) for name, level in levels.items()}
         return HeadOutput(logits, {name: head(levels[name]) for name, head in self.auxiliary.items()})
 
-    def _grown(self, x: Tensor) -> Tensor:
+    def _upsampled(self, x: Tensor) -> Tensor:
         if self.upsample == 1:
             return x
         align_corners = False if self.upsample_mode == "bilinear" else None

@@ -1,11 +1,13 @@
-"""SCSA decoder: a feature pyramid whose levels are refined by spatial and channel synergistic attention.
+"""SCSA decoder: a feature pyramid with spatial and channel synergistic attention on each level.
 
-SCSA: Si et al.: SCSA: Exploring the Synergistic Effects Between Spatial and Channel Attention. Neurocomputing 2025,
-arXiv 2407.05128. Pyramid: Lin et al., Feature Pyramid Networks, CVPR 2017. Pyramid pooling: Xiao et al., Unified
-Perceptual Parsing (UPerNet), ECCV 2018.
+Si et al.: SCSA: Exploring the Synergistic Effects Between Spatial and Channel Attention. Neurocomputing 2025,
+https://arxiv.org/abs/2407.05128.
+Lin et al.: Feature Pyramid Networks for Object Detection. CVPR 2017, https://arxiv.org/abs/1612.03144.
+Xiao et al.: Unified Perceptual Parsing for Scene Understanding (UPerNet, pyramid pooling). ECCV 2018,
+https://arxiv.org/abs/1807.10221.
 
-Differences from the paper: the paper puts SCSA inside the encoder's residual blocks. Where it sits in a decoder is
-this project's own design: one block on every merged level, before that level's 3x3 convolution.
+Differences from the papers: the SCSA paper puts the block inside the residual blocks of the encoder. Its place in the
+decoder is the design of this project: one block on each merged level, before the 3x3 convolution of that level.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,16 +25,16 @@ from segattn.heads.fcn_head import stage3_classifier
 
 
 class SCSADecoder(Head):
-    """Feature pyramid over all encoder levels of stride 4 and more, each refined by an attention block.
+    """Feature pyramid over all encoder levels of stride 4 and above, with an attention block on each.
 
     Args:
         features: of the encoder.
         num_classes: number of output channels.
         form: ``fpn``, or ``upernet`` with a pyramid pooling module on the last level.
-        channels: width of the pyramid, a multiple of 4 for SCSA.
-        attention: the block that refines every level, made from its number of channels.
+        channels: width of the pyramid; a multiple of 4 for SCSA.
+        attention: makes the block of each level from its number of channels.
         dropout: probability of dropping a channel before the classifier.
-        stage3_channels: width of the auxiliary head on the level before the last; null for none.
+        stage3_channels: width of the auxiliary head on the second to last level; null for none.
     """
 
     min_levels = 3

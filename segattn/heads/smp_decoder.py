@@ -1,4 +1,4 @@
-"""The decoders of segmentation-models-pytorch as heads, so that every peer can be compared in the same frame.
+"""The decoders of segmentation-models-pytorch as heads, for comparisons under the same training setup.
 
 Papers and code: https://smp.readthedocs.io.
 """
@@ -21,13 +21,13 @@ Decoder = Literal["deeplabv3plus", "fpn", "pspnet", "segformer", "unet", "unetpl
 
 
 class SMPDecoder(Head):
-    """A library decoder, dropout and a 1x1 classifier.
+    """A decoder of segmentation-models-pytorch, dropout and a 1x1 classifier.
 
     Args:
         features: of the encoder.
         num_classes: number of output channels.
-        decoder: which one. ``fpn`` and ``unetplusplus`` need output stride 32, ``deeplabv3plus`` 8 or 16.
-        channels: width of the decoder; for the U-Nets that of the deepest block, halved at each step up.
+        decoder: name of the decoder. ``fpn`` and ``unetplusplus`` need output stride 32, ``deeplabv3plus`` 8 or 16.
+        channels: width of the decoder; for the U-Nets the width of the deepest block, which halves at each step up.
         dropout: probability of dropping a channel before the classifier.
     """
 
@@ -47,12 +47,12 @@ class SMPDecoder(Head):
         self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, num_classes, kernel_size=1))
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
-        """Logits at the decoder's own resolution."""
+        """Logits at the resolution of the decoder."""
         return HeadOutput(self.classifier(self.decoder(list(features))), {})
 
 
 def _build(decoder: Decoder, features: FeatureInfo, channels: int) -> tuple[nn.Module, int]:
-    """The decoder and the number of channels that it gives."""
+    """The decoder and its number of output channels."""
     encoder: dict[str, Any] = {"encoder_channels": list(features.channels)}
     depth = len(features.channels) - 1
     stride = features.strides[-1]

@@ -32,8 +32,11 @@ def test_output_shape_and_dtype(block: type[nn.Module], shape: tuple[int, ...]) 
 
 @pytest.mark.parametrize("block", BLOCKS, **ids)
 @pytest.mark.parametrize("size", [(1, 1), (1, 6), (5, 1)])
-def test_batch_invariance_on_1xN_maps(block: type[nn.Module], size: tuple[int, int]) -> None:
-    module, x = build(block, 16).eval(), torch.randn(2, 16, *size)  # 16 channels: group norms with one channel per group
+def test_batch_invariance_on_1xn_maps(block: type[nn.Module], size: tuple[int, int]) -> None:
+    module, x = (
+        build(block, 16).eval(),
+        torch.randn(2, 16, *size),
+    )  # group norms with one channel per group
     with torch.no_grad():
         torch.testing.assert_close(module(x[:1]), module(x)[:1], rtol=1e-5, atol=1e-5)
 

@@ -74,7 +74,7 @@ CASES: list[tuple[str, dict[str, Any], Oracle]] = [
 
 @pytest.mark.parametrize("size", [(4, 5), (5, 3)])
 @pytest.mark.parametrize(("name", "keywords", "oracle"), CASES)
-def test_output_and_gradient_equal_the_oracle(name: str, keywords: dict[str, Any], oracle: Oracle, size: tuple[int, int]) -> None:
+def test_block_equals_the_oracle(name: str, keywords: dict[str, Any], oracle: Oracle, size: tuple[int, int]) -> None:
     module = build(getattr(attention, name), 8, **keywords).double().eval()
     x = torch.randn(3, 8, *size, dtype=torch.float64, requires_grad=True)
     cotangent = torch.randn_like(x)

@@ -1,4 +1,4 @@
-"""What holds for every head, over the list of heads: a new one is tested without writing its test."""
+"""Contract of all heads, tested over the exported list."""
 
 from functools import partial
 
@@ -44,7 +44,7 @@ def features_of(info, *, batch=3, height=64, width=96):
 
 
 def randomized(head):
-    """Weights at which no branch is silent (the attention gates start at zero)."""
+    """Random weights, because the gates of attention start at zero."""
     for parameter in head.parameters():
         nn.init.normal_(parameter, std=0.2)
     return head
@@ -70,7 +70,7 @@ def test_logits_and_auxiliary_outputs(factory, info):
 
 
 @every_head
-def test_every_parameter_learns(factory, info):
+def test_gradients_reach_all_parameters(factory, info):
     head = randomized(factory(info, CLASSES))
     output = head(features_of(info))
     torch.stack([logits.square().mean() for logits in (output.logits, *output.auxiliary.values())]).sum().backward()
@@ -80,7 +80,7 @@ def test_every_parameter_learns(factory, info):
 
 @every_head
 @torch.no_grad()
-def test_an_image_does_not_depend_on_its_batch(factory, info):
+def test_batch_invariance(factory, info):
     head = randomized(factory(info, CLASSES)).eval()
     features = features_of(info)
     together = head(features).logits
@@ -90,16 +90,16 @@ def test_an_image_does_not_depend_on_its_batch(factory, info):
 
 @every_head
 @torch.no_grad()
-def test_it_survives_its_description(factory, info):
+def test_description_round_trip(factory, info):
     head = randomized(factory(info, CLASSES)).eval()
     again = build_factory(describe_factory(factory))(info, CLASSES).eval()
     again.load_state_dict(head.state_dict())
     features = features_of(info, batch=1)
-    assert torch.equal(head(features).logits, again(features).logits)
+    torch.testing.assert_close(head(features).logits, again(features).logits)
 
 
 @every_head
-def test_it_runs_under_autocast(factory, info):
+def test_autocast(factory, info):
     head = factory(info, CLASSES)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = head(features_of(info)).logits
@@ -110,18 +110,18 @@ def test_it_runs_under_autocast(factory, info):
     ("make", "what"),
     [
         (partial(FCNHead, convs=0), "at least one convolution"),
-        (partial(FLAHead, upsample=0), "cannot upsample by 0"),
-        (partial(ChannelSpatialHead, kind="position", softmax="formula"), "no effect for kind: position"),
-        (partial(ChannelSpatialHead, kind="channel", implementation="plain"), "no effect for kind: channel"),
+        (partial(FLAHead, upsample=0), "upsample must be at least 1"),
+        (partial(ChannelSpatialHead, kind="position", softmax="formula"), "no effect for kind position"),
+        (partial(ChannelSpatialHead, kind="channel", implementation="plain"), "no effect for kind channel"),
         (partial(SMPDecoder, decoder="fpn"), "needs output stride 32, got 8"),
     ],
 )
-def test_wrong_arguments_are_refused(make, what):
+def test_invalid_arguments(make, what):
     with pytest.raises(ValueError, match=what):
         make(DILATED, CLASSES)
 
 
 @pytest.mark.parametrize("head", [FLAHead, SCSADecoder, partial(SMPDecoder, decoder="unet")])
-def test_too_few_levels_are_refused(head):
+def test_too_few_encoder_levels(head):
     with pytest.raises(ValueError, match="levels of features, got 2"):
         head(FeatureInfo((3, 0, 8, 16), (1, 2, 4, 8)), CLASSES)
