@@ -17,7 +17,7 @@ import numpy as np
 
 from segattn.objects.record_files import RecordInfo, RecordWriter
 from segattn.report import compare, load_runs
-from segattn.report.page import write_page
+from segattn.report.comparison_page import write_page
 
 
 def write(path: Path, *, rows: int, images: int, classes: int, quality: float) -> None:
