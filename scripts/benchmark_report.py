@@ -1,9 +1,9 @@
-"""What a comparison costs: records of many objects are written, loaded, resampled, and made into the page.
+"""Measure a comparison: write records with many objects, load and resample them, and write the page.
 
     python scripts/benchmark_report.py                    # two records of a million rows
-    python scripts/benchmark_report.py --rows 50000       # about the size of ADE20K's validation part
+    python scripts/benchmark_report.py --rows 50000       # about the size of the validation split of ADE20K
 
-Prints seconds and the peak of the process's memory.
+Prints seconds and the peak memory of the process.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from segattn.report.comparison_page import write_page
 
 
 def write(path: Path, *, rows: int, images: int, classes: int, quality: float) -> None:
-    """A record of objects of all sizes, of which a share ``quality`` is found on average."""
+    """Write a record of objects of all sizes with a mean recall of ``quality``."""
     names = np.array([f"class {number}" for number in range(classes)], dtype=object)
     info = RecordInfo(list(names), (32**2, 96**2), ("small", "medium", "large"), extra={"run": path.stem})
     truth, found = np.random.default_rng(0), np.random.default_rng(int(1000 * quality))
@@ -51,7 +51,7 @@ def write(path: Path, *, rows: int, images: int, classes: int, quality: float) -
 
 
 def main() -> int:
-    """Write, load, compare, and make the page."""
+    """Write records, load and compare them, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("rows", 1_000_000), ("images", 2000), ("classes", 150), ("resamples", 2000)):
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"default: {default}")
@@ -74,9 +74,9 @@ def main() -> int:
         done = time.perf_counter()
         size = (folder / "index.html").stat().st_size / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    parts = {"load": loaded - start, "resamples": compared - loaded, "page": done - compared}
+    parts = {"load": loaded - start, "resample": compared - loaded, "page": done - compared}
     print(", ".join(f"{part} {seconds:.1f} s" for part, seconds in parts.items()))
-    print(f"in all {done - start:.1f} s, peak {peak:.2f} GiB, page {size:.1f} MB")
+    print(f"total {done - start:.1f} s, peak {peak:.2f} GiB, page {size:.1f} MB")
     return 0
 
 

@@ -1,12 +1,12 @@
-"""What attention gains on which object sizes: the FLA paper's variants over seeds, and the page that compares them.
+"""Train the variants of the FLA paper with several seeds and compare them by object size.
 
 Song et al.: Fully Attentional Network for Semantic Segmentation. AAAI 2022, arXiv 2112.04108, table 3: no attention,
-channel, position, both side by side, channel then position, fully attentional.
+channel attention, position attention, both in parallel, channel then position, fully attentional.
 
     python scripts/size_study.py --prefix camvid --seeds 0 1 2 --output runs/size_study -- --data.root DIR
 
-What follows ``--`` goes to ``segattn fit`` and ``segattn validate``. Runs that are complete are skipped and interrupted
-ones go on, so the same command can be given again after any end.
+Options after ``--`` are passed to ``segattn fit`` and ``segattn validate``. Repeat the command after an interruption:
+complete runs are skipped, interrupted runs are resumed.
 """
 
 import argparse
@@ -25,7 +25,7 @@ RECORD = "objects_val.parquet"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train and validate what is missing, then compare; 1 where a run failed."""
+    """Train and validate the missing runs, then compare all; returns 1 if a run failed."""
     given = _parser().parse_args(arguments)
     names = [f"{given.prefix}_{variant}" for variant in given.variants]
     runs = [(name, seed) for seed in given.seeds for name in names]
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def complete_run(name: str, seed: int, *, given: argparse.Namespace) -> bool:
-    """Train and validate one run, as far as that has not been done; False if it failed."""
+    """Train and validate a run if that is not done yet; returns False if it failed."""
     folder = folder_of(given.output, name, seed)
     if (folder / RECORD).is_file():
         print(f"complete: {folder}")
@@ -48,7 +48,7 @@ def complete_run(name: str, seed: int, *, given: argparse.Namespace) -> bool:
     best, last = (folder / "checkpoints" / f"{which}.ckpt" for which in ("best", "last"))
     shared = ["--config", f"{name}.yaml", "--output", str(folder.parent.parent), *given.options]
     if not last.is_file():
-        shutil.rmtree(folder, ignore_errors=True)  # stopped before its first checkpoint: begin again
+        shutil.rmtree(folder, ignore_errors=True)  # stopped before its first checkpoint: start again
     resume = ["--ckpt_path", "last"] if last.is_file() else []
     print(f"running: {folder}", flush=True)
     log = given.output / "logs" / f"{name}_seed_{seed}.log"
@@ -62,7 +62,7 @@ def folder_of(output: Path, name: str, seed: int) -> Path:
 
 
 def segattn(arguments: Sequence[str], log: Path, jobs: int) -> bool:
-    """Run the command with its share of the cores; what it prints goes to the end of a file."""
+    """Run the command on its share of the cores and append its output to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
@@ -73,16 +73,18 @@ def segattn(arguments: Sequence[str], log: Path, jobs: int) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prefix", default="camvid", help="of the configs PREFIX_VARIANT.yaml (default: camvid)")
+    parser.add_argument(
+        "--prefix", default="camvid", help="of the configs PREFIX_VARIANT.yaml (default: camvid)"
+    )
     parser.add_argument(
         "--variants", nargs="+", default=VARIANTS, metavar="NAME", help=f"default: {' '.join(VARIANTS)}"
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at the same time (default: 1)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="number of parallel runs (default: 1)")
     parser.add_argument(
         "--output", type=Path, default=Path("runs/size_study"), metavar="DIR", help="folder of all runs"
     )
-    parser.add_argument("options", nargs="*", metavar="-- OPTION", help="of segattn fit and validate")
+    parser.add_argument("options", nargs="*", metavar="-- OPTION", help="options of segattn fit and validate")
     return parser
 
 

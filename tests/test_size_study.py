@@ -1,4 +1,4 @@
-"""The script that trains variants over seeds: nothing is done twice, and what was interrupted goes on."""
+"""The script that trains variants with several seeds repeats nothing and resumes interrupted runs."""
 
 import importlib.util
 from pathlib import Path
@@ -12,7 +12,7 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "size_study.py"
 
 @pytest.fixture
 def study(monkeypatch):
-    """The script, with a command that only notes what it is told, and writes a record where it validates."""
+    """The script, with a command that records its arguments and writes an object record when it validates."""
     spec = importlib.util.spec_from_file_location("size_study", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
@@ -47,7 +47,7 @@ def test_every_run_is_trained_once_and_compared(study, tmp_path, capsys):
     assert len(study.calls) == 8
 
 
-def test_a_failed_run_is_named_and_goes_on(study, tmp_path, capsys):
+def test_failed_run_is_reported_and_resumed(study, tmp_path, capsys):
     arguments = ["--variants", "fcn", "fla", "--seeds", "3", "--output", str(tmp_path)]
     study.failing = "fla"
     assert study.main(arguments) == 1

@@ -104,8 +104,8 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, paths):
-        inside = list_images(path)
-        if not path.exists() or (path.is_dir() and not inside):
+        found = [path] if path.is_file() else [Path(file) for file in list_images(path)]
+        if not found:
             raise FileNotFoundError(f"There is no image at {path.absolute()}.")
-        files += map(Path, inside) if path.is_dir() else [path]
+        files += found
     return files

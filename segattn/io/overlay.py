@@ -1,4 +1,4 @@
-"""Label maps as colors, alone or over their image."""
+"""Label maps as colors over their image."""
 
 import cv2
 import numpy as np
@@ -12,11 +12,11 @@ def blend(
     *,
     opacity: float = 0.5,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Lay the colors of the classes over an image.
+    """Blend the colors of the classes with an image.
 
     Args:
         image: RGB.
-        labels: class indices; pixels of other values (such as ignored ones) show the image alone.
+        labels: class indices; pixels with other values, such as ignored ones, show only the image.
         palette: color of every class.
         opacity: of the colors, 0..1.
     """

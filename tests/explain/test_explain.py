@@ -283,7 +283,7 @@ def test_figure_files_are_reproducible(tmp_path):
         ({"point": "40,20"}, "The point 40,20 is outside the image of 30x45 pixels."),
         ({"class": "cat"}, "There is no class 'cat'; the classes are: road, sky, car, person."),
         ({"image": "missing.png"}, "missing.png cannot be read as an image: No such file or directory."),
-        ({"image": __file__}, "its content is no image of a known format."),
+        ({"image": __file__}, "it is not an image of a known format."),
         ({"checkpoint": "missing.ckpt"}, "There is no checkpoint"),
         ({"checkpoint": __file__}, "test_explain.py"),
         ({"output": __file__}, "cannot be written: "),

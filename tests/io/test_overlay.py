@@ -3,7 +3,7 @@ import numpy as np
 from segattn.io.overlay import blend
 
 
-def test_colors_are_mixed_by_opacity_and_unknown_labels_show_the_image():
+def test_colors_are_blended_and_unknown_labels_show_the_image():
     image = np.full((1, 3, 3), 100, dtype=np.uint8)
     palette = np.array([[0, 0, 0], [200, 50, 101]], dtype=np.uint8)
     labels = np.array([[0, 1, 255]])
