@@ -73,9 +73,7 @@ def segattn(arguments: Sequence[str], log: Path, jobs: int) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--prefix", default="camvid", help="of the configs PREFIX_VARIANT.yaml (default: camvid)"
-    )
+    parser.add_argument("--prefix", default="camvid", help="of the configs PREFIX_VARIANT.yaml (default: camvid)")
     parser.add_argument(
         "--variants", nargs="+", default=VARIANTS, metavar="NAME", help=f"default: {' '.join(VARIANTS)}"
     )
