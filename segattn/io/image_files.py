@@ -21,6 +21,9 @@ IMAGE_SUFFIXES = (
 )
 """Lower-case extensions of the image files that are found in folders; a file given by name may have any."""
 
+BAND_ROWS = 256
+"""Images are converted in bands of rows, so that large ones are not in memory three times."""
+
 
 class ImageFileError(ValueError):
     """A file cannot be read as an image.
@@ -67,7 +70,7 @@ class ImageFile:
             ImageFileError: if the pixels are damaged, or are not 8 or 16-bit values.
         """
         with _errors_of(self.path):
-            ImageOps.exif_transpose(self._image, in_place=True)  # large images must not be in memory twice
+            ImageOps.exif_transpose(self._image, in_place=True)
             return _to_rgb(self._image, self.path)
 
 
@@ -133,7 +136,11 @@ def _to_rgb(image: Image.Image, path: Path) -> UInt8[np.ndarray, "h w 3"]:
         gray = (values >> 8).astype(np.uint8)  # as Pillow scales 16-bit colors
         return np.repeat(gray[..., None], 3, axis=2)
     image.info.pop("transparency", None)  # otherwise Pillow warns that it is dropped
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    pixels = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    for top in range(0, image.height, BAND_ROWS):
+        band = image.crop((0, top, image.width, min(top + BAND_ROWS, image.height)))
+        pixels[top : top + BAND_ROWS] = band.convert("RGB")
+    return pixels
 
 
 def _notes(image: Image.Image) -> tuple[str, ...]:
