@@ -1,5 +1,6 @@
 """The command as a user runs it: refusals, runs, resuming after every kind of end, several processes."""
 
+import csv
 import re
 import signal
 import subprocess
@@ -85,6 +86,43 @@ def test_two_processes_train_and_their_validation_counts_every_image_once(config
     subprocess.run([command[0], *validate, "--output", "both", *two], check=True, capture_output=True, timeout=200)
     for key in ("val/miou", "val/pixel_accuracy", "val/mean_accuracy", "val/iou/building", "val/miou_small"):
         assert logged("alone", key) == logged("both", key), key
+
+
+@pytest.mark.parametrize(
+    "interval",
+    [
+        ["--trainer.val_check_interval", "100", "--trainer.check_val_every_n_epoch", "null"],
+        ["--trainer.check_val_every_n_epoch", "5"],
+        ["--trainer.val_check_interval", "00:10:00:00", "--trainer.check_val_every_n_epoch", "null"],
+    ],
+)
+def test_every_fit_ends_with_a_validation_and_checkpoints(config, capsys, interval):
+    steps = ["--trainer.max_steps", "6", "--trainer.num_sanity_val_steps", "2"]
+    assert main(["fit", "--config", "tiny.yaml", "--output", "a", *steps, *interval]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("val scores in percent") == 1
+    assert re.search(r"best checkpoint: a/tiny/version_0/checkpoints/best.ckpt \(val/miou 0\.\d{4}\)", printed)
+    assert "last checkpoint: a/tiny/version_0/checkpoints/last.ckpt\n" in printed
+    for name in ("best", "last"):
+        checkpoint = torch.load(run_folder("a") / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        assert checkpoint["global_step"] == 6
+    (row,) = [row for row in csv.DictReader((run_folder("a") / "metrics.csv").read_text().splitlines()) if row["val/miou"]]
+    assert float(row["val/loss"]) > 0
+    assert int(row["step"]) == 5
+    more = ["--trainer.max_steps", "8", "--model.schedule.power", "0", "--ckpt_path", "last"]
+    assert main(["fit", "--config", "tiny.yaml", "--output", "a", *more, *interval]) == 0
+    assert torch.load(run_folder("a") / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 8
+
+
+def test_run_extended_after_its_last_validation_continues_exactly(config):
+    options = ["--model.schedule.power", "0", "--trainer.val_check_interval", "100"]
+    options += ["--trainer.check_val_every_n_epoch", "null"]
+    assert main(["fit", "--config", "tiny.yaml", "--output", "whole", *options, "--trainer.max_steps", "10"]) == 0
+    assert main(["fit", "--config", "tiny.yaml", "--output", "extended", *options, "--trainer.max_steps", "6"]) == 0
+    longer = ["--trainer.max_steps", "10", "--ckpt_path", "last"]
+    assert main(["fit", "--config", "tiny.yaml", "--output", "extended", *options, *longer]) == 0
+    weights, others = final_state("whole")[0], final_state("extended")[0]
+    assert all(torch.equal(value, others[key]) for key, value in weights.items())
 
 
 def test_test_and_validate_print_the_table(config, capsys):

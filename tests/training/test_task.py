@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from segattn.checkpoints import load_model
 from segattn.data.cityscapes import CLASSES as CITYSCAPES_CLASSES
 from segattn.heads import DANetHead, FCNHead
-from segattn.inference import InferenceConfig
+from segattn.inference import InferenceConfig, infer
 from segattn.metrics import BoundaryIoU, ImageLevelIoU
 from segattn.models.encoders import EncoderSpec
 from segattn.sample import IGNORE_INDEX, ClassInfo, ClassTable, SizeRule
@@ -117,6 +117,55 @@ def test_cityscapes_has_its_instance_level_iou(tmp_path):
     task.forward = lambda images: torch.nn.functional.one_hot(prediction, len(task.classes)).movedim(-1, 1).float()
     (scores,) = trainer(tmp_path).validate(task, DataLoader([batch], batch_size=None), verbose=False)
     assert scores["val/miiou"] == pytest.approx(0.5)  # both cars weigh the same; IoU would be 100 / 116
+
+
+class PixelLoss(torch.nn.Module):
+    """A user's loss."""
+
+    def forward(self, logits, mask):
+        return CrossEntropy()(logits, mask) + 1
+
+
+def test_validation_loss_is_the_mean_over_images(tmp_path):
+    task = tiny_task(loss=PixelLoss())
+    batches_of = [*batches(2), *batches(1, batch=1)]
+    batches_of[0]["mask"][0] = IGNORE_INDEX  # an image without labels
+    (scores,) = trainer(tmp_path).validate(task, DataLoader(batches_of, batch_size=None), verbose=False)
+    task.eval()
+    losses = [
+        PixelLoss()(task(image[None]), mask[None]).item()
+        for batch in batches_of
+        for image, mask in zip(batch["image"], batch["mask"], strict=True)
+    ]
+    assert scores["val/loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+    (scores,) = trainer(tmp_path).test(task, DataLoader(batches_of, batch_size=None), verbose=False)
+    assert scores["test/loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_forward_and_predict_step_work_without_labels(tmp_path):
+    inference = InferenceConfig(window=(16, 16), flip=True)
+    task = tiny_task(inference=inference)
+    images = [{"image": torch.rand(2, 3, 24, 40)} for _ in range(2)]
+    predictions = trainer(tmp_path).predict(task, DataLoader(images, batch_size=None))
+    assert [prediction.shape for prediction in predictions] == [(2, 24, 40)] * 2
+    task.eval()
+    with torch.inference_mode():
+        expected = infer(task, images[1]["image"], inference)
+        assert task(images[1]["image"]).shape == expected.shape == (2, 3, 24, 40)
+    assert torch.equal(predictions[1], expected.argmax(dim=1))
+
+
+def test_sanity_check_leaves_no_scores(tmp_path):
+    task = tiny_task()
+    fitted = trainer(tmp_path, max_steps=1, num_sanity_val_steps=1, limit_val_batches=0.0)
+    fitted.fit(task, loader(1), loader(1))
+    assert task.evaluation.scores == {}
+    seen = []
+    task = tiny_task()
+    task.on_train_start = lambda: seen.append(dict(task.evaluation.scores))
+    trainer(tmp_path, max_steps=1, num_sanity_val_steps=1).fit(task, loader(1), loader(1))
+    assert seen == [{}]
+    assert task.evaluation.scores
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_names_the_files(tmp_path):
