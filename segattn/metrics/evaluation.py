@@ -142,6 +142,7 @@ class Evaluation(nn.Module):
             for mask, ids in zip(batch["mask"].cpu().numpy(), instances, strict=True)
         ]
 
+    @torch.inference_mode()  # resets under Lightning's inference mode make states that only it may change
     def _update(self, prediction: Tensor, batch: Batch, *, with_sizes: bool, with_further: bool) -> None:
         mask = batch["mask"].cpu()
         instance_iou, sizes = None, self.sizes if with_sizes else None
