@@ -106,7 +106,9 @@ def test_every_fit_ends_with_a_validation_and_checkpoints(config, capsys, interv
     for name in ("best", "last"):
         checkpoint = torch.load(run_folder("a") / "checkpoints" / f"{name}.ckpt", weights_only=True)
         assert checkpoint["global_step"] == 6
-    (row,) = [row for row in csv.DictReader((run_folder("a") / "metrics.csv").read_text().splitlines()) if row["val/miou"]]
+    (row,) = [
+        row for row in csv.DictReader((run_folder("a") / "metrics.csv").read_text().splitlines()) if row["val/miou"]
+    ]
     assert float(row["val/loss"]) > 0
     assert int(row["step"]) == 5
     more = ["--trainer.max_steps", "8", "--model.schedule.power", "0", "--ckpt_path", "last"]
