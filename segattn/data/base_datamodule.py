@@ -78,6 +78,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
         self.root = Path(root)
         self.classes = classes
+        self.crop_size = crop_size
         self.size_rule = size_rule
         self.batch_size = batch_size
         self.val_batch_size = val_batch_size
