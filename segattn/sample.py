@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
     from torch import Tensor
 
-    from segattn.objects.target_objects import TargetObjects
+    from segattn.objects.ground_truth import TargetObjects
 
 IGNORE_INDEX = 255
 """The mask value of pixels that are excluded from training and scores."""

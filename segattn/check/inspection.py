@@ -14,8 +14,8 @@ from segattn.data import SegmentationDataset
 from segattn.data.errors import ColorMaskError, DataError
 from segattn.data.label_files import read_image
 from segattn.data.label_map import color_values
+from segattn.objects.ground_truth import target_objects
 from segattn.objects.size_bins import ObjectSizes, fine_edges, pixel_edges
-from segattn.objects.target_objects import target_objects
 from segattn.sample import IGNORE_INDEX
 
 TINY = 4

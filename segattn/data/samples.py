@@ -4,7 +4,7 @@ from torch.utils.data import Dataset, default_collate
 
 from segattn.data.augmentation import TrainingTransform
 from segattn.data.dataset import SegmentationDataset, to_sample
-from segattn.objects.target_objects import target_objects
+from segattn.objects.ground_truth import target_objects
 from segattn.sample import IGNORE_INDEX, Batch, Sample
 
 

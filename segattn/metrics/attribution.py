@@ -20,12 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from segattn.metrics.nearest import QuadKeys, Sites, nearest_ranks, outer_sites
-from segattn.objects.target_objects import (
+from segattn.objects.ground_truth import (
     Array,
     TargetObjects,
     check_same_shape,
     components,
-    pieces,
     runs,
     shifted_classes,
     sum_by,
@@ -36,12 +35,14 @@ from segattn.objects.target_objects import (
 class Regions:
     """The m regions of a prediction, and what they share with the n objects of the ground truth.
 
+    Entry 0 of each table stands for the ignored pixels.
+
     Attributes:
         classes: unsigned (height, width): predicted class + 1, or 0 where the ground truth is ignored.
         labels: unsigned (height, width): the region at each pixel, from 1, or 0 where ignored.
         hit: bool (height, width): true positives.
-        region_class: class + 1 of each region, shape (m + 1,). In all tables entry 0 stands for the ignored pixels.
-        region_fp: false positives in each region, shape (m + 1,).
+        class_id: class of each region, shape (m + 1,).
+        fp: false positives in each region, shape (m + 1,).
         owner: an object with true positives in the region, or 0, shape (m + 1,).
         shared: whether several objects have true positives in the region, shape (m + 1,).
         tp: true positives of each object, shape (n + 1,).
@@ -50,8 +51,8 @@ class Regions:
     classes: Array
     labels: Array
     hit: Array
-    region_class: Array
-    region_fp: Array
+    class_id: Array
+    fp: Array
     owner: Array
     shared: Array
     tp: Array
@@ -65,14 +66,14 @@ class Contested(NamedTuple):
         quad: decodes the keys.
         start: position of the first key of each piece.
         region: region of each piece.
-        label: owner of each piece.
+        owner: object of each piece.
     """
 
     keys: Array
     quad: QuadKeys
     start: Array
     region: Array
-    label: Array
+    owner: Array
 
     @property
     def pixels(self) -> Array:
@@ -84,17 +85,14 @@ class Contested(NamedTuple):
 class Attribution:
     """The rows of one image: the n objects, then the free-standing false positives.
 
-    The free-standing false positives are first the regions without true positives, then the excess of bounded blame.
-
     Attributes:
         class_id: class of each row.
         size: area of the object, or number of pixels of the false positive.
+        tp: true positives of each row.
         fp: false positives of each row.
-        tp: true positives of each object, shape (n,). Free-standing false positives have none.
-        fn: false negatives of each object, shape (n,).
-        free: bool (m + 1,): regions without true positives.
-        excess_region: region of each excess.
-        excess_owner: object that was charged its own area and left this excess.
+        fn: false negatives of each row.
+        region: region of each row, 0 for objects.
+        owner: 0, or the object that was charged its own area and left this row as excess.
         objects: of the ground truth.
         regions: of the prediction.
         contested: false positives of the shared regions; None if there are none.
@@ -102,12 +100,11 @@ class Attribution:
 
     class_id: Array
     size: Array
-    fp: Array
     tp: Array
+    fp: Array
     fn: Array
-    free: Array
-    excess_region: Array
-    excess_owner: Array
+    region: Array
+    owner: Array
     objects: TargetObjects
     regions: Regions
     contested: Contested | None
@@ -130,22 +127,20 @@ def attribute(prediction: Array, objects: TargetObjects, num_classes: int) -> At
     charged = sum_by(owner, np.minimum(pixels, area), len(objects.size))  # bounded blame
     excess = pixels > area
     region, owner, pixels, area = region[excess], owner[excess], pixels[excess], area[excess]
-    free = (regions.owner == 0) & (regions.region_fp > 0)
-    # Noise has a million free-standing false positives, hence 32-bit integers.
-    classes = [objects.class_id[1:], regions.region_class[free] - 1, regions.region_class[region] - 1]
-    size = np.concatenate([objects.size[1:], regions.region_fp[free], pixels], dtype=np.int32)
-    fp = size.copy()
-    fp[: len(charged) - 1] = charged[1:]
-    fp[len(fp) - len(area) :] -= area
+    free = np.flatnonzero((regions.owner == 0) & (regions.fp > 0))
+    number = len(objects.size) - 1
+    tp, none = np.zeros(number + len(free) + len(region), dtype=np.int64), np.zeros(number, dtype=np.int64)
+    tp[:number] = regions.tp[1:]
+    size = np.concatenate([objects.size[1:], regions.fp[free], pixels])
+    rows = np.concatenate([none, free, region])
     return Attribution(
-        class_id=np.concatenate(classes, dtype=np.int32),
+        class_id=np.concatenate([objects.class_id[1:], regions.class_id[rows[number:]]]),
         size=size,
-        fp=fp,
-        tp=regions.tp[1:],
-        fn=objects.size[1:] - regions.tp[1:],
-        free=free,
-        excess_region=region,
-        excess_owner=owner,
+        tp=tp,
+        fp=np.concatenate([charged[1:], regions.fp[free], pixels - area]),
+        fn=np.where(rows == 0, size - tp, 0),
+        region=rows,
+        owner=np.concatenate([none, np.zeros_like(free), owner]),
         objects=objects,
         regions=regions,
         contested=contested,
@@ -164,14 +159,10 @@ def size_counts(rows: Attribution, edges: Array, num_classes: int) -> npt.NDArra
         Counts [classes, len(edges) + 1, 4]: true positives, false positives, false negatives, ground-truth objects.
     """
     bins = len(edges) + 1
-    counts = np.zeros((4, num_classes * bins), dtype=np.int64)
-    for piece in pieces(len(rows.size)):
-        cell = rows.class_id[piece] * bins + np.searchsorted(edges, rows.size[piece], side="right")
-        counts[1] += sum_by(cell, rows.fp[piece], counts.shape[1])
-        tp, fn = rows.tp[piece], rows.fn[piece]
-        for column, values in ((0, tp), (2, fn), (3, np.ones_like(tp))):
-            counts[column] += sum_by(cell[: len(tp)], values, counts.shape[1])
-    return np.ascontiguousarray(counts.T).reshape(num_classes, bins, 4)
+    cell = rows.class_id * bins + np.searchsorted(edges, rows.size, side="right")
+    columns = (rows.tp, rows.fp, rows.fn, rows.region == 0)
+    counts = np.stack([sum_by(cell, values, num_classes * bins) for values in columns], axis=-1)
+    return counts.reshape(num_classes, bins, 4)
 
 
 def find_regions(prediction: Array, objects: TargetObjects, num_classes: int) -> Regions:
@@ -179,59 +170,41 @@ def find_regions(prediction: Array, objects: TargetObjects, num_classes: int) ->
     check_same_shape(tuple(prediction.shape), tuple(objects.labels.shape))
     classes = shifted_classes("prediction", prediction, objects.classes != 0, num_classes)
     labels = components(classes)
+    hit = (classes == objects.classes) & (classes != 0)
+    # Count run by run. Region and object are constant on a run.
+    start, length = runs(objects.labels, labels)
+    region, label, is_hit = labels.ravel()[start], objects.labels.ravel()[start], hit.ravel()[start]
     count = int(labels.max(initial=0)) + 1
-    regions = Regions(
-        classes=classes,
-        labels=labels,
-        hit=(classes == objects.classes) & (classes != 0),
-        region_class=np.zeros(count, dtype=classes.dtype),
-        region_fp=np.zeros(count, dtype=np.int32),
-        owner=np.zeros(count, dtype=objects.labels.dtype),
-        shared=np.zeros(count, dtype=bool),
-        tp=np.zeros(len(objects.size), dtype=np.int64),
-    )
-    for rows in pieces(*labels.shape):
-        _count(regions, objects, rows)
-    regions.region_fp[0] = 0  # ignored pixels
-    return regions
-
-
-def _count(regions: Regions, objects: TargetObjects, rows: slice) -> None:
-    """Add some rows of the maps to the tables of the regions, run by run."""
-    labels = objects.labels[rows]
-    start, length = runs(labels, regions.labels[rows])
-    region = regions.labels[rows].ravel()[start].astype(np.intp)
-    regions.region_class[region] = regions.classes[rows].ravel()[start]
-    is_hit = regions.hit[rows].ravel()[start]
-    hit, wrong = np.flatnonzero(is_hit), np.flatnonzero(~is_hit)
-    np.add.at(regions.region_fp, region[wrong], length[wrong].astype(np.int32))
-
-    region, label = region[hit], labels.ravel()[start[hit]]
-    np.add.at(regions.tp, label, length[hit])
-    # A region is shared if it had another owner in earlier rows, or has several in these: the assignment keeps the
-    # last of them, which the others then differ from.
-    earlier = regions.owner[region]
-    regions.shared[region[(earlier != 0) & (earlier != label)]] = True
-    regions.owner[region] = label
-    regions.shared[region[regions.owner[region] != label]] = True
+    class_id = np.full(count, -1, dtype=np.int64)
+    class_id[region] = classes.ravel()[start].astype(np.int64) - 1
+    fp = sum_by(region[~is_hit], length[~is_hit], count)
+    fp[0] = 0  # ignored pixels
+    region, label, length = region[is_hit], label[is_hit], length[is_hit]
+    # Of several objects in a region the last assignment wins, and the others differ from it.
+    owner = np.zeros(count, dtype=np.int64)
+    owner[region] = label
+    shared = np.zeros(count, dtype=bool)
+    shared[region[owner[region] != label]] = True
+    tp = sum_by(label, length, len(objects.size))
+    return Regions(classes, labels, hit, class_id, fp, owner, shared, tp)
 
 
 def _assign(regions: Regions, objects: TargetObjects) -> tuple[Array, Array, Array, Contested | None]:
     """Give every false positive of a region with true positives to an object.
 
     Returns:
-        One entry per pair of a region and an object: region, object, and number of pixels, at least 1. Then the pixels
-        for which there was a choice.
+        Region, object, and number of pixels (at least 1) of each pair of a region and an object; then the pixels of the
+        shared regions.
     """
-    chosen = (regions.region_fp > 0) & (regions.owner > 0)
+    chosen = (regions.fp > 0) & (regions.owner > 0)
     region = np.flatnonzero(chosen & ~regions.shared)
-    owner, pixels = regions.owner[region].astype(np.int64), regions.region_fp[region].astype(np.int64)
+    owner, pixels = regions.owner[region], regions.fp[region]
     shared = np.flatnonzero(chosen & regions.shared)
     if not len(shared):
         return region, owner, pixels, None
     contested = _contest(regions, objects, shared)
     count = len(objects.size)
-    pairs, pair = np.unique(contested.region * count + contested.label, return_inverse=True)
+    pairs, pair = np.unique(contested.region * count + contested.owner, return_inverse=True)
     region, owner = np.append(region, pairs // count), np.append(owner, pairs % count)
     return region, owner, np.append(pixels, sum_by(pair, contested.pixels, len(pairs))), contested
 
@@ -239,6 +212,7 @@ def _assign(regions: Regions, objects: TargetObjects) -> tuple[Array, Array, Arr
 def _contest(regions: Regions, objects: TargetObjects, shared: Array) -> Contested:
     """Find the owners of the false positives of the shared regions."""
     # The search works on numbers: a region is a group, an object is its rank in the order in which ties are decided.
+    width = regions.labels.shape[1]
     quad = QuadKeys(regions.labels.shape, len(shared))
     group_of = np.full(len(regions.owner), -1, dtype=np.int32)
     group_of[shared] = np.arange(len(shared))
@@ -246,28 +220,16 @@ def _contest(regions: Regions, objects: TargetObjects, shared: Array) -> Contest
     rank = np.empty_like(by_rank)
     rank[by_rank] = np.arange(len(by_rank))
 
-    keys = _false_positive_keys(regions, group_of, quad)
-    site = outer_sites(regions.classes * regions.hit, regions.classes)
-    site, group = _grouped(site, regions.labels, group_of)
+    wrong, group = _grouped(np.flatnonzero(~regions.hit), regions.labels, group_of)
+    y = wrong // width  # np.divmod is about ten times slower
+    keys = quad.encode(group, y, wrong - y * width)
+    keys.sort()
+    site, group = _grouped(outer_sites(regions.classes * regions.hit), regions.labels, group_of)
     order = np.argsort(group, kind="stable")
     site, group = site[order], group[order]
-    sites = Sites(group, *np.divmod(site, regions.labels.shape[1]), rank[objects.labels.ravel()[site]])
+    sites = Sites(group, *np.divmod(site, width), rank[objects.labels.ravel()[site]])
     start, winner = nearest_ranks(keys, sites, quad)
     return Contested(keys, quad, start, shared[quad.group(keys[start])], by_rank[winner])
-
-
-def _false_positive_keys(regions: Regions, group_of: Array, quad: QuadKeys) -> Array:
-    """Sorted keys of the false positives of all regions with a group."""
-    height, width = regions.labels.shape
-    keys = np.empty(int(regions.region_fp[group_of >= 0].sum()), dtype=quad.dtype)
-    filled = 0
-    for rows in pieces(height, width):
-        position, group = _grouped(np.flatnonzero(~regions.hit[rows]), regions.labels[rows], group_of)
-        y = position // width  # np.divmod is about ten times slower
-        keys[filled : filled + len(group)] = quad.encode(group, y + rows.start, position - y * width)
-        filled += len(group)
-    keys.sort()
-    return keys
 
 
 def _grouped(position: Array, labels: Array, group_of: Array) -> tuple[Array, Array]:

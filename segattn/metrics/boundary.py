@@ -22,7 +22,7 @@ from jaxtyping import Float64, Int64, Integer
 from torch import Tensor
 from torchmetrics import Metric
 
-from segattn.objects.target_objects import Array, check_same_shape, shifted_classes
+from segattn.objects.ground_truth import Array, check_same_shape, shifted_classes
 
 
 def boundary_width(height: int, width: int, diagonal_fraction: float) -> int:

@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int64, Integer
 from torch import Tensor
 from torchmetrics import Metric
 
-from segattn.objects.target_objects import check_class_range, check_same_shape
+from segattn.objects.ground_truth import check_class_range, check_same_shape
 
 
 def confusion_counts(

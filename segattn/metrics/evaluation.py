@@ -18,8 +18,8 @@ from segattn.metrics.image_level import ImageLevelIoU
 from segattn.metrics.instance_iou import CITYSCAPES_AVERAGE_SIZES, InstanceIoU
 from segattn.metrics.object_size import ObjectSizeIoU
 from segattn.metrics.record_columns import record_columns
+from segattn.objects.ground_truth import Array, TargetObjects, target_objects
 from segattn.objects.size_bins import ObjectSizes
-from segattn.objects.target_objects import Array, TargetObjects, target_objects
 from segattn.sample import IGNORE_INDEX, Batch, ClassTable
 
 MAX_PENDING = 8

@@ -20,7 +20,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from segattn.metrics.confusion import confusion_counts
-from segattn.objects.target_objects import check_same_shape
+from segattn.objects.ground_truth import check_same_shape
 
 DECILES = tuple(range(10, 110, 10))
 

@@ -7,26 +7,17 @@ Once these all belong to one object, the whole square is decided. The work there
 borders between the zones of the objects, not with the area.
 """
 
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from segattn.objects.target_objects import Array
+from segattn.objects.ground_truth import Array
 
 IntArray = npt.NDArray[np.integer[Any]]
 
 CHUNK = 1 << 16
 """Pairs of a square and a site to process together. Bounds the memory; does not change any result."""
-
-STRIP = 64
-"""Rows to process together, so that they stay in the cache."""
-
-DENSE = 1 << 16
-"""Number of sites above which :func:`_shielded` saves more time than it takes. Does not change any result."""
-
-SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
 class Sites(NamedTuple):
@@ -228,26 +219,14 @@ def _split(
     return children, candidates[_ranges(offsets[chosen[parent]], count)]
 
 
-def outer_sites(held: Array, predicted: Array) -> npt.NDArray[np.intp]:
+def outer_sites(held: Array) -> npt.NDArray[np.intp]:
     """Flat positions of the true positives that can be nearest to a false positive.
 
-    A true positive is left out if, seen from any false positive, another one of its region is nearer. That one may be
-    left out too, but then another one is nearer still, so the nearest ones always remain, ties included.
+    These are the ones with a different value above, below, left or right. Seen from anywhere, one of the four neighbors
+    of any other pixel is nearer than the pixel itself.
 
     Args:
         held: (height, width): class + 1 of true positives, 0 elsewhere.
-        predicted: (height, width): predicted class + 1.
-    """
-    sites = _rim(held)
-    if np.count_nonzero(sites) > DENSE:
-        sites &= ~_shielded(held, predicted)
-    return np.flatnonzero(sites)
-
-
-def _rim(held: Array) -> npt.NDArray[np.bool_]:
-    """Pixels > 0 with a different value above, below, left or right.
-
-    Seen from anywhere, one of the four neighbors of any other pixel is nearer than the pixel itself.
     """
     rim = np.zeros(held.shape, dtype=bool)
     below = held[1:] != held[:-1]
@@ -256,36 +235,4 @@ def _rim(held: Array) -> npt.NDArray[np.bool_]:
     rim[:-1] |= below
     rim[:, 1:] |= right
     rim[:, :-1] |= right
-    return rim & (held > 0)
-
-
-def _shielded(held: Array, predicted: Array) -> npt.NDArray[np.bool_]:
-    """Pixels with a neighbor of the same value towards each of the eight directions: checkerboards and noise.
-
-    1. Seen from a false positive straight to the right, the right neighbor is nearer, and so are the two diagonal ones
-       on the right, unless the false positive is the right neighbor itself.
-    2. Seen from anywhere else on the upper right, the neighbors above, to the right and between them are nearer.
-
-    The same holds for the other directions. There are no false positives outside the image.
-    """
-    shielded = np.empty(held.shape, dtype=bool)
-    corners, sides, near = np.pad(held, 1), np.pad(held, 1, mode="edge"), np.pad(predicted, 1)
-    for top in range(0, held.shape[0], STRIP):
-        rows = held[top : top + STRIP]
-        corner = {step: _shifted(corners, top, rows, step) == rows for step in product((-1, 1), repeat=2)}
-        side = {step: _shifted(sides, top, rows, step) == rows for step in SIDES}
-        strip = np.ones(rows.shape, dtype=bool)
-        for dy, dx in SIDES:  # 1
-            both = corner[dy or -1, dx or -1] | corner[dy or 1, dx or 1]
-            strip &= side[dy, dx] | both & (_shifted(near, top, rows, (dy, dx)) != rows)
-        for dy, dx in corner:  # 2
-            strip &= corner[dy, dx] | side[dy, 0] | side[0, dx]
-        shielded[top : top + STRIP] = strip
-    return shielded
-
-
-def _shifted(padded: Array, top: int, rows: Array, step: tuple[int, ...]) -> Array:
-    """The values one step (dy, dx) from each pixel of the rows from ``top`` on, in a map padded by 1."""
-    height, width = rows.shape
-    y, x = top + 1 + step[0], 1 + step[1]
-    return padded[y : y + height, x : x + width]
+    return np.flatnonzero(rim & (held > 0))

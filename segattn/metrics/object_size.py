@@ -13,8 +13,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from segattn.metrics.attribution import Attribution, attribute, size_counts
+from segattn.objects.ground_truth import Array, check_same_shape, target_objects
 from segattn.objects.size_bins import COCO_EDGES, bucket_cuts, check_edges, fine_edges, pixel_edges
-from segattn.objects.target_objects import Array, check_same_shape, target_objects
 
 _MEANS = ("miou", "mrecall", "classes", "objects")
 

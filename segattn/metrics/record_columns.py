@@ -15,7 +15,7 @@ from jaxtyping import Integer
 from torch import Tensor
 
 from segattn.metrics.attribution import Attribution, attribute
-from segattn.objects.target_objects import Array, runs, sum_by, target_objects
+from segattn.objects.ground_truth import Array, runs, sum_by, target_objects
 
 
 def object_rows(  # noqa: PLR0917 - published signature
@@ -69,8 +69,7 @@ def record_columns(rows: Attribution, *, image: str, class_names: Sequence[str])
     """
     objects, regions = rows.objects, rows.regions
     height, width = objects.labels.shape
-    number, first_false = len(rows.size), len(rows.tp)
-    tp, fn = (np.append(values, np.zeros(number - first_false, dtype=np.int64)) for values in (rows.tp, rows.fn))
+    number, first_false = len(rows.size), len(objects.size) - 1
     merged = np.zeros(number + 1, dtype=bool)
     merged[objects.labels[regions.hit & regions.shared[regions.labels]]] = True
     # Objects and free-standing false positives overlap, so each kind has its own map of numbers.
@@ -93,11 +92,11 @@ def record_columns(rows: Attribution, *, image: str, class_names: Sequence[str])
         "kind": np.where(np.arange(number) < first_false, "object", "false_positive").astype(object),
         "size_px": rows.size,
         **box,
-        "tp": tp,
+        "tp": rows.tp,
         "fp": rows.fp,
-        "fn": fn,
-        "recall": tp / rows.size,
-        "iou": tp / (rows.size + rows.fp),
+        "fn": rows.fn,
+        "recall": rows.tp / rows.size,
+        "iou": rows.tp / (rows.size + rows.fp),
         "boundary_px": both["boundary_px"],
         "max_width_px": both["max_width_px"],
         "elongation": rows.size / both["max_width_px"] ** 2,
@@ -111,19 +110,18 @@ def record_columns(rows: Attribution, *, image: str, class_names: Sequence[str])
 def _false_positive_labels(rows: Attribution) -> Array:
     """Map of the free-standing false positives, numbered from 1 in the order of their rows."""
     regions, contested = rows.regions, rows.contested
+    region, owner = (values[rows.region > 0] for values in (rows.region, rows.owner))
+    number = np.arange(1, len(region) + 1, dtype=np.uint32)
     # 1. Regions with one row: all pixels that are not true positives.
+    shared = regions.shared[region]
     number_of = np.zeros(len(regions.owner), dtype=np.uint32)
-    count = int(rows.free.sum())
-    number_of[rows.free] = np.arange(1, count + 1)
-    excess = np.arange(count + 1, count + 1 + len(rows.excess_region), dtype=np.uint32)
-    shared = regions.shared[rows.excess_region]
-    number_of[rows.excess_region[~shared]] = excess[~shared]
+    number_of[region[~shared]] = number[~shared]
     labels = np.where(regions.hit, 0, number_of[regions.labels])
     # 2. Shared regions: the pieces whose owner left an excess.
     if contested is not None and shared.any():
-        pairs = zip(rows.excess_region[shared].tolist(), rows.excess_owner[shared].tolist(), strict=True)
-        number_of_pair = dict(zip(pairs, excess[shared], strict=True))
-        pieces = zip(contested.region.tolist(), contested.label.tolist(), strict=True)
+        pairs = zip(region[shared].tolist(), owner[shared].tolist(), strict=True)
+        number_of_pair = dict(zip(pairs, number[shared], strict=True))
+        pieces = zip(contested.region.tolist(), contested.owner.tolist(), strict=True)
         piece_number = np.array([number_of_pair.get(piece, 0) for piece in pieces], dtype=np.uint32)
         y, x = contested.quad.decode(contested.keys)
         labels[y, x] = np.repeat(piece_number, contested.pixels)

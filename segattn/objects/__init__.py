@@ -1,5 +1,6 @@
 """What an object is: size bins, the objects of a ground truth, and the record of every evaluated object. No torch."""
 
+from segattn.objects.ground_truth import TargetObjects, target_objects
 from segattn.objects.record_files import (
     COLUMNS,
     ObjectRecord,
@@ -20,7 +21,6 @@ from segattn.objects.size_bins import (
     fine_edges,
     pixel_edges,
 )
-from segattn.objects.target_objects import TargetObjects, target_objects
 
 __all__ = [
     "COCO_EDGES",

@@ -5,7 +5,6 @@ all pixels of one class with the same id > 0 are one object. Its *size* is its a
 Finding objects needs no prediction, so the data loader can do it.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-
-PIECE = 1 << 16
-"""Pixels per piece in :func:`pieces`. Does not change any result."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +59,14 @@ def target_objects(
             )
         labels = _instance_labels(classes, instances)
     count = int(labels.max(initial=0)) + 1
+    start, length = runs(labels)
+    label = labels.ravel()[start]
     class_id = np.full(count, -1, dtype=np.int64)
-    size = np.zeros(count, dtype=np.int64)
+    class_id[label] = classes.ravel()[start].astype(np.int64) - 1
     is_instance = np.zeros(count, dtype=bool)
-    for rows in pieces(*labels.shape):
-        start, length = runs(labels[rows])
-        label = labels[rows].ravel()[start]
-        class_id[label] = classes[rows].ravel()[start].astype(np.int64) - 1
-        np.add.at(size, label, length)
-        if instances is not None:
-            is_instance[label] = (instances[rows].ravel()[start] > 0) & (label > 0)
-    return TargetObjects(classes, labels, class_id, size, is_instance)
+    if instances is not None:
+        is_instance[label] = (instances.ravel()[start] > 0) & (label > 0)
+    return TargetObjects(classes, labels, class_id, sum_by(label, length, count), is_instance)
 
 
 def shifted_classes(name: str, labels: Array, valid: Array, num_classes: int) -> Array:
@@ -145,17 +138,6 @@ def runs(*maps: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     np.subtract(start[1:], start[:-1], out=length[:-1])  # np.diff(append=...) would copy the starts
     length[-1:] = changes.size - start[-1:]
     return start, length
-
-
-def pieces(count: int, pixels: int = 1) -> Iterator[slice]:
-    """Slices of about 65,000 pixels, so that intermediate arrays stay small and in the cache.
-
-    Args:
-        count: number of items to slice, such as the rows of a map.
-        pixels: number of pixels per item.
-    """
-    step = max(1, PIECE // max(1, pixels))
-    return (slice(first, first + step) for first in range(0, count, step))
 
 
 def sum_by(index: Array, values: Array, count: int) -> npt.NDArray[np.int64]:
