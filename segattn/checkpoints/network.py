@@ -11,7 +11,7 @@ from torch import Tensor
 from segattn.checkpoints.trained import TrainedModel, load_model
 from segattn.inference.image_to_logits import LogitsFunction
 from segattn.inference.inference_config import InferenceConfig
-from segattn.io.error_text import one_line
+from segattn.io.error_text import first_line, one_line
 from segattn.models.weight_files import CheckpointError
 from segattn.sample import ClassTable
 
@@ -86,8 +86,7 @@ def choose_devices(names: str | list[str] | None) -> list[torch.device]:
             device = torch.device(name)
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise ValueError(f"The device {name!r} cannot be used here: {reason}.") from error
+            raise ValueError(f"The device {name!r} cannot be used here: {first_line(error)}.") from error
         devices.append(device)
     return devices
 

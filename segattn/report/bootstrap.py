@@ -79,10 +79,8 @@ def compare(
     exact = sampler.scores(np.ones((1, sampler.num_images)), None)
     drawn = _joined(list(sampler.draw(resamples)))
     tail = 100 * (1 - level) / 2
-    intervals = _Intervals(study, sampler.bins, exact=exact, drawn=drawn, baseline=baseline, tails=(tail, 100 - tail))
-    return Comparison(
-        baseline, intervals.means(), intervals.curve(), intervals.classes(), level=level, resamples=resamples, seed=seed
-    )
+    tables = _Tables(exact, drawn, baseline=baseline, tails=(tail, 100 - tail)).all(study, sampler.bins)
+    return Comparison(baseline, **tables, level=level, resamples=resamples, seed=seed)
 
 
 class _Sampler:
@@ -132,58 +130,35 @@ class _Sampler:
         }
 
 
-class _Intervals:
-    """Tables of scores and differences with their intervals."""
+class _Tables:
+    """Tables of scores and differences with their intervals, from exact and resampled scores by name."""
 
     def __init__(
-        self,
-        study: Study,
-        bins: Bins,
-        *,
-        exact: Mapping[str, Scores],
-        drawn: Mapping[str, Scores],
-        baseline: str,
-        tails: tuple[float, float],
+        self, exact: Mapping[str, Scores], drawn: Mapping[str, Scores], *, baseline: str, tails: tuple[float, float]
     ) -> None:
-        self._study, self._bins = study, bins
         self._exact, self._drawn, self._baseline, self._tails = exact, drawn, baseline, tails
 
-    def means(self) -> pd.DataFrame:
-        """Means over classes, for the complete data set and for every bucket."""
-        buckets, parts = self._study.info.bucket_names, []
-        behind = {"classes": self._bins.bucket_supported.sum(0), "objects": self._bins.bucket_objects.sum(0)}
-        for name in self._study.names:
-            for measure, whole in (("miou", "miou"), ("mrecall", "mean_accuracy")):
-                total = {"classes": [(self._bins.objects.sum(1) > 0).sum()], "objects": [self._bins.objects.sum()]}
-                parts.append(self._table(name, whole, {"measure": measure, "size": [_ALL], **total}))
-                parts.append(self._table(name, f"bucket_{measure}", {"measure": measure, "size": buckets, **behind}))
-        return pd.concat(parts, ignore_index=True)
-
-    def curve(self) -> pd.DataFrame:
-        """Means over classes, for every fine bin."""
-        edges = [0, *self._bins.edges, np.inf]
-        sizes = {"low_edge": edges[:-1], "high_edge": edges[1:]}
-        behind = {"classes": self._bins.supported.sum(0), "objects": self._bins.objects.sum(0)}
-        parts = [
-            self._table(name, f"curve_{measure}", {"measure": measure, **sizes, **behind})
-            for name in self._study.names
-            for measure in ("miou", "mrecall")
-        ]
-        return pd.concat(parts, ignore_index=True)
-
-    def classes(self) -> pd.DataFrame:
-        """IoU of every class, in the complete data set and in every bucket."""
-        names, buckets = self._study.info.class_names, self._study.info.bucket_names
-        parts = []
-        for name in self._study.names:
-            whole = {"class_name": names, "size": _ALL, "objects": self._bins.objects.sum(1)}
-            split = {
-                "class_name": np.repeat(names, len(buckets)),
-                "size": np.tile(buckets, len(names)),
-                "objects": self._bins.bucket_objects.ravel(),
-            }
-            parts += [self._table(name, "iou", whole), self._table(name, "bucket_iou", split)]
-        return pd.concat(parts, ignore_index=True)
+    def all(self, study: Study, bins: Bins) -> dict[str, pd.DataFrame]:
+        """The tables of a comparison: means over classes by bucket, means over classes by fine bin, and classes."""
+        names, buckets = study.info.class_names, study.info.bucket_names
+        present, objects = (bins.objects.sum(1) > 0).sum(), bins.objects.sum()
+        overall = {"size": [_ALL], "classes": [present], "objects": [objects]}
+        by_bucket = {"size": buckets, "classes": bins.bucket_supported.sum(0), "objects": bins.bucket_objects.sum(0)}
+        edges = [0, *bins.edges, np.inf]
+        by_bin = {"low_edge": edges[:-1], "high_edge": edges[1:]}
+        by_bin |= {"classes": bins.supported.sum(0), "objects": bins.objects.sum(0)}
+        class_overall = {"class_name": names, "size": _ALL, "objects": bins.objects.sum(1)}
+        class_by_bucket = {"class_name": np.repeat(names, len(buckets)), "size": np.tile(buckets, len(names))}
+        class_by_bucket |= {"objects": bins.bucket_objects.ravel()}
+        means, curve, classes = [], [], []
+        for name in study.names:
+            for measure, score_of_all in (("miou", "miou"), ("mrecall", "mean_accuracy")):
+                means.append(self._table(name, score_of_all, {"measure": measure, **overall}))
+                means.append(self._table(name, f"bucket_{measure}", {"measure": measure, **by_bucket}))
+                curve.append(self._table(name, f"curve_{measure}", {"measure": measure, **by_bin}))
+            classes += [self._table(name, "iou", class_overall), self._table(name, "bucket_iou", class_by_bucket)]
+        parts = {"means": means, "curve": curve, "classes": classes}
+        return {key: pd.concat(tables, ignore_index=True) for key, tables in parts.items()}
 
     def _table(self, name: str, key: str, columns: Mapping[str, object]) -> pd.DataFrame:
         exact, drawn = (_flat(getattr(scores[name], key)) for scores in (self._exact, self._drawn))

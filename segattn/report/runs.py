@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,14 @@ SPLITS = ("val", "test")
 _LISTS = ("confused_class", "confused_px")
 _CATEGORIES = ("image", "class_name", "kind")
 _OBJECT_KEY = ("image", "class_id", "size_px", "y0", "x0", "y1", "x1")
+_MUST_BE_EQUAL = {
+    "class_names": "classes",
+    "edges": "size edges",
+    "bucket_names": "size names",
+    "relative": "units of the edges (relative)",
+    "unit": "units of an object",
+    "min_objects": "numbers of required objects per class (min_objects)",
+}
 
 
 class MixedRunsError(ValueError):
@@ -127,47 +136,23 @@ def check_comparable(run: Run, other: Run) -> None:
     Raises:
         MixedRunsError: with the difference.
     """
-    for key, what in (
-        ("class_names", "classes"),
-        ("edges", "size edges"),
-        ("bucket_names", "size names"),
-        ("relative", "units of the edges (relative)"),
-        ("unit", "unit of an object"),
-        ("min_objects", "required objects per class (min_objects)"),
-    ):
+    cannot = f"{run.path} and {other.path} cannot be compared:"
+    for key, what in _MUST_BE_EQUAL.items():
         one, two = getattr(run.info, key), getattr(other.info, key)
+        if one != two and isinstance(one, tuple):
+            entries = enumerate(zip_longest(one, two, fillvalue="missing"), 1)
+            number, (one, two) = next((number, pair) for number, pair in entries if pair[0] != pair[1])
+            raise MixedRunsError(f"{cannot} the {what} differ: entry {number} is {one!r} and {two!r}.")
         if one != two:
-            raise MixedRunsError(f"{_cannot(run, other)} the {what} differ: {_difference(one, two)}.")
-    missing = run.rows["image"].cat.categories.difference(other.rows["image"].cat.categories)
-    surplus = other.rows["image"].cat.categories.difference(run.rows["image"].cat.categories)
-    if len(missing) or len(surplus):
-        parts = [(missing, other, run), (surplus, run, other)]
-        said = [
-            f"{len(images)} images of {has.path}, such as {images[0]}, are not in {lacks.path}"
-            for images, lacks, has in parts
-            if len(images)
-        ]
-        raise MixedRunsError(f"{_cannot(run, other)} the images differ: {'; '.join(said)}.")
-    one, two = (r.objects[list(_OBJECT_KEY)].reset_index(drop=True) for r in (run, other))
+            raise MixedRunsError(f"{cannot} the {what} differ: {one} and {two}.")
+    images, other_images = (set(each.rows["image"].cat.categories) for each in (run, other))
+    for lacking, missing in ((other, images - other_images), (run, other_images - images)):
+        if missing:
+            raise MixedRunsError(f"{cannot} {len(missing)} images, such as {min(missing)}, are not in {lacking.path}.")
+    one, two = (each.objects[list(_OBJECT_KEY)].reset_index(drop=True) for each in (run, other))
     if len(one) != len(two) or not (one == two).all(axis=None):
-        counts = pd.concat([r.objects["image"].value_counts(sort=False) for r in (run, other)], axis=1)
-        unequal = counts.index[counts.iloc[:, 0] != counts.iloc[:, 1]]
-        image = unequal[0] if len(unequal) else one["image"].to_numpy()[(one != two).any(axis=1).to_numpy().argmax()]
-        raise MixedRunsError(f"{_cannot(run, other)} the ground truth differs in the image {image}.")
-
-
-def _cannot(run: Run, other: Run) -> str:
-    return f"{run.path} and {other.path} cannot be compared:"
-
-
-def _difference(one: object, two: object) -> str:
-    """Both values, or the first difference of long tuples."""
-    if isinstance(one, tuple) and isinstance(two, tuple) and len(one) == len(two) > 3:
-        number = next(n for n, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
-        return f"entry {number} is {one[number]!r} and {two[number]!r}"
-    if isinstance(one, tuple) and isinstance(two, tuple) and max(len(one), len(two)) > 3:
-        return f"{len(one)} and {len(two)} entries"
-    return f"{one} and {two}"
+        image = pd.concat([one, two]).drop_duplicates(keep=False)["image"].astype(str).min()
+        raise MixedRunsError(f"{cannot} the ground truth differs in the image {image}.")
 
 
 def _read(path: Path) -> Run:
