@@ -1,6 +1,6 @@
 """Checking a data set: list its files, read a sample or all of them, and report problems."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,8 @@ from segattn.check.label_rules import VOID, is_foreground, label_findings, may_b
 from segattn.check.listing import listing_findings, open_splits, sample, usable_pairs
 from segattn.check.readers import inspect_all
 from segattn.check.split_result import SplitResult
-from segattn.data import SegmentationDataModule, SegmentationDataset
-from segattn.data.errors import DataError
+from segattn.data import SegmentationDataModule
+from segattn.data.errors import DataError, DataNotFoundError
 from segattn.objects.size_bins import ObjectSizes
 
 SAMPLE_PIXELS = 24_000_000
@@ -53,6 +53,7 @@ class Report:
 def check_data(
     data: SegmentationDataModule,
     *,
+    splits: Sequence[str] = ("train", "val", "test"),
     every: bool = False,
     sizes: ObjectSizes = _SIZES,
     workers: int = 0,
@@ -61,28 +62,16 @@ def check_data(
     """Look for problems in a data set.
 
     Args:
-        data: the data module. It need not have a test split.
+        data: the data module.
+        splits: the splits to check. A missing test split is no problem.
         every: read all files instead of a sample of at most 64 pairs (and 24 million pixels) per split.
         sizes: the size bins of the object counts.
         workers: number of reading processes; 0 reads in this process.
         progress: show a progress bar on the error stream if it is a terminal.
     """
-    opened, findings = open_splits(data)
-    return _check(data, opened, findings, every=every, sizes=sizes, workers=workers, progress=progress)
-
-
-def _check(
-    data: SegmentationDataModule,
-    opened: Mapping[str, SegmentationDataset],
-    findings: list[Finding],
-    *,
-    every: bool = False,
-    sizes: ObjectSizes = _SIZES,
-    workers: int = 0,
-    progress: bool = False,
-) -> Report:
+    opened, findings = open_splits(data, splits)
     missing = {split: dataset.missing_files() for split, dataset in opened.items()}
-    findings = [*findings, *listing_findings(opened, missing)]
+    findings += listing_findings(opened, missing)
     usable = {split: usable_pairs(dataset, missing[split]) for split, dataset in opened.items()}
     chosen = usable if every else sample(opened, usable)
     console = Console(stderr=True)
@@ -142,7 +131,10 @@ def check_before_fit(data: SegmentationDataModule) -> None:
         DataNotFoundError: if a split does not exist.
         UnsoundDataError: if training would fail or train a useless model.
     """
-    report = _check(data, {split: data.dataset(split) for split in ("train", "val")}, [])
+    report = check_data(data, splits=("train", "val"))
+    for finding in report.errors:
+        if finding.kind == "no-data":
+            raise DataNotFoundError(finding.what)
     if report.errors:
         lines = [
             f"\n  {finding.split}: {finding.what} {finding.where}\n    {finding.remedy}" for finding in report.errors

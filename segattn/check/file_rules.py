@@ -1,12 +1,11 @@
 """Findings about the files, class frequencies and crops of a split, and about copies between splits."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
 from segattn.check.findings import Finding
-from segattn.check.inspection import Inspection
 from segattn.check.split_result import SplitResult
 from segattn.data.augmentation import TrainingTransform
 
@@ -24,26 +23,18 @@ SHOWN_CLASSES = 12
 
 def file_findings(result: SplitResult) -> Iterator[Finding]:
     """Files that cannot be read or do not match."""
-    concerned: dict[str, list[Inspection]] = defaultdict(list)
-    for seen in result.inspections:
-        for kind in seen.problems:
-            concerned[kind].append(seen)
-    texts = {
-        "unreadable-image": "{count} cannot be read; the first: {first}",
-        "unreadable-label": "{count} cannot be read as labels; the first: {first}",
-        "unreadable-instances": "{count} cannot be used; the first: {first}",
-        "color-label": "{count} with colors, but one channel of label values is needed.",
-        "size-mismatch": "{count} with another size than the image; the first: {first}.",
+    texts: dict[str, tuple[str, Literal["image", "mask", "instances"], str]] = {
+        "unreadable-image": ("image", "image", "cannot be read; the first: {first}"),
+        "unreadable-label": ("label file", "mask", "cannot be read as labels; the first: {first}"),
+        "unreadable-instances": ("instance map", "instances", "cannot be used; the first: {first}"),
+        "color-label": ("label file", "mask", "with colors, but one channel of label values is needed."),
+        "size-mismatch": ("label file", "mask", "with another size than the image; the first: {first}."),
     }
-    for kind, inspections in concerned.items():
-        name, paths_of = {
-            "unreadable-image": ("image", result.image_paths),
-            "unreadable-instances": ("instance map", result.instance_paths),
-        }.get(kind, ("label file", result.mask_paths))
-        paths = paths_of(inspections)
-        count = f"{len(paths)} {name}{'s' if len(paths) > 1 else ''}"
-        what = texts[kind].format(count=count, first=inspections[0].problems[kind])
-        yield Finding(kind, result.name, what, paths)
+    for kind, (name, file, text) in texts.items():
+        affected = [seen for seen in result.inspections if kind in seen.problems]
+        if affected:
+            what = f"{_count(affected, name)} {text.format(first=affected[0].problems[kind])}"
+            yield Finding(kind, result.name, what, result.paths(affected, file))
 
 
 def class_findings(result: SplitResult) -> Iterator[Finding]:
@@ -52,13 +43,12 @@ def class_findings(result: SplitResult) -> Iterator[Finding]:
         return
     empty = [seen for seen in result.sound if seen.ignored_share == 1]
     if len(empty) == len(result.sound):
-        yield Finding(
-            "all-ignored", result.name, "Every pixel of every label file is ignored.", result.mask_paths(empty)
-        )
+        what = "Every pixel of every label file is ignored."
+        yield Finding("all-ignored", result.name, what, result.paths(empty, "mask"))
         return
     if empty:
-        what = f"Every pixel is ignored in {len(empty)} label file{'s' if len(empty) > 1 else ''}."
-        yield Finding("ignored-label", result.name, what, result.mask_paths(empty))
+        what = f"Every pixel is ignored in {_count(empty, 'label file')}."
+        yield Finding("ignored-label", result.name, what, result.paths(empty, "mask"))
     counts, ignored = result.pixels[:-1], int(result.pixels[-1])
     share = ignored / (ignored + counts.sum())
     if share >= MOSTLY:
@@ -95,20 +85,14 @@ def crop_findings(result: SplitResult, transform: TrainingTransform) -> Iterator
     """Training crops that are larger than the images even at the largest scale."""
     crop, largest = transform.crop_size, transform.scale_range[1]
     read = [seen for seen in result.inspections if seen.size is not None]
-    small = [seen for seen in read if _never_fills(seen, transform)]
+    sizes = [[round(side * largest) for side in transform.size_rule.resized(*seen.size)] for seen in read if seen.size]
+    small = [seen for seen, size in zip(read, sizes, strict=True) if size[0] < crop[0] or size[1] < crop[1]]
     if small:
         what = (
             f"{len(small)} of {len(read)} images are smaller than the crop of {crop[1]}x{crop[0]} pixels even when "
             f"enlarged {largest:g} times."
         )
-        yield Finding("large-crop", result.name, what, result.image_paths(small))
-
-
-def _never_fills(seen: Inspection, transform: TrainingTransform) -> bool:
-    if seen.size is None:
-        return False
-    sides, largest = transform.size_rule.resized(*seen.size), transform.scale_range[1]
-    return any(round(side * largest) < length for side, length in zip(sides, transform.crop_size, strict=True))
+        yield Finding("large-crop", result.name, what, result.paths(small, "image"))
 
 
 def duplicate_findings(results: Mapping[str, SplitResult]) -> Iterator[Finding]:
@@ -118,11 +102,12 @@ def duplicate_findings(results: Mapping[str, SplitResult]) -> Iterator[Finding]:
         for earlier in names[:position]:
             known = {seen.digest: seen for seen in results[earlier].inspections if seen.digest}
             twins = [(seen, known[seen.digest]) for seen in results[split].inspections if seen.digest in known]
-            images = results[split].image_paths(seen for seen, _ in twins)
-            originals = results[earlier].image_paths(seen for _, seen in twins)
+            images = results[split].paths((seen for seen, _ in twins), "image")
+            originals = results[earlier].paths((seen for _, seen in twins), "image")
             copies = {image: original for image, original in zip(images, originals, strict=True) if image != original}
             if copies:
-                count, first = f"{len(copies)} image{'s' if len(copies) > 1 else ''}", next(iter(copies.values()))
+                first = next(iter(copies.values()))
+                count = _count(list(copies), "image")
                 what = f"{count} with exactly the pixels of images of {earlier}; the first is a copy of {first}."
                 yield Finding("duplicates", split, what, tuple(copies))
 
@@ -130,8 +115,12 @@ def duplicate_findings(results: Mapping[str, SplitResult]) -> Iterator[Finding]:
 def has_wrong_labels(findings: list[Finding], result: SplitResult) -> bool:
     """Whether at least half of the label files are wrong, so that the class counts mean nothing."""
     wrong = {path for finding in findings if finding.severity == "error" for path in finding.files}
-    labels = result.mask_paths(result.inspections)
+    labels = result.paths(result.inspections, "mask")
     return 2 * sum(path in wrong for path in labels) >= max(1, len(labels))
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'s' if len(things) > 1 else ''}"
 
 
 def _listed(names: list[str]) -> str:

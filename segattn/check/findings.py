@@ -48,7 +48,6 @@ KINDS: dict[str, Kind] = {
     "cityscapes-label-ids": Kind("error", "Use CityscapesDataModule, or list the label ids in the class file."),
     "ade20k-reduced-twice": Kind("error", "Use the released files (0..150): label 0 is removed when they are read."),
     "ade20k-not-reduced": Kind("error", "Use ADE20KDataModule, or list the classes as labels 1 to 150 and ignore 0."),
-    "ade20k-other-class": Kind("warning", "Ignore label 0 unless the model should learn it: it means 'other'."),
     "interpolated-label": Kind("error", "Export the labels as PNG from their source, without resizing or smoothing."),
     "unknown-values": Kind("error", "Add the values to the classes, `ignore` or `remap`, or fix the label files."),
     "speckled-label": Kind("warning", "Check these files: JPEG compression or interpolation causes this."),

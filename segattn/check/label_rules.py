@@ -1,6 +1,6 @@
 """Rules about the values in the label files of a split."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from segattn.data.ade20k_classes import CLASSES as ADE20K
 from segattn.data.cityscapes import CLASSES as CITYSCAPES
 from segattn.data.cityscapes import NUM_LABEL_IDS
 from segattn.data.label_map import LabelMap
-from segattn.sample import IGNORE_INDEX, ClassTable
+from segattn.sample import ClassTable
 
 VOID = 255
 """The usual value of pixels without a class."""
@@ -32,26 +32,28 @@ TINY_SHARE = 2 / 3
 
 @dataclass(frozen=True)
 class Labels:
-    """Label files of a split that no rule has explained yet, those of the other splits, and the label map."""
+    """Label files of a split that no rule has explained yet, and the context that the rules need.
+
+    Attributes:
+        files: the label files.
+        all_splits: the same and all label files of the other splits.
+        classes: the classes of the data set.
+        label_map: the meaning of its label values.
+    """
 
     files: Sequence[Inspection]
-    elsewhere: Sequence[Inspection]
+    all_splits: Sequence[Inspection]
     classes: ClassTable
     label_map: LabelMap
 
-    @property
-    def all_splits(self) -> list[Inspection]:
-        """Label files of all splits."""
-        return [*self.files, *self.elsewhere]
+    def has_label_ids(self, label_ids: Iterable[int]) -> bool:
+        """Whether the classes have these label ids, in any order."""
+        return sorted(self.classes.label_ids) == sorted(label_ids)
 
-    @property
-    def label_ids(self) -> list[int]:
-        """The values of the classes."""
-        return list(self.classes.label_ids)
-
-
-Rule = Callable[[Labels], tuple[str, list[Inspection]]]
-"""Returns a description of the problem, and the affected files; no files if there is no problem."""
+    def shares_names(self, classes: ClassTable) -> bool:
+        """Whether at least half of the names of a class table occur here."""
+        own, other = ({name.split(",")[0].lower() for name in table.names} for table in (self.classes, classes))
+        return 2 * len(own & other) >= len(classes)
 
 
 def label_findings(result: SplitResult, elsewhere: Sequence[Inspection]) -> Iterator[Finding]:
@@ -63,41 +65,34 @@ def label_findings(result: SplitResult, elsewhere: Sequence[Inspection]) -> Iter
     """
     left = [seen for seen in result.inspections if len(seen.values)]
     label_map = result.dataset.label_map
-    for kind, rule in RULES.items():
-        what, affected = rule(Labels(left, elsewhere, result.dataset.classes, label_map)) if left else ("", [])
+    for kind, (what, rule) in RULES.items():
+        affected = rule(Labels(left, [*left, *elsewhere], result.dataset.classes, label_map)) if left else []
         if affected:
-            yield Finding(kind, result.name, f"{_count(affected)} {what}", result.mask_paths(affected))
-            explained = {seen.index for seen in affected}
-            left = [seen for seen in left if seen.index not in explained]
+            values = label_map.listed(np.unique(np.concatenate([seen.unknown for seen in affected])))
+            count = f"{len(affected)} label file{'s' if len(affected) > 1 else ''}"
+            what = f"{count} {what.format(values=values)}."
+            yield Finding(kind, result.name, what, result.paths(affected, "mask"))
+            left = [seen for seen in left if all(seen is not other for other in affected)]
 
 
-def _count(files: Sequence[Inspection]) -> str:
-    return f"{len(files)} label file{'s' if len(files) > 1 else ''}"
+def _jpeg(labels: Labels) -> list[Inspection]:
+    return [seen for seen in labels.files if seen.format in ("JPEG", "MPO")]
 
 
-def _jpeg(labels: Labels) -> tuple[str, list[Inspection]]:
-    return "saved as JPEG, which changes values.", [seen for seen in labels.files if seen.format in ("JPEG", "MPO")]
+def _palette(labels: Labels) -> list[Inspection]:
+    return [seen for seen in labels.files if seen.wrong_palette]
 
 
-def _palette(labels: Labels) -> tuple[str, list[Inspection]]:
-    what = "with palettes that give the indices the colors of other classes."
-    return what, [seen for seen in labels.files if seen.wrong_palette]
-
-
-def _binary_255(labels: Labels) -> tuple[str, list[Inspection]]:
+def _binary_255(labels: Labels) -> list[Inspection]:
     """Only 0 and 255 where two classes are expected: 255 would be ignored, or is unknown."""
-    masks = [] if any(is_foreground(seen.values) for seen in labels.all_splits) else _with_255(labels)
-    return "with the foreground as 255, which is not a class here.", masks
+    if any(is_foreground(seen.values) for seen in labels.all_splits):
+        return []
+    return _perhaps_255(labels)
 
 
-def _perhaps_255(labels: Labels) -> tuple[str, list[Inspection]]:
+def _perhaps_255(labels: Labels) -> list[Inspection]:
     is_void = any(VOID in seen.values and is_foreground(seen.values) for seen in labels.all_splits)
-    what = "with 255, which is not a class here and never occurs in one file with the class of other files."
-    return what, [] if is_void else _with_255(labels)
-
-
-def _with_255(labels: Labels) -> list[Inspection]:
-    if not may_be_foreground(labels.classes, labels.label_map):
+    if is_void or not may_be_foreground(labels.classes, labels.label_map):
         return []
     return [seen for seen in labels.files if VOID in seen.values]
 
@@ -112,122 +107,87 @@ def is_foreground(values: Array) -> bool:
     return bool(((values != 0) & (values != VOID)).any())
 
 
-def _cityscapes_train_ids(labels: Labels) -> tuple[str, list[Inspection]]:
+def _cityscapes_train_ids(labels: Labels) -> list[Inspection]:
     """Train ids (0..18 and 255) read as label ids: roads, sidewalks and buildings would be ignored."""
-    what = "with Cityscapes train ids where label ids are expected."
-    if sorted(labels.label_ids) != sorted(CITYSCAPES.label_ids):
-        return what, []
+    if not labels.has_label_ids(CITYSCAPES.label_ids):
+        return []
     found = [seen for seen in labels.files if np.isin(seen.values, [*range(len(CITYSCAPES)), VOID]).all()]
-    hidden = [seen for seen in found if _hidden_share(seen) >= 0.5]
-    all_of_many = len(found) == len(labels.files) >= FEW  # label ids of vegetation, sky and cars lie above train ids
-    return what, found if all_of_many or 2 * len(hidden) > len(found) else hidden
+    if len(found) == len(labels.files) >= FEW:  # the label ids of vegetation, sky and cars are not train ids
+        return found
+    return [seen for seen in found if not seen.is_sound or seen.ignored_share >= 0.5]
 
 
-def _cityscapes_label_ids(labels: Labels) -> tuple[str, list[Inspection]]:
+def _cityscapes_label_ids(labels: Labels) -> list[Inspection]:
     """Label ids (0..33), but the classes are listed by train id."""
-    what = "with Cityscapes label ids where train ids are expected."
-    named = {_plain(name) for name in labels.classes.names} & {_plain(name) for name in CITYSCAPES.names}
-    if sorted(labels.label_ids) != list(range(len(CITYSCAPES))):
-        return what, []
+    if not labels.has_label_ids(range(len(CITYSCAPES))):
+        return []
     found = [seen for seen in labels.files if np.isin(seen.values, [*range(NUM_LABEL_IDS), VOID]).all()]
-    beyond = [seen for seen in found if ((seen.values > len(CITYSCAPES)) & (seen.values < NUM_LABEL_IDS)).any()]
-    known_names = 2 * len(named) >= len(CITYSCAPES)
-    return what, beyond if known_names else [seen for seen in beyond if len(seen.unknown)]
+    beyond = [seen for seen in found if np.isin(seen.values, range(len(CITYSCAPES) + 1, NUM_LABEL_IDS)).any()]
+    return beyond if labels.shares_names(CITYSCAPES) else [seen for seen in beyond if len(seen.unknown)]
 
 
-def _ade20k_reduced_twice(labels: Labels) -> tuple[str, list[Inspection]]:
+def _ade20k_reduced_twice(labels: Labels) -> list[Inspection]:
     """Files from which 1 has already been subtracted: 0..149 and 255."""
-    what = "from which label 0 has already been removed (0..149 and 255): it would be removed twice."
-    if sorted(labels.label_ids) != sorted(ADE20K.label_ids):
-        return what, []
-    return what, [seen for seen in labels.files if seen.values[-1] in (VOID - 1, VOID)]
+    if not labels.has_label_ids(ADE20K.label_ids):
+        return []
+    return [seen for seen in labels.files if seen.values[-1] in (VOID - 1, VOID)]
 
 
-def _ade20k_not_reduced(labels: Labels) -> tuple[str, list[Inspection]]:
+def _ade20k_not_reduced(labels: Labels) -> list[Inspection]:
     """Files as released (0..150), but the classes are listed as 0..149."""
-    what = "as released with ADE20K (0..150, 0 means 'other'), but 0..149 is expected: label 0 is not removed."
-    if sorted(labels.label_ids) != list(range(len(ADE20K))):
-        return what, []
-    largest = [int(seen.values[-1]) for seen in labels.files]
-    if len(ADE20K) in largest and max(largest) == len(ADE20K):
-        return what, list(labels.files)
-    named = {_plain(name) for name in labels.classes.names} & {_plain(name) for name in ADE20K.names}
-    never_void = max(largest) < VOID and len(labels.files) >= FEW and len(named) >= len(ADE20K) // 2
-    return what, list(labels.files) if never_void else []
+    if not labels.has_label_ids(range(len(ADE20K))):
+        return []
+    largest = max(int(seen.values[-1]) for seen in labels.files)
+    never_void = largest < VOID and len(labels.files) >= FEW and labels.shares_names(ADE20K)
+    return list(labels.files) if largest == len(ADE20K) or never_void else []
 
 
-def _ade20k_other(labels: Labels) -> tuple[str, list[Inspection]]:
-    what = "in which label 0 is ADE20K's 'other', which is listed as a class here."
-    if sorted(labels.label_ids) != list(range(len(ADE20K) + 1)):
-        return what, []
-    return what, [seen for seen in labels.files if seen.values[0] == 0]
-
-
-def _gray_of_colors(labels: Labels) -> tuple[str, list[Inspection]]:
+def _gray_of_colors(labels: Labels) -> list[Inspection]:
     """Color masks converted to gray: every unknown value is the brightness of a class color."""
-    what = "whose values are the brightness of the class colors: color masks were converted to gray."
     if labels.label_map.of_colors or len(labels.classes) > 64:
-        return what, []
+        return []
     brightness = np.rint(labels.classes.palette @ np.array([0.299, 0.587, 0.114]))
     near = {int(value) + step for value in brightness for step in (-1, 0, 1)}
-    found = [seen for seen in labels.files if len(seen.unknown) > 1 and set(seen.unknown.tolist()) <= near]
-    return what, found
+    return [seen for seen in labels.files if len(seen.unknown) > 1 and set(seen.unknown.tolist()) <= near]
 
 
-def _gray(labels: Labels) -> tuple[str, list[Inspection]]:
-    what = "in gray, but the classes are listed by color."
-    if not labels.label_map.of_colors:
-        return what, []
-    return what, [seen for seen in labels.files if len(seen.unknown) and not (seen.values % 0x010101).any()]
+def _gray(labels: Labels) -> list[Inspection]:
+    unknown = [seen for seen in labels.files if len(seen.unknown)] if labels.label_map.of_colors else []
+    return [seen for seen in unknown if not (seen.values % 0x010101).any()]
 
 
-def _interpolated(labels: Labels) -> tuple[str, list[Inspection]]:
-    limit = 16 + len(labels.classes)
-    found = [seen for seen in labels.files if len(seen.unknown) > limit]
-    most = max((len(seen.unknown) for seen in found), default=0)
-    return f"with up to {most} unknown values each, as after JPEG compression or interpolation.", found
+def _interpolated(labels: Labels) -> list[Inspection]:
+    return [seen for seen in labels.files if len(seen.unknown) > 16 + len(labels.classes)]
 
 
-def _unknown(labels: Labels) -> tuple[str, list[Inspection]]:
-    found = [seen for seen in labels.files if len(seen.unknown)]
-    values = np.unique(np.concatenate([seen.unknown for seen in found])) if found else np.zeros(0, dtype=np.int64)
-    return f"with values that are neither a class nor ignored: {labels.label_map.listed(values)}.", found
+def _unknown(labels: Labels) -> list[Inspection]:
+    return [seen for seen in labels.files if len(seen.unknown)]
 
 
-def _speckled(labels: Labels) -> tuple[str, list[Inspection]]:
-    what = "with very many objects of at most four pixels."
-    found = []
-    for seen in labels.files:
-        least = max(SPECKLES, DENSITY * int(seen.pixels.sum()), TINY_SHARE * int(seen.objects[:, 2].sum()))
-        if seen.tiny >= least:
-            found.append(seen)
-    return what, found
+def _speckled(labels: Labels) -> list[Inspection]:
+    found = [seen for seen in labels.files if seen.tiny >= max(SPECKLES, DENSITY * int(seen.pixels.sum()))]
+    return [seen for seen in found if seen.tiny >= TINY_SHARE * int(seen.objects[:, 2].sum())]
 
 
-RULES: dict[str, Rule] = {
-    "jpeg-label": _jpeg,
-    "palette-label": _palette,
-    "binary-255": _binary_255,
-    "perhaps-255": _perhaps_255,
-    "cityscapes-train-ids": _cityscapes_train_ids,
-    "cityscapes-label-ids": _cityscapes_label_ids,
-    "ade20k-reduced-twice": _ade20k_reduced_twice,
-    "ade20k-not-reduced": _ade20k_not_reduced,
-    "ade20k-other-class": _ade20k_other,
-    "gray-of-colors": _gray_of_colors,
-    "gray-label": _gray,
-    "interpolated-label": _interpolated,
-    "unknown-values": _unknown,
-    "speckled-label": _speckled,
+Rule = Callable[[Labels], list[Inspection]]
+"""Returns the affected files."""
+
+RULES: dict[str, tuple[str, Rule]] = {
+    "jpeg-label": ("saved as JPEG, which changes values", _jpeg),
+    "palette-label": ("with palettes that give the indices the colors of other classes", _palette),
+    "binary-255": ("with the foreground as 255, which is not a class here", _binary_255),
+    "perhaps-255": (
+        "with 255, which is not a class here and never occurs beside the class of other files",
+        _perhaps_255,
+    ),
+    "cityscapes-train-ids": ("with Cityscapes train ids where label ids are expected", _cityscapes_train_ids),
+    "cityscapes-label-ids": ("with Cityscapes label ids where train ids are expected", _cityscapes_label_ids),
+    "ade20k-reduced-twice": ("with 0..149 and 255: ADE20K's label 0 would be removed twice", _ade20k_reduced_twice),
+    "ade20k-not-reduced": ("with 0..150 as released with ADE20K, but 0..149 is expected", _ade20k_not_reduced),
+    "gray-of-colors": ("with the brightness of the class colors: color masks were converted to gray", _gray_of_colors),
+    "gray-label": ("in gray, but the classes are listed by color", _gray),
+    "interpolated-label": ("with very many unknown values, as after JPEG compression or interpolation", _interpolated),
+    "unknown-values": ("with values that are neither a class nor ignored: {values}", _unknown),
+    "speckled-label": ("with very many objects of at most four pixels", _speckled),
 }
-"""By kind of finding, the specific ones first."""
-
-
-def _hidden_share(seen: Inspection) -> float:
-    """Share of the pixels without a class."""
-    hidden = np.ones(len(seen.values), dtype=bool) if not seen.is_sound else seen.classes == IGNORE_INDEX
-    return float(seen.pixels[hidden].sum() / seen.pixels.sum())
-
-
-def _plain(name: str) -> str:
-    return name.split(",")[0].strip().lower()
+"""By kind of finding, the specific ones first: the problem, and the rule that finds the affected files."""

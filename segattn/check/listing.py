@@ -23,11 +23,13 @@ Missing = Mapping[str, Sequence[tuple[Path, Path]]]
 """Images and their missing label files, by split."""
 
 
-def open_splits(data: SegmentationDataModule) -> tuple[dict[str, SegmentationDataset], list[Finding]]:
+def open_splits(
+    data: SegmentationDataModule, splits: Sequence[str]
+) -> tuple[dict[str, SegmentationDataset], list[Finding]]:
     """Open the splits of a data set, and report those that cannot be opened, except a missing test split."""
     opened: dict[str, SegmentationDataset] = {}
     findings: list[Finding] = []
-    for split in ("train", "val", "test"):
+    for split in splits:
         try:
             opened[split] = data.dataset(split)
         except (DataError, DataNotFoundError) as error:

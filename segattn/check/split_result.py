@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -72,17 +73,9 @@ class SplitResult:
                     best[class_index] = (pixels, seen.index)
         return {class_index: index for class_index, (_, index) in sorted(best.items())}
 
-    def mask_paths(self, inspections: Iterable[Inspection]) -> tuple[str, ...]:
-        """Paths of the label files."""
-        return tuple(str(self.dataset.pairs[seen.index].mask) for seen in inspections)
-
-    def instance_paths(self, inspections: Iterable[Inspection]) -> tuple[str, ...]:
-        """Paths of the instance maps."""
-        return tuple(str(self.dataset.pairs[seen.index].instances) for seen in inspections)
-
-    def image_paths(self, inspections: Iterable[Inspection]) -> tuple[str, ...]:
-        """Paths of the images."""
-        return tuple(str(self.dataset.pairs[seen.index].image) for seen in inspections)
+    def paths(self, inspections: Iterable[Inspection], file: Literal["image", "mask", "instances"]) -> tuple[str, ...]:
+        """Paths of a kind of file of inspected pairs."""
+        return tuple(str(getattr(self.dataset.pairs[seen.index], file)) for seen in inspections)
 
     def _sum(self, of: Callable[[Inspection], Counts]) -> Counts:
         count = len(self.dataset.classes)

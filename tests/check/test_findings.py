@@ -262,8 +262,6 @@ def test_ade20k_not_reduced(tmp_path):
     assert "ade20k-not-reduced" in kinds(make_folder(tmp_path / "b", many, {"classes": classes, "ignore": [255]}))
     right = [layouts.quarters([0, 1, 149, 255])] * 8
     assert "ade20k-not-reduced" not in kinds(make_folder(tmp_path / "c", right, {"classes": classes, "ignore": [255]}))
-    other = [{"name": "other", "label": 0}, *({"name": row["name"], "label": row["label"] + 1} for row in classes)]
-    assert "ade20k-other-class" in kinds(make_folder(tmp_path / "d", masks, {"classes": other}))
 
 
 def test_jpeg_masks_by_type(tmp_path):
