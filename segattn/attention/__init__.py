@@ -1,4 +1,7 @@
-"""Attention blocks, one file per paper. ``Block(channels, ...)`` maps (B, C, H, W) to the same shape."""
+"""Attention blocks, one file per paper. ``Block(channels, ...)`` maps (B, C, H, W) to the same shape.
+
+Arguments out of range raise ValueError.
+"""
 
 from segattn.attention.bam import BAM
 from segattn.attention.cbam import CBAM

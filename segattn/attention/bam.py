@@ -28,9 +28,6 @@ class BAM(nn.Module):
         reduction: both branches have ``channels // reduction`` channels inside.
         dilation: of the two 3x3 convolutions of the spatial branch.
         combination: ``product`` of the branches as released, or their ``sum`` as in equation 2.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
     def __init__(

@@ -23,9 +23,6 @@ class CBAM(nn.Module):
         channels: of input and output, at least ``reduction``.
         reduction: the bottleneck of the channel gate has ``channels // reduction`` channels.
         kernel_size: of the convolution of the spatial gate, odd.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
     def __init__(self, channels: int, *, reduction: int = 16, kernel_size: int = 7) -> None:

@@ -27,9 +27,6 @@ class CPCA(nn.Module):
         channels: of input and output, at least ``reduction``.
         reduction: the bottleneck of the channel gate has ``channels // reduction`` channels.
         strips: odd lengths of the pairs of depth-wise strips (1 x length, then length x 1).
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
     def __init__(self, channels: int, *, reduction: int = 4, strips: Sequence[int] = (7, 11, 21)) -> None:

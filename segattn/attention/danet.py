@@ -74,9 +74,6 @@ class PositionAttention(nn.Module):
         channels: of input and output, at least ``reduction``.
         reduction: query and key have ``channels // reduction`` channels.
         implementation: ``plain`` builds the map of (H*W)² pairs, ``fused`` does not; results agree within rounding.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
     def __init__(self, channels: int, *, reduction: int = 8, implementation: Implementation = "fused") -> None:
@@ -101,9 +98,6 @@ class ChannelAttention(nn.Module):
     Args:
         channels: of input and output. The only parameter is gamma, so the number has no effect.
         softmax: ``released`` takes the softmax of (row maximum - energy), ``formula`` that of the energy.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
     def __init__(self, channels: int, *, softmax: Softmax = "released") -> None:
@@ -127,9 +121,6 @@ class DualAttention(nn.Module):
         reduction: query and key of the position attention have ``channels // reduction`` channels.
         softmax: of the channel attention, see :class:`ChannelAttention`.
         implementation: of the position attention, see :class:`PositionAttention`.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
     def __init__(

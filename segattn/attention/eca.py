@@ -35,9 +35,6 @@ class ECA(nn.Module):
     Args:
         channels: of input and output.
         kernel_size: odd number of neighboring channels; None uses :func:`adaptive_kernel_size`.
-
-    Raises:
-        ValueError: if the kernel size is not odd.
     """
 
     def __init__(self, channels: int, *, kernel_size: int | None = None) -> None:

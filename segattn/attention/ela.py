@@ -36,9 +36,6 @@ class ELA(nn.Module):
         conv_groups: of the 1-D convolution, a divisor of the channels; None makes it depth-wise.
         norm_groups: of the group norm, a divisor of the channels; None uses the greatest common divisor of 16 and
             channels.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
     def __init__(

@@ -180,9 +180,6 @@ class FullyAttentional(nn.Module):
     Args:
         channels: of input and output. implementation: ``plain`` builds the (H + W) maps of C² pairs, ``fused`` does
         not; results agree within rounding.
-
-    Raises:
-        ValueError: if the implementation is unknown.
     """
 
     def __init__(self, channels: int, *, implementation: Implementation = "fused") -> None:

@@ -24,9 +24,6 @@ class ChannelPositionAttention(nn.Module):
         reduction: query and key of the position attention have ``channels // reduction`` channels.
         softmax: of the channel attention, see :class:`segattn.attention.ChannelAttention`.
         implementation: of the position attention, see :class:`segattn.attention.PositionAttention`.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
     def __init__(

@@ -44,9 +44,6 @@ class SMSA(nn.Module):
         channels: of input and output, divisible by the number of kernel sizes.
         kernel_sizes: odd kernel size for each group of channels.
         gate: ``sigmoid``, or ``softmax`` over the positions of a direction.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
     def __init__(self, channels: int, *, kernel_sizes: Sequence[int] = (3, 5, 7, 9), gate: Gate = "sigmoid") -> None:
@@ -87,9 +84,6 @@ class PCSA(nn.Module):
         gate: ``sigmoid``, or ``softmax`` over the channels.
         qkv_bias: whether query, key and value have a bias.
         dropout: probability of dropping an attention weight in training.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
     def __init__(
@@ -161,9 +155,6 @@ class SCSA(nn.Module):
         gate: of both halves, ``sigmoid`` or ``softmax``.
         qkv_bias: whether query, key and value of the channel half have a bias.
         dropout: of the attention weights of the channel half in training.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
     def __init__(

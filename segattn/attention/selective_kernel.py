@@ -33,9 +33,6 @@ class SelectiveKernel(nn.Module):
         groups: of the convolutions; None uses the greatest common divisor of 32 and channels.
         reduction: the fused vector has ``channels // reduction`` channels, but at least ``min_width``.
         min_width: smallest width of the fused vector, L in the paper.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
     def __init__(

@@ -44,9 +44,6 @@ class SGE(nn.Module):
     Args:
         channels: of input and output, divisible by the number of groups.
         groups: number of groups; None uses the greatest common divisor of 64 and channels.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
     def __init__(self, channels: int, *, groups: int | None = None) -> None:

@@ -28,9 +28,6 @@ class ShuffleAttention(nn.Module):
         channels: of input and output, divisible by twice the number of groups.
         groups: number of groups, which share parameters; None uses the greatest common divisor of 64 and half the
             channels.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
 
     def __init__(self, channels: int, *, groups: int | None = None) -> None:

@@ -21,9 +21,6 @@ class SqueezeExcite(nn.Module):
         channels: of input and output, at least ``reduction``.
         reduction: the bottleneck has ``channels // reduction`` channels.
         bias: whether the two linear layers have biases.
-
-    Raises:
-        ValueError: if the reduction is out of range.
     """
 
     def __init__(self, channels: int, *, reduction: int = 16, bias: bool = True) -> None:

@@ -35,45 +35,27 @@ from segattn.objects.ground_truth import (
 class Regions:
     """The m regions of a prediction, and what they share with the n objects of the ground truth.
 
-    Entry 0 of each table stands for the ignored pixels.
-
-    Attributes:
-        classes: unsigned (height, width): predicted class + 1, or 0 where the ground truth is ignored.
-        labels: unsigned (height, width): the region at each pixel, from 1, or 0 where ignored.
-        hit: bool (height, width): true positives.
-        class_id: class of each region, shape (m + 1,).
-        fp: false positives in each region, shape (m + 1,).
-        owner: an object with true positives in the region, or 0, shape (m + 1,).
-        shared: whether several objects have true positives in the region, shape (m + 1,).
-        tp: true positives of each object, shape (n + 1,).
+    Maps have shape (height, width). Tables have an entry 0 for the ignored pixels.
     """
 
-    classes: Array
-    labels: Array
-    hit: Array
-    class_id: Array
-    fp: Array
-    owner: Array
-    shared: Array
-    tp: Array
+    classes: Array  # map: predicted class + 1, or 0 where the ground truth is ignored
+    labels: Array  # map: the region, from 1, or 0 where ignored
+    hit: Array  # map: whether the pixel is a true positive
+    class_id: Array  # of each region
+    fp: Array  # false positives in each region
+    owner: Array  # an object with true positives in the region, or 0
+    shared: Array  # whether several objects have true positives in the region
+    tp: Array  # true positives of each object
 
 
 class Contested(NamedTuple):
-    """The false positives of all shared regions, sorted into pieces with one owner each.
+    """The false positives of all shared regions, sorted into pieces with one owner each."""
 
-    Attributes:
-        keys: sorted key of each pixel.
-        quad: decodes the keys.
-        start: position of the first key of each piece.
-        region: region of each piece.
-        owner: object of each piece.
-    """
-
-    keys: Array
-    quad: QuadKeys
-    start: Array
-    region: Array
-    owner: Array
+    keys: Array  # sorted key of each pixel
+    quad: QuadKeys  # decodes the keys
+    start: Array  # position of the first key of each piece
+    region: Array  # of each piece
+    owner: Array  # object of each piece
 
     @property
     def pixels(self) -> Array:
@@ -83,28 +65,15 @@ class Contested(NamedTuple):
 
 @dataclass(frozen=True)
 class Attribution:
-    """The rows of one image: the n objects, then the free-standing false positives.
-
-    Attributes:
-        class_id: class of each row.
-        size: area of the object, or number of pixels of the false positive.
-        tp: true positives of each row.
-        fp: false positives of each row.
-        fn: false negatives of each row.
-        region: region of each row, 0 for objects.
-        owner: 0, or the object that was charged its own area and left this row as excess.
-        objects: of the ground truth.
-        regions: of the prediction.
-        contested: false positives of the shared regions; None if there are none.
-    """
+    """The rows of one image: the objects, then the free-standing false positives. Arrays have one value per row."""
 
     class_id: Array
-    size: Array
+    size: Array  # area of the object, or number of pixels of the false positive
     tp: Array
     fp: Array
     fn: Array
-    region: Array
-    owner: Array
+    region: Array  # of a false positive; 0 for objects
+    owner: Array  # the object that was charged its own area and left this row as excess, else 0
     objects: TargetObjects
     regions: Regions
     contested: Contested | None
@@ -128,23 +97,19 @@ def attribute(prediction: Array, objects: TargetObjects, num_classes: int) -> At
     excess = pixels > area
     region, owner, pixels, area = region[excess], owner[excess], pixels[excess], area[excess]
     free = np.flatnonzero((regions.owner == 0) & (regions.fp > 0))
-    number = len(objects.size) - 1
-    tp, none = np.zeros(number + len(free) + len(region), dtype=np.int64), np.zeros(number, dtype=np.int64)
-    tp[:number] = regions.tp[1:]
-    size = np.concatenate([objects.size[1:], regions.fp[free], pixels])
-    rows = np.concatenate([none, free, region])
-    return Attribution(
-        class_id=np.concatenate([objects.class_id[1:], regions.class_id[rows[number:]]]),
-        size=size,
-        tp=tp,
-        fp=np.concatenate([charged[1:], regions.fp[free], pixels - area]),
-        fn=np.where(rows == 0, size - tp, 0),
-        region=rows,
-        owner=np.concatenate([none, np.zeros_like(free), owner]),
-        objects=objects,
-        regions=regions,
-        contested=contested,
-    )
+    free_fp, tp, size = regions.fp[free], regions.tp[1:], objects.size[1:]
+    none, no_owner, no_region = np.zeros(len(free) + len(region), np.int64), np.zeros_like(free), np.zeros_like(tp)
+    rows = {
+        "class_id": (objects.class_id[1:], regions.class_id[free], regions.class_id[region]),
+        "size": (size, free_fp, pixels),
+        "tp": (tp, none),
+        "fp": (charged[1:], free_fp, pixels - area),
+        "fn": (size - tp, none),
+        "region": (no_region, free, region),
+        "owner": (no_region, no_owner, owner),
+    }
+    columns = {name: np.concatenate(parts) for name, parts in rows.items()}
+    return Attribution(**columns, objects=objects, regions=regions, contested=contested)
 
 
 def size_counts(rows: Attribution, edges: Array, num_classes: int) -> npt.NDArray[np.int64]:
@@ -192,9 +157,8 @@ def find_regions(prediction: Array, objects: TargetObjects, num_classes: int) ->
 def _assign(regions: Regions, objects: TargetObjects) -> tuple[Array, Array, Array, Contested | None]:
     """Give every false positive of a region with true positives to an object.
 
-    Returns:
-        Region, object, and number of pixels (at least 1) of each pair of a region and an object; then the pixels of the
-        shared regions.
+    Returns region, object and number of pixels of each pair of a region and an object; then the pixels of shared
+    regions.
     """
     chosen = (regions.fp > 0) & (regions.owner > 0)
     region = np.flatnonzero(chosen & ~regions.shared)

@@ -33,20 +33,9 @@ def boundary_width(height: int, width: int, diagonal_fraction: float) -> int:
 def boundary_counts(
     prediction: Array, target: Array, num_classes: int, *, width: int, ignore_index: int = 255
 ) -> Int64[np.ndarray, "k 3"]:
-    """Count one image.
+    """Pixels of each class in both bands, in the band of the target, and in the band of the prediction.
 
-    Args:
-        prediction: class indices, shape (height, width). Values at ignored pixels have no effect.
-        target: class indices or ``ignore_index``, same shape.
-        num_classes: number of classes k.
-        width: of the band in pixels.
-        ignore_index: value of ignored pixels.
-
-    Returns:
-        Pixels of each class in both bands, in the band of the target, and in the band of the prediction.
-
-    Raises:
-        ValueError: if the shapes differ, or a pixel that is not ignored has a class outside 0..num_classes-1.
+    Maps and errors are those of :func:`confusion_counts`, for one image; ``width`` is that of the band in pixels.
     """
     check_same_shape(prediction.shape, target.shape)
     valid = target != ignore_index
@@ -77,9 +66,6 @@ class BoundaryIoU(Metric):
 
     Attributes:
         counts: int64 (k, 3), see :func:`boundary_counts`.
-
-    Raises:
-        ValueError: if the fraction is not positive.
     """
 
     full_state_update = False

@@ -1,7 +1,6 @@
 """The scores of an evaluation: confusion counts on the device, all others on a CPU thread beside it."""
 
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +44,7 @@ class Evaluation(nn.Module):
     """Collects predictions at annotation resolution and computes their scores.
 
     Each image is attributed once (:func:`segattn.metrics.functional.attribute`). The scores by object size, iIoU and
-    the object record are made from these rows.
+    the object record are made from these rows. One thread does this work in order, so the states need no lock.
 
     Args:
         classes: of the data set.
@@ -83,7 +82,8 @@ class Evaluation(nn.Module):
         self.unit = "8-connected components"
         self.keep_rows = False
         self._rows: deque[dict[str, Array]] = deque()
-        self._updates = _BackgroundThread()
+        self._thread: ThreadPoolExecutor | None = None
+        self._pending: deque[Future[None]] = deque()
 
     @property
     def conventions(self) -> str:
@@ -108,12 +108,19 @@ class Evaluation(nn.Module):
         if "instances" in batch:
             self.unit = "instances, and components where a pixel has no instance"
         if (self.sizes and with_sizes) or (self.further and with_further) or self.keep_rows:
+            while len(self._pending) >= MAX_PENDING:
+                self._pending.popleft().result()
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
             on_cpu = prediction.to(torch.uint8).cpu()
-            self._updates.submit(self._update, on_cpu, batch, with_sizes=with_sizes, with_further=with_further)
+            options = {"with_sizes": with_sizes, "with_further": with_further}
+            self._pending.append(self._thread.submit(self._update, on_cpu, batch, **options))
 
     def compute(self, *, with_sizes: bool, with_further: bool) -> dict[str, Any]:
         """The scores of all images and processes since the last call."""
-        self._updates.join()
+        while self._pending:
+            self._pending.popleft().result()
+        self._thread = None
         self.scores = {**self.confusion.compute()}
         self.confusion.reset()
         if self.sizes and with_sizes:
@@ -162,29 +169,3 @@ class Evaluation(nn.Module):
                 instance_iou.update([rows])
             if self.keep_rows:
                 self._rows.append(record_columns(rows, image=batch["name"][index], class_names=self.classes.names))
-
-
-class _BackgroundThread:
-    """Runs updates one after the other on one thread, so that states need no lock."""
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
-        self._pending: deque[Future[Any]] = deque()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy starts with a new thread and no pending updates."""
-        return {}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        _BackgroundThread.__init__(self)
-
-    def submit(self, update: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-        """Run an update later. Waits while too many batches are in memory; raises the errors of earlier updates."""
-        while len(self._pending) >= MAX_PENDING:
-            self._pending.popleft().result()
-        self._pending.append(self._thread.submit(update, *arguments, **options))
-
-    def join(self) -> None:
-        """Wait for all updates and raise the first error."""
-        while self._pending:
-            self._pending.popleft().result()

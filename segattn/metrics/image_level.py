@@ -28,11 +28,7 @@ DECILES = tuple(range(10, 110, 10))
 def image_counts(
     prediction: Integer[Tensor, "b h w"], target: Integer[Tensor, "_ _ _"], num_classes: int, ignore_index: int = 255
 ) -> Int64[Tensor, "b k 3"]:
-    """True positives, false positives and false negatives of each image and class.
-
-    Raises:
-        ValueError: if the shapes differ, or a pixel that is not ignored has a class outside 0..num_classes-1.
-    """
+    """True positives, false positives and false negatives of each image and class; see :func:`confusion_counts`."""
     check_same_shape(tuple(prediction.shape), tuple(target.shape))
     pairs = zip(prediction, target, strict=True)
     confusion = torch.stack([confusion_counts(*pair, num_classes, ignore_index) for pair in pairs])
@@ -84,9 +80,6 @@ class ImageLevelIoU(Metric):
 
     Attributes:
         counts: int64 (b, k, 3) of each batch, see :func:`image_counts`. They cannot be summed over images.
-
-    Raises:
-        ValueError: if a percentage is out of range.
     """
 
     full_state_update = False

@@ -39,15 +39,7 @@ CITYSCAPES_AVERAGE_SIZES: Mapping[str, float] = MappingProxyType(
 
 
 def instance_parts(rows: Attribution, num_classes: int) -> tuple[Float64[np.ndarray, "k 2"], Int64[np.ndarray, " k"]]:
-    """Count one image.
-
-    Args:
-        rows: of the image, whose objects were found with instance ids.
-        num_classes: number of classes k.
-
-    Returns:
-        For each class the sums of tp / size and of fn / size over its instances, and its false positives in pixels.
-    """
+    """For each class the sums of tp / size and of fn / size over its instances, and its false positives in pixels."""
     instance = np.flatnonzero(rows.objects.is_instance[1:])
     class_id, size = rows.class_id[instance], rows.size[instance]
     shares = [
@@ -68,9 +60,6 @@ class InstanceIoU(Metric):
     Attributes:
         shares: float64 (k, 2): sums over instances of tp / size and of fn / size.
         false_positives: int64 (k,), in pixels.
-
-    Raises:
-        ValueError: if a class index or a size is out of range.
     """
 
     full_state_update = False

@@ -21,41 +21,24 @@ CHUNK = 1 << 16
 
 
 class Sites(NamedTuple):
-    """Pixels that own the queries nearest to them, sorted by group.
+    """Pixels that own the queries nearest to them, sorted by group."""
 
-    Attributes:
-        group: sites only compete for queries of the same group.
-        y: row of each site.
-        x: column of each site.
-        rank: rank of the object of the site. If objects tie, the lowest rank wins.
-    """
-
-    group: IntArray
+    group: IntArray  # sites only compete for queries of the same group
     y: IntArray
     x: IntArray
-    rank: IntArray
+    rank: IntArray  # of the object; if objects tie, the lowest rank wins
 
 
 class _Squares(NamedTuple):
-    """Squares of the tree with at least one query. Each field has one value per square.
+    """Squares of the tree with at least one query. Each field has one value per square."""
 
-    Attributes:
-        y: first row.
-        x: first column.
-        key: key of the first row and column.
-        level: the side is ``2**level``.
-        start: position of the first query of the square among the sorted keys.
-        stop: position after its last query.
-        sites: number of sites that may be nearest to one of its pixels.
-    """
-
-    y: IntArray
-    x: IntArray
-    key: IntArray
-    level: IntArray
-    start: IntArray
-    stop: IntArray
-    sites: IntArray
+    y: IntArray  # first row
+    x: IntArray  # first column
+    key: IntArray  # key of the first pixel
+    level: IntArray  # the side is 2**level
+    start: IntArray  # position of the first query among the sorted keys
+    stop: IntArray  # position after the last query
+    sites: IntArray  # number of sites that may be nearest to one of the pixels
 
     def take(self, index: Any) -> "_Squares":
         return _Squares(*(field[index] for field in self))
@@ -105,12 +88,7 @@ class QuadKeys:
 
 
 def nearest_ranks(keys: IntArray, sites: Sites, quad: QuadKeys) -> tuple[IntArray, IntArray]:
-    """Find the object that owns the site nearest to each query.
-
-    Args:
-        keys: sorted :class:`QuadKeys` of the queries. Each of their groups has at least one site.
-        sites: the candidates.
-        quad: encoder of the keys.
+    """Find the object that owns the site nearest to each query, given by its sorted key.
 
     Returns:
         The queries in runs with one owner each: position of the first key of each run, ascending, and owner's rank.

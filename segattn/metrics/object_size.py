@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from segattn.metrics.attribution import Attribution, attribute, size_counts
-from segattn.objects.ground_truth import Array, check_same_shape, target_objects
+from segattn.objects.ground_truth import check_same_shape, target_objects
 from segattn.objects.size_bins import COCO_EDGES, bucket_cuts, check_edges, fine_edges, pixel_edges
 
 _MEANS = ("miou", "mrecall", "classes", "objects")
@@ -61,9 +61,6 @@ class ObjectSizeIoU(Metric):
 
     Attributes:
         counts: int64 [classes, fine bins, 4]: true positives, false positives, false negatives, ground-truth objects.
-
-    Raises:
-        ValueError: if an argument is out of range, or the names do not match the edges.
     """
 
     full_state_update = False
@@ -112,22 +109,18 @@ class ObjectSizeIoU(Metric):
             target: class indices or ``ignore_index``.
             instances: instance ids, if the data set has them; see :func:`segattn.objects.target_objects`.
             rows: the attribution of each image, if it has been computed. Replaces the work on the maps.
-
-        Raises:
-            ValueError: if the shapes differ, or a pixel that is not ignored has a class out of range.
         """
         check_same_shape(tuple(prediction.shape), tuple(target.shape))
         if rows is None:
             ids = [None] * len(target) if instances is None else list(instances.cpu().numpy())
-            maps = zip(prediction.cpu().numpy(), target.cpu().numpy(), ids, strict=True)
-            rows = [self._attribute(*image) for image in maps]
+            maps = zip(target.cpu().numpy(), ids, strict=True)
+            options = {"ignore_index": self.ignore_index}
+            objects = [target_objects(true, self.num_classes, instances=owners, **options) for true, owners in maps]
+            images = zip(prediction.cpu().numpy(), objects, strict=True)
+            rows = [attribute(predicted, found, self.num_classes) for predicted, found in images]
         edges = pixel_edges(self.fine_edges, *prediction.shape[1:], relative=self.relative)
         counts = sum(size_counts(image, edges, self.num_classes) for image in rows)
         self.counts += torch.as_tensor(counts, device=self.counts.device)
-
-    def _attribute(self, prediction: Array, target: Array, instances: Array | None) -> Attribution:
-        objects = target_objects(target, self.num_classes, ignore_index=self.ignore_index, instances=instances)
-        return attribute(prediction, objects, self.num_classes)
 
     def bucket_counts(self) -> Int64[Tensor, "k buckets 4"]:
         """The counts summed over the fine bins of each bucket."""

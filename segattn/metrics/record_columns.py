@@ -6,7 +6,6 @@ Everything outside the image counts as outside of each part.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import cv2
 import edt
@@ -28,7 +27,7 @@ def object_rows(  # noqa: PLR0917 - published signature
     image: str = "",
     class_names: Sequence[str] | None = None,
 ) -> dict[str, Array]:
-    """All rows of one image with every column of the object record.
+    """All rows of one image with every column of the object record; maps as arrays or CPU tensors.
 
     Args:
         prediction: class indices, shape (height, width). Values at ignored pixels have no effect.
@@ -41,18 +40,11 @@ def object_rows(  # noqa: PLR0917 - published signature
 
     Returns:
         The columns of :func:`record_columns`.
-
-    Raises:
-        ValueError: if the shapes differ, or a pixel that is not ignored has a class outside 0..num_classes-1.
     """
-    ids = None if instances is None else _as_array(instances)
-    objects = target_objects(_as_array(target), num_classes, ignore_index=ignore_index, instances=ids)
+    ids = None if instances is None else np.asarray(instances)
+    objects = target_objects(np.asarray(target), num_classes, ignore_index=ignore_index, instances=ids)
     names = [str(index) for index in range(num_classes)] if class_names is None else class_names
-    return record_columns(attribute(_as_array(prediction), objects, num_classes), image=image, class_names=names)
-
-
-def _as_array(labels: Any) -> Array:
-    return labels.cpu().numpy() if isinstance(labels, Tensor) else labels
+    return record_columns(attribute(np.asarray(prediction), objects, num_classes), image=image, class_names=names)
 
 
 def record_columns(rows: Attribution, *, image: str, class_names: Sequence[str]) -> dict[str, Array]:
@@ -129,14 +121,7 @@ def _false_positive_labels(rows: Attribution) -> Array:
 
 
 def _shape_columns(labels: Array, class_id: Array, compared: Array, *, ignored: Array) -> dict[str, Array]:
-    """The columns that describe the parts of one map.
-
-    Args:
-        labels: unsigned (height, width): the part at each pixel.
-        class_id: class of each part.
-        compared: unsigned (height, width): class + 1, or 0 where ignored, to look for confusions.
-        ignored: bool (height, width): ignored pixels.
-    """
+    """The columns that describe the parts of one map; confusions are looked up in ``compared`` (class + 1)."""
     count = len(class_id)
     columns = _boxes(labels, count) | _confusions(labels, class_id, compared)
     # Squared distance of each pixel to the nearest pixel outside its part

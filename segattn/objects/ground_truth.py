@@ -70,17 +70,7 @@ def target_objects(
 
 
 def shifted_classes(name: str, labels: Array, valid: Array, num_classes: int) -> Array:
-    """Class + 1 where ``valid``, 0 elsewhere: the labelling library treats 0 as background.
-
-    Args:
-        name: of the map, for error messages.
-        labels: class indices, shape (height, width).
-        valid: bool (height, width).
-        num_classes: number of classes.
-
-    Raises:
-        ValueError: if ``labels`` is not a map of integers, or a valid pixel has a class outside 0..num_classes-1.
-    """
+    """Class + 1 where ``valid``, 0 elsewhere: the labelling library treats 0 as background. Validates the map."""
     if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "biu":
         raise ValueError(
             f"The {name} must be a non-empty integer map (height, width), got {labels.dtype} {labels.shape}."

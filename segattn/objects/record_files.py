@@ -65,7 +65,6 @@ FORMAT = 2
 ROWS_PER_GROUP = 1 << 16
 """Rows to collect in memory before writing them."""
 
-UNITS = ("component", "instance")
 _JSON_KEYS = ("class_names", "edges", "bucket_names", "relative", "min_objects", "things", "format")
 _TEXT_KEYS = ("unit", "version")
 
@@ -89,10 +88,6 @@ class RecordInfo:
         version: version of this package that wrote the file.
         format: version of the file layout.
         extra: additional keys, such as run, head, data set and split.
-
-    Raises:
-        ValueError: if the unit or the format is unknown, the names do not match the edges, or an additional key is
-            reserved.
     """
 
     class_names: Sequence[str]
@@ -107,25 +102,16 @@ class RecordInfo:
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Validate the arguments, and convert sequences to tuples so that records compare equal after reading."""
-        if self.unit not in UNITS:
-            raise ValueError(f"Unknown unit {self.unit!r}; allowed are {' and '.join(UNITS)}.")
+        """Validate the format, and convert sequences to tuples so that records compare equal after reading."""
         if self.format != FORMAT:
             raise ValueError(f"The record has format {self.format}; this version reads format {FORMAT} only.")
-        if len(self.bucket_names) != len(self.edges) + 1:
-            raise ValueError(
-                f"{len(self.edges)} edges need {len(self.edges) + 1} bucket names, got {self.bucket_names}."
-            )
         for name in ("class_names", "edges", "bucket_names", "things"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        reserved = sorted(set(self.extra) & {*_JSON_KEYS, *_TEXT_KEYS})
-        if reserved:
-            raise ValueError(f"The keys {', '.join(reserved)} are reserved; choose other names in extra.")
 
     def to_metadata(self) -> dict[str, str]:
         """All attributes as text by key. Values that are not text are stored as JSON."""
         own = {key: json.dumps(getattr(self, key)) for key in _JSON_KEYS}
-        return own | {key: getattr(self, key) for key in _TEXT_KEYS} | dict(self.extra)
+        return dict(self.extra) | own | {key: getattr(self, key) for key in _TEXT_KEYS}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> "RecordInfo":
@@ -135,12 +121,7 @@ class RecordInfo:
 
 
 class ObjectRecord(NamedTuple):
-    """A record in memory.
-
-    Attributes:
-        rows: one row per object and free-standing false positive, with the columns of :data:`COLUMNS`.
-        info: properties shared by all rows.
-    """
+    """A record in memory: the rows with the columns of :data:`COLUMNS`, and the properties that they share."""
 
     rows: "pd.DataFrame"
     info: RecordInfo
@@ -216,12 +197,8 @@ def read_record(path: str | Path, columns: Sequence[str] | None = None) -> Objec
 def read_confusions(path: str | Path) -> "pd.DataFrame":
     """Read the confusions of a record in long form: one line per row of the record and confused class.
 
-    Returns:
-        The columns ``row`` (position in the record), ``other`` (class) and ``px``.
-
-    Raises:
-        RecordError: if the file is not an object record.
-        FileNotFoundError: if the file does not exist.
+    Returns the columns ``row`` (position in the record), ``other`` (class) and ``px``; errors as in
+    :func:`read_record`.
     """
     table = _open(Path(path)).read(["confused_class", "confused_px"]).combine_chunks()
     classes, pixels = (
@@ -242,11 +219,7 @@ def part_path(path: Path, rank: int) -> Path:
 
 
 def merge_records(parts: Sequence[Path], path: Path) -> None:
-    """Concatenate the parts of a record, then remove them.
-
-    Raises:
-        RecordError: if a part is not a record, or the parts differ in their metadata.
-    """
+    """Concatenate the parts of a record, then remove them. Raises RecordError if they differ in their metadata."""
     files = [_open(part) for part in parts]
     infos = [_info(part, file) for part, file in zip(parts, files, strict=True)]
     for part, info in zip(parts, infos, strict=True):

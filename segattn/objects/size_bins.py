@@ -16,7 +16,7 @@ import numpy.typing as npt
 COCO_EDGES = (32**2, 96**2)
 FINE_EDGES = tuple(side**2 for side in (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512))
 RELATIVE_FINE_EDGES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-_TOO_LARGE = 2**62  # edges must fit int64
+_TOO_LARGE = 2**62  # for int64
 
 
 def fine_edges(edges: Sequence[int | float], *, relative: bool) -> tuple[int | float, ...]:
@@ -37,19 +37,12 @@ def bucket_cuts(edges: Sequence[int | float], *, relative: bool) -> list[int]:
 
 
 def check_edges(edges: Sequence[int | float], names: Sequence[str], *, relative: bool) -> None:
-    """Validate the edges and names of buckets.
-
-    Raises:
-        ValueError: if the edges are not finite, ascending and in range, or the names are not unique or do not match
-            the edges in number.
-    """
-    if not all(math.isfinite(edge) and edge < _TOO_LARGE for edge in edges):
-        raise ValueError(f"Edges must be finite and below 2**62, got {list(edges)}.")
+    """Validate the edges and names of buckets; raises ValueError."""
     if any(low >= high for low, high in pairwise(edges)):
         raise ValueError(f"Edges must be in ascending order, got {list(edges)}.")
-    if relative and any(not 0 < edge < 1 for edge in edges):
+    if relative and not all(0 < edge < 1 for edge in edges):
         raise ValueError(f"Relative edges are fractions of the image area between 0 and 1, got {list(edges)}.")
-    if not relative and any(edge < 1 for edge in edges):
+    if not relative and not all(1 <= edge < _TOO_LARGE for edge in edges):
         raise ValueError(f"Edges are areas of at least one pixel, got {list(edges)}; for fractions set relative.")
     if len(names) != len(edges) + 1 or len(set(names)) < len(names):
         raise ValueError(f"{len(edges)} edges need {len(edges) + 1} different bucket names, got {list(names)}.")
@@ -65,9 +58,6 @@ class ObjectSizes:
         names: one name per bucket, ascending by size.
         min_objects: ground-truth objects that a class needs in a bucket to enter the means of the bucket.
         every: during ``fit``, split scores in every n-th validation only, and in the last one.
-
-    Raises:
-        ValueError: if a value is out of range, or the names do not match the edges.
     """
 
     edges: tuple[float, ...] = COCO_EDGES

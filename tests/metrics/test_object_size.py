@@ -165,9 +165,9 @@ def test_two_processes_count_the_same_integers(tmp_path):
     ("arguments", "what"),
     [
         ({"edges": (96, 32)}, "ascending order"),
-        ({"edges": (96, float("inf"))}, "finite"),
-        ({"edges": (96, 1e30)}, "below 2"),
-        ({"edges": (float("nan"), 96)}, "finite"),
+        ({"edges": (96, float("inf"))}, "areas of at least one pixel"),
+        ({"edges": (96, 1e30)}, "areas of at least one pixel"),
+        ({"edges": (float("nan"), 96)}, "areas of at least one pixel"),
         ({"edges": (0.1, 5)}, "at least one pixel"),
         ({"edges": (0.1, 1.5), "relative": True}, "between 0 and 1"),
         ({"edges": (5,)}, "1 edges need 2 different bucket names"),
