@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -237,7 +238,8 @@ def _known_version(content: Any, path: Path) -> str:
 
 
 def _unusable(error: Exception, path: Path) -> CheckpointError:
-    what = f"has no {one_line(error)}" if isinstance(error, KeyError) else one_line(error)
+    reason = shorten(one_line(error), 300, placeholder=" ...")
+    what = f"has no {reason}" if isinstance(error, KeyError) else reason
     return CheckpointError(f"The description of the model in {path} cannot be used: {what}.")
 
 

@@ -57,10 +57,9 @@ def test_configs_that_build_on_themselves_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("a: [", "no valid YAML"),
-        ("[" * 1200, "no valid YAML"),
+        ("a: [", "valid YAML"),
+        ("[" * 1200, "nested too deeply"),
         ("- a", "must be a YAML mapping"),
-        ("data: &a {init_args: *a}", "no valid YAML: it is nested too deeply, or contains itself"),
         ("", "mapping"),
         ("base: [3]", "must be the name of a config or a list of names"),
         ("model: [1]", r"The key model of the config .*own\.yaml must be a mapping, got \[1\]"),
