@@ -139,7 +139,7 @@ def _to_rgb(image: Image.Image, path: Path) -> UInt8[np.ndarray, "h w 3"]:
     pixels = np.empty((image.height, image.width, 3), dtype=np.uint8)
     for top in range(0, image.height, BAND_ROWS):
         band = image.crop((0, top, image.width, min(top + BAND_ROWS, image.height)))
-        pixels[top : top + BAND_ROWS] = band.convert("RGB")
+        pixels[top : top + BAND_ROWS] = np.asarray(band.convert("RGB"))
     return pixels
 
 
