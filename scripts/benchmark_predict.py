@@ -1,10 +1,10 @@
-"""How much reading, writing and bookkeeping cost beside the model.
+"""Measure how much time ``segattn predict`` needs in addition to the model.
 
     python scripts/benchmark_predict.py
 
-Compares ``segattn predict`` with the bare model on fixed tensors, and with a plain loop that reads, computes and
-writes one image after the other. Images are drawn by the script (CamVid's size and number by default); the model has
-random weights unless a checkpoint is given. Of several rounds the fastest counts.
+Compares the command with the model alone on fixed tensors, and with a simple loop that reads, computes and writes one
+image after the other. The script draws the images (by default as many as CamVid's validation and test images, in their
+size); the model has random weights unless a checkpoint is given. The fastest of several rounds counts.
 """
 
 import argparse
@@ -33,9 +33,9 @@ from segattn.sample import ClassInfo, ClassTable
 
 
 def main() -> None:
-    """Print the times and the ratio."""
+    """Print the times and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, help="default: the model of configs/camvid_fla.yaml, random weights")
+    parser.add_argument("--checkpoint", type=Path, help="default: a small mobile encoder with FLAHead, random weights")
     parser.add_argument("--images", type=int, default=233, help="number of images")
     parser.add_argument("--size", type=int, nargs=2, default=(360, 480), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--batch-size", type=int, default=1)
@@ -58,7 +58,7 @@ def main() -> None:
         print(f"start-up, one image         {start_up:8.2f} s")
         (device,) = choose_devices(given.device)
         network = load_network(checkpoint, device)
-        settings = Settings(devices=given.device, batch_size=given.batch_size, overwrite=True, progress=False)
+        settings = Settings(device=[str(device)], batch_size=given.batch_size, overwrite=True, progress=False)
         paths = sorted((folder / "images").iterdir())
 
         def command(images: list[Path]) -> None:
@@ -69,29 +69,29 @@ def main() -> None:
             bare.append(seconds(partial(bare_model, network, paths, given.batch_size)))
             whole.append(seconds(partial(command, paths)))
             first.append(seconds(partial(command, paths[: given.batch_size])))
-            loop.append(seconds(partial(plain_loop, network, paths, folder / "loop")))
+            loop.append(seconds(partial(simple_loop, network, paths, folder / "loop")))
         rest = 1 - given.batch_size / given.images
-        print(f"bare model                  {min(bare):8.2f} s  {given.images / min(bare):7.1f} images/s")
+        print(f"model alone                 {min(bare):8.2f} s  {given.images / min(bare):7.1f} images/s")
         print(f"segattn predict             {min(whole) - min(first):8.2f} s  after its first batch")
-        print(f"plain loop                  {min(loop):8.2f} s")
-        print(f"segattn predict / bare      {(min(whole) - min(first)) / (min(bare) * rest):8.3f}")
-        print(f"plain loop / bare           {min(loop) / min(bare):8.3f}")
+        print(f"simple loop                 {min(loop):8.2f} s")
+        print(f"segattn predict / model     {(min(whole) - min(first)) / (min(bare) * rest):8.3f}")
+        print(f"simple loop / model         {min(loop) / min(bare):8.3f}")
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """How long one call takes."""
+    """Time of one call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
 
 
 def import_only() -> None:
-    """A Python process that loads what predicting needs."""
-    subprocess.run([sys.executable, "-c", "import segattn.predict.prediction_run"], check=True)
+    """Start a Python process that imports what predicting needs."""
+    subprocess.run([sys.executable, "-c", "import segattn.predict.predictor"], check=True)
 
 
 def command_line(checkpoint: Path, images: Path, output: Path, *options: str) -> None:
-    """The whole command in a process of its own."""
+    """Run the command in a new process."""
     arguments = ["predict", "--checkpoint", checkpoint, "--images", images, "--output", output, *options]
     code = "import sys; from segattn.cli import main; sys.exit(main(sys.argv[1:]))"
     subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
@@ -109,7 +109,7 @@ def measure_large(checkpoint: Path, folder: Path, side: int) -> None:
 
 @torch.inference_mode()
 def bare_model(network: Network, paths: list[Path], batch_size: int) -> None:
-    """The model and the choice of the class, on one tensor that is there already."""
+    """Run the model and select the classes, on one tensor that is already on the device."""
     with Image.open(paths[0]) as image:
         pixels = rearrange(torch.from_numpy(np.array(image)), "h w c -> 1 c h w").float() / 255
     batch = pixels.repeat(batch_size, 1, 1, 1).to(network.device)
@@ -119,8 +119,8 @@ def bare_model(network: Network, paths: list[Path], batch_size: int) -> None:
 
 
 @torch.inference_mode()
-def plain_loop(network: Network, paths: list[Path], output: Path) -> None:
-    """What one would write by hand."""
+def simple_loop(network: Network, paths: list[Path], output: Path) -> None:
+    """Predict without any overlap of reading, computing and writing."""
     output.mkdir(exist_ok=True)
     for path in paths:
         image = np.array(Image.open(path).convert("RGB"))
@@ -130,7 +130,7 @@ def plain_loop(network: Network, paths: list[Path], output: Path) -> None:
 
 
 def draw_images(folder: Path, count: int, size: tuple[int, int]) -> None:
-    """Pictures with soft shapes and some noise, which JPEG packs about as well as photographs."""
+    """Draw smooth shapes with noise, which JPEG compresses about as well as photographs."""
     folder.mkdir()
     generator = np.random.default_rng(0)
     for index in range(count):
@@ -141,7 +141,7 @@ def draw_images(folder: Path, count: int, size: tuple[int, int]) -> None:
 
 
 def save_random_model(path: Path) -> Path:
-    """The checkpoint of a small model for phones, with 11 classes."""
+    """Save a small mobile model with 11 classes."""
     classes = ClassTable(tuple(ClassInfo(f"class {index}", (index, index, index), index) for index in range(11)))
     spec = EncoderSpec("tu-tf_efficientnet_lite0", None, 16)
     model = SegmentationModel(ModelSpec(len(classes), spec, partial(FLAHead, channels=128)))

@@ -1,37 +1,39 @@
-"""What is written for every image, and how the model is used: everything that decides a result. No torch."""
+"""The options of ``segattn predict`` and of :func:`segattn.predict.predict_folder`. No torch."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from segattn.inference.inference_config import InferenceConfig
 
-Pair = tuple[int, int]
-
 
 @dataclass(frozen=True)
 class Options:
-    """The choices of a prediction. A result is valid for one checkpoint and one set of options.
+    """What is written, and how the model is applied.
+
+    Results are valid for one checkpoint and one set of these options. Those of the model (from ``window`` on) replace
+    what the checkpoint specifies; None keeps it.
 
     Attributes:
-        ids: the values in the masks: ``dataset`` for the data set's own label ids, ``train`` for class indices from 0.
-        palette: store the class colors as the masks' palette; the values stay the same.
-        overlay: also write the image under the class colors, into ``overlays``.
-        panels: also write image, overlay and class colors side by side, into ``panels``.
-        opacity: of the colors in overlays and panels, 0..1; None takes 0.5.
-        confidence: also write the largest class probability of every pixel as 8-bit grey, into ``confidence``.
-        probabilities: also write class probabilities, into ``probabilities``: ``all`` classes, or the likeliest k.
-        window: (height, width) of sliding windows; None takes the checkpoint's size rule.
-        stride: (height, width) between windows; None takes the checkpoint's, or two thirds of ``window``.
-        whole: compute whole images even where the checkpoint's size rule has windows.
-        short_side: resize images to this short side before the model; None takes the checkpoint's size rule.
-        original_size: compute at the images' own sizes even where the checkpoint's size rule resizes.
-        scales: factors of the size; the probabilities at all of them are averaged.
-        flip: average with the probabilities of the mirrored image.
-        precision: ``32``, or ``bf16`` for mixed precision.
+        ids: values of the masks: label ids of the data set, or class indices from 0 (train).
+        palette: store the class colors as the palette of the masks; the values stay the same.
+        overlay: also write the image under the class colors.
+        panels: also write image, overlay and class colors side by side.
+        opacity: opacity of the class colors in overlays and panels, 0..1; default 0.5.
+        confidence: also write the largest class probability of every pixel, times 255.
+        probabilities: also write class probabilities, of all classes or of the K most likely ones.
+        window: height and width of sliding windows.
+        stride: height and width between windows; default two thirds of the window.
+        whole_image_weight: weight of the image in one pass when it is averaged with its windows.
+        whole: compute images in one pass even if the checkpoint specifies windows.
+        short_side: resize images to this short side, in pixels.
+        original_size: do not resize images even if the checkpoint does.
+        scales: factors of the size; the class probabilities at all scales are averaged.
+        flip: average the class probabilities with those of the mirrored image.
+        precision: 32, or bf16 for mixed precision.
 
     Raises:
-        ValueError: if a value is out of its range, or has no effect beside the others.
+        ValueError: if a value is out of range or has no effect.
     """
 
     ids: Literal["dataset", "train"] = "dataset"
@@ -41,80 +43,76 @@ class Options:
     opacity: float | None = None
     confidence: bool = False
     probabilities: Literal["all"] | int | None = None
-    window: Pair | None = None
-    stride: Pair | None = None
+    window: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
+    whole_image_weight: float | None = None
     whole: bool = False
     short_side: int | None = None
     original_size: bool = False
     scales: tuple[float, ...] | None = None
-    flip: bool = False
-    precision: Literal["32", "bf16"] = "32"
+    flip: bool | None = None
+    precision: Literal["32", "bf16"] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be followed."""
+        """Validate the arguments."""
         if self.ids not in ("dataset", "train"):
             raise ValueError(f"ids must be dataset or train, got {self.ids!r}.")
-        if self.precision not in ("32", "bf16"):
-            raise ValueError(f"precision must be 32 or bf16, got {self.precision!r}.")
         if self.opacity is not None and not 0 <= self.opacity <= 1:
-            raise ValueError(f"opacity lies between 0 and 1, got {self.opacity}.")
-        if self.opacity is not None and not (self.overlay or self.panels):
+            raise ValueError(f"opacity must be in 0..1, got {self.opacity}.")
+        if self.opacity is not None and not self.draws_colors:
             raise ValueError("opacity has no effect without overlay or panels.")
         if isinstance(self.probabilities, int) and self.probabilities < 1:
             raise ValueError(f"probabilities must be all or at least 1, got {self.probabilities}.")
-        if isinstance(self.probabilities, str) and self.probabilities != "all":
-            raise ValueError(f"probabilities must be all or a number of classes, got {self.probabilities!r}.")
-        if self.whole and (self.window or self.stride):
-            raise ValueError("whole computes no windows: leave out window and stride.")
+        if self.whole and self.window:
+            raise ValueError("whole and window exclude each other.")
         if self.original_size and self.short_side is not None:
-            raise ValueError("original_size resizes nothing: leave out short_side.")
-        if self.scales is not None and (not self.scales or min(self.scales) <= 0):
-            raise ValueError(f"scales must be positive factors, got {self.scales}.")
+            raise ValueError("original_size and short_side exclude each other.")
 
     @property
-    def needs_image(self) -> bool:
-        """Whether the image itself is part of what is written."""
+    def draws_colors(self) -> bool:
+        """Whether class colors are drawn over the image."""
         return self.overlay or self.panels
 
     def applied_to(self, config: "InferenceConfig") -> "InferenceConfig":
-        """The checkpoint's inference config with these options in place.
+        """Replace values in the inference config of a checkpoint.
 
         Raises:
-            ValueError: if a stride is given without any window, or they do not fit together.
+            ValueError: if the result is not a valid config.
         """
-        rule = config.size_rule
-        if self.original_size:
-            rule = replace(rule, short_side=None, max_long_side=None)
-        if self.short_side is not None:
-            rule = replace(rule, short_side=self.short_side)
-        config = replace(config, size_rule=rule, precision=self.precision)
-        config = replace(config, scales=self.scales or config.scales, flip=self.flip or config.flip)
+        changes: dict[str, Any] = {}
         if self.whole:
-            return replace(config, window=None, stride=None, whole_image_weight=0.0)
+            changes |= {"window": None, "stride": None, "whole_image_weight": 0.0}
         if self.window:
-            return replace(config, window=self.window, stride=self.stride)
-        return replace(config, stride=self.stride) if self.stride else config
+            changes |= {"window": self.window, "stride": None}
+        if self.original_size:
+            changes["size_rule"] = type(config.size_rule)()
+        if self.short_side is not None:
+            changes["size_rule"] = replace(config.size_rule, short_side=self.short_side)
+        given = {name: getattr(self, name) for name in ("stride", "whole_image_weight", "scales", "flip", "precision")}
+        return replace(config, **changes | {name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run goes about it; none of this decides what is written.
+    """How the run proceeds.
+
+    These settings do not change the results, except that the rounding of another device or batch size may differ.
 
     Attributes:
-        devices: names of torch devices, of which one computes each image; None takes CUDA where there is one, ``all``
-            every CUDA device.
-        batch_size: images of one size that are computed together.
-        compile: whether to compile the model, which pays for many images of one size.
+        device: torch devices, each image is computed on one of them; all for every CUDA device; default: CUDA if there
+            is a GPU.
+        batch_size: consecutive images that are processed together; those of equal size are computed in one pass.
+        compile: compile the model, which pays off for many images of one size.
         resume: keep what an earlier run with the same checkpoint and options finished.
-        overwrite: allow replacing results of another checkpoint, and masks that no prediction wrote.
-        max_pixels: refuse larger images; None takes 179 million, or 500 million with sliding windows.
-        progress: whether to show a progress bar.
+        overwrite: allow replacing results of another checkpoint, and masks that were not predicted.
+        max_pixels: refuse larger images; default 179 million pixels, or 500 million with windows.
+        progress: do not show a progress bar.
 
     Raises:
-        ValueError: if a number is out of its range.
+        ValueError: if a number is out of range.
     """
 
-    devices: str | list[str] | None = None
+    device: list[str] | None = None
     batch_size: int = 1
     compile: bool = False
     resume: bool = False
@@ -123,7 +121,7 @@ class Settings:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be followed."""
+        """Validate the arguments."""
         for name, value in (("batch_size", self.batch_size), ("max_pixels", self.max_pixels)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")

@@ -1,135 +1,109 @@
-"""A video in, an overlay video and one mask a frame out, where OpenCV can read and write it."""
+"""Predict videos: one mask per frame and an overlay video, as far as OpenCV can read and write them."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from segattn.predict.inference import Predictor
-from segattn.predict.inputs import Source
-from segattn.predict.manifest import file_digest
-from segattn.predict.outputs import OVERLAYS, Writer
-from segattn.predict.pipeline import Picture, Pipeline
-from segattn.predict.progress import Progress
+from segattn.io.atomic_write import atomic_write
+from segattn.predict.input_files import Source
+from segattn.predict.manifest import Row
+from segattn.predict.result_files import OVERLAYS, ResultWriter
+
+if TYPE_CHECKING:
+    from segattn.predict.predictor import Predictor
+
+Frames = list[tuple[int, UInt8[np.ndarray, "h w 3"]]]
+"""Consecutive frames with their numbers."""
 
 
 class VideoError(ValueError):
-    """A video that cannot be read, computed or written."""
+    """A video that cannot be read, predicted or written."""
 
 
-class _Frame(NamedTuple):
-    number: int
-    pixels: UInt8[np.ndarray, "h w 3"]
-
-
-class _Written(NamedTuple):
-    overlay: UInt8[np.ndarray, "h w 3"]
-    files: dict[str, str]
-    shares: dict[str, float]
-
-
-def predict_video(
-    source: Source, predictors: Sequence[Predictor], writer: Writer, *, batch_size: int, progress: Progress
-) -> dict[str, Any]:
+def predict_video(source: Source, predictor: "Predictor", writer: ResultWriter, *, batch_size: int) -> Row:
     """Predict all frames of a video.
 
-    The masks are ``STEM/000000.png`` and so on, the overlay video is ``overlays/STEM.mp4``. Sound is not kept.
+    The masks are ``STEM/000000.png`` and so on, the overlay video is ``overlays/STEM.mp4``, without sound.
 
     Args:
         source: the video.
-        predictors: one for every device.
-        writer: of the results.
-        batch_size: frames that are computed together.
-        progress: told of every frame.
+        predictor: the model.
+        writer: writes the results.
+        batch_size: number of frames that are computed together.
 
     Returns:
-        The row of the manifest.
+        What the row of the manifest says about the results.
+
+    Raises:
+        VideoError: if the video cannot be predicted.
     """
-    row = {"image": source.name, "path": str(source.path)}
     capture = cv2.VideoCapture(str(source.path))
     try:
-        return row | _predict(capture, source.stem, predictors, writer, batch_size=batch_size, progress=progress)
-    except VideoError as error:
-        return row | {"reason": str(error)}
+        if not capture.isOpened():
+            raise VideoError("OpenCV cannot read it as a video")
+        return _predict(capture, source.stem, predictor, writer, batch_size=batch_size)
     finally:
         capture.release()
 
 
-def _predict(
-    capture: Any,
-    stem: str,
-    predictors: Sequence[Predictor],
-    writer: Writer,
-    *,
-    batch_size: int,
-    progress: Progress,
-) -> dict[str, Any]:
-    if not capture.isOpened():
-        raise VideoError("OpenCV cannot read it as a video")
-    announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+def _predict(capture: Any, stem: str, predictor: "Predictor", writer: ResultWriter, *, batch_size: int) -> Row:
     rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
-    size = (int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
-    progress.add(max(announced, 1) - 1)
+    width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
 
-    def write(frame: _Frame, picture: Picture) -> _Written:
-        if picture.pixels is None or picture.prediction is None:
-            raise VideoError(f"frame {frame.number}: {picture.reason}")
-        files = writer.write(f"{stem}/{frame.number:06d}", picture.prediction, picture.pixels)
-        labels = picture.prediction.labels
-        return _Written(writer.overlay(picture.pixels, labels), files, writer.shares(labels))
+    def predict_frames(frames: Frames) -> list[tuple[UInt8[np.ndarray, "h w 3"], dict[str, int], dict[str, float]]]:
+        """Overlay, files and shares of every frame."""
+        written = []
+        predictions = predictor.predict([pixels for _, pixels in frames])
+        for (number, pixels), prediction in zip(frames, predictions, strict=True):
+            if isinstance(prediction, str):
+                raise VideoError(f"frame {number}: {prediction}")
+            files = writer.write(f"{stem}/{number:06d}", prediction, pixels)
+            written.append((writer.overlay(pixels, prediction.labels), files, writer.shares(prediction.labels)))
+        return written
 
-    pipeline = Pipeline(
-        predictors,
-        lambda frame: Picture(frame.pixels),
-        write,
-    )
-    files: dict[str, str] = {}
+    count = 0
+    files: dict[str, int] = {}
     shares: Counter[str] = Counter()
     name = f"{OVERLAYS}/{stem}.mp4"
-
-    def write_film(path: Path) -> None:
-        film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+    with atomic_write(writer.folder / name) as draft:
+        video = cv2.VideoWriter(str(draft), cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
+        if not video.isOpened():
+            raise VideoError("OpenCV cannot write an mp4 video")
         try:
-            if not film.isOpened():
-                raise VideoError("OpenCV cannot write an mp4 video here")
-            for _, written in pipeline.run(_batches(capture, batch_size)):
-                film.write(np.ascontiguousarray(written.overlay[..., ::-1]))
-                files.update(written.files)
-                shares.update(written.shares)
-                progress.advance()
+            results = predictor.map_ahead(predict_frames, _read_frames(capture, batch_size))
+            for overlay, frame_files, frame_shares in (frame for frames in results for frame in frames):
+                video.write(np.ascontiguousarray(overlay[..., ::-1]))
+                count += 1
+                files |= frame_files
+                shares.update(frame_shares)
         finally:
-            film.release()
-        if not shares:
-            raise VideoError("OpenCV cannot read a frame of it")
-        files[name] = file_digest(path)
-
-    writer.folder.write(name, write_film)
-    frames = sum(path.startswith(f"{stem}/") for path in files)
-    missing = [f"{frames} of {announced} frames could be read"] if frames < announced else []
+            video.release()
+        if not count:
+            raise VideoError("OpenCV cannot read any of its frames")
+        files[name] = draft.stat().st_size
+    expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     return {
-        "height": size[1],
-        "width": size[0],
-        "frames": frames,
-        "shares": {name: round(share / frames, 6) for name, share in shares.items()},
-        "notes": missing,
+        "height": height,
+        "width": width,
+        "frames": count,
+        "shares": {name: round(share / count, 6) for name, share in shares.items()},
+        "notes": [f"{count} of {expected} frames could be read"] if count < expected else [],
         "files": files,
     }
 
 
-def _batches(capture: Any, batch_size: int) -> Iterator[list[_Frame]]:
-    index, batch = 0, []
-    while True:
-        there, pixels = capture.read()
-        if not there:
-            break
-        batch.append(_Frame(index, np.ascontiguousarray(pixels[..., ::-1])))
-        index += 1
-        if len(batch) == batch_size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _read_frames(capture: Any, batch_size: int) -> Iterator[Frames]:
+    frames: Frames = []
+    number = 0
+    while (read := capture.read())[0]:
+        frames.append((number, np.ascontiguousarray(read[1][..., ::-1])))
+        number += 1
+        if len(frames) == batch_size:
+            yield frames
+            frames = []
+    if frames:
+        yield frames

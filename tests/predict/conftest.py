@@ -9,7 +9,7 @@ from tests.checkpoints.saved import save_checkpoint
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
-    """A tiny model with four classes, without a size rule."""
+    """A tiny model with four classes that does not resize images."""
     return save_checkpoint(tmp_path_factory.mktemp("model") / "tiny.ckpt")
 
 
@@ -20,7 +20,7 @@ def picture(seed: int, height: int = 40, width: int = 56) -> np.ndarray:
 
 
 def save_pictures(folder: Path, *names: str, **size: int) -> Path:
-    """A different picture under every name."""
+    """Save a different picture under every name."""
     for seed, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture(seed, **size)).save(folder / name)
@@ -33,5 +33,5 @@ def mask(path: Path) -> np.ndarray:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """All files below a folder by relative path."""
+    """Contents of all files below a folder by relative path."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -12,7 +12,7 @@ def predict(*arguments):
     return main(["predict", *map(str, arguments)])
 
 
-def test_it_says_what_it_wrote(tmp_path, checkpoint, capsys):
+def test_the_last_line_names_the_results(tmp_path, checkpoint, capsys):
     images = save_pictures(tmp_path / "in", "1.png", "2.png")
     assert predict("--checkpoint", checkpoint, "--images", images, "--output", tmp_path / "out") == 0
     captured = capsys.readouterr()
@@ -20,7 +20,7 @@ def test_it_says_what_it_wrote(tmp_path, checkpoint, capsys):
     assert captured.err == ""
 
 
-def test_failures_are_listed_and_the_exit_code_is_not_zero(tmp_path, checkpoint, capsys):
+def test_failures_are_listed_and_the_exit_code_is_1(tmp_path, checkpoint, capsys):
     images = save_pictures(tmp_path / "in", "1.png", "[red]b.gif")
     (images / "bad.jpg").touch()
     (images / b"\xff.png".decode("utf-8", "surrogateescape")).touch()
@@ -32,14 +32,14 @@ def test_failures_are_listed_and_the_exit_code_is_not_zero(tmp_path, checkpoint,
     assert captured.out.splitlines()[-1] == f"2 masks in {tmp_path / 'out'}; 3 failed"
 
 
-def test_resuming_is_said(tmp_path, checkpoint, capsys):
+def test_the_last_line_counts_results_of_an_earlier_run(tmp_path, checkpoint, capsys):
     images = save_pictures(tmp_path / "in", "1.png")
     common = ["--checkpoint", checkpoint, "--images", images, "--output", tmp_path / "out", "--resume"]
     assert predict(*common) == predict(*common) == 0
     assert capsys.readouterr().out.splitlines()[1] == f"1 masks in {tmp_path / 'out'}, 1 of them from an earlier run"
 
 
-def test_notes_are_said(tmp_path, checkpoint, capsys):
+def test_notes_are_printed(tmp_path, checkpoint, capsys):
     images = save_pictures(tmp_path / "in", "1.png")
     from PIL import Image
 
@@ -60,7 +60,8 @@ def test_every_option_reaches_the_run(monkeypatch, tmp_path):
     monkeypatch.setattr(command, "predict_folder", spy)
     line = (
         "--checkpoint m --images a b --output o --ids train --palette --overlay --panels --opacity 0.3 --confidence "
-        "--probabilities 3 --window 40 50 --stride 20 --short-side 9 --scales 0.5 1 --flip --precision bf16 "
+        "--probabilities 3 --window 40 50 --stride 20 --whole-image-weight 0.2 --short-side 9 "
+        "--scales 0.5 1 --flip --precision bf16 "
         "--device cpu cuda:1 --batch-size 4 --compile --resume --overwrite --max-pixels 99 --quiet"
     )
     assert predict(*line.split()) == 1
@@ -76,6 +77,7 @@ def test_every_option_reaches_the_run(monkeypatch, tmp_path):
         "probabilities": 3,
         "window": (40, 50),
         "stride": (20, 20),
+        "whole_image_weight": 0.2,
         "whole": False,
         "short_side": 9,
         "original_size": False,
@@ -88,12 +90,12 @@ def test_every_option_reaches_the_run(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["--window", "1", "2", "3"], "--window takes one or two lengths, got 3"),
-        (["--probabilities", "many"], "invalid"),
-        (["--ids", "own"], "invalid choice"),
+        (["--window", "1", "2", "3"], "--window takes one or 2 values, got 3"),
+        (["--probabilities", "many"], "--probabilities must be all or an integer, got 'many'"),
+        (["--ids", "own"], "--ids must be one of dataset, train, got 'own'"),
     ],
 )
-def test_wrong_command_lines_are_refused(arguments, what, capsys):
+def test_invalid_command_lines_end_in_one_sentence(arguments, what, capsys):
     with pytest.raises(SystemExit) as caught:
         predict("--checkpoint", "m", "--images", "i", "--output", "o", *arguments)
     assert caught.value.code == 2
@@ -105,11 +107,10 @@ def test_wrong_command_lines_are_refused(arguments, what, capsys):
     [
         (["--checkpoint", "gone.ckpt"], "There is no checkpoint"),
         (["--opacity", "0.5"], "no effect without overlay"),
-        (["--images", "gone"], "There are no images in gone"),
         (["--stride", "4"], "no effect without a window"),
     ],
 )
-def test_user_errors_are_one_sentence(tmp_path, checkpoint, arguments, what, capsys):
+def test_user_errors_end_in_one_sentence(tmp_path, checkpoint, arguments, what, capsys):
     images = save_pictures(tmp_path / "in", "1.png")
     common = ["--checkpoint", checkpoint, "--images", images, "--output", tmp_path / "out"]
     assert predict(*common, *arguments) == 1
@@ -119,7 +120,12 @@ def test_user_errors_are_one_sentence(tmp_path, checkpoint, arguments, what, cap
     assert error.count("\n") == 1
 
 
-def test_nothing_heavy_is_loaded_to_answer_and_no_lightning_to_predict(tmp_path, checkpoint):
+def test_missing_images_end_in_one_sentence(tmp_path, capsys):
+    assert predict("--checkpoint", "m.ckpt", "--images", "gone", "--output", tmp_path) == 1
+    assert capsys.readouterr().err.startswith("segattn predict: There are no images in gone (")
+
+
+def test_help_needs_no_torch_and_predicting_no_lightning(tmp_path, checkpoint):
     images = save_pictures(tmp_path / "in", "1.png")
     script = (
         "import sys; from segattn.cli import main\n"
@@ -132,4 +138,4 @@ def test_nothing_heavy_is_loaded_to_answer_and_no_lightning_to_predict(tmp_path,
     arguments = ["predict", "--checkpoint", checkpoint, "--images", images, "--output", tmp_path / "out"]
     subprocess.run([sys.executable, "-c", script, *map(str, arguments)], check=True, capture_output=True)
     assert mask(tmp_path / "out/1.png").shape == (40, 56)
-    assert "manifest.json" in tree(tmp_path / "out")
+    assert "manifest.jsonl" in tree(tmp_path / "out")

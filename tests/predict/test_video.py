@@ -29,7 +29,7 @@ def frames_of(path):
     return frames
 
 
-def test_a_video_gives_a_mask_for_every_frame_and_an_overlay_video(tmp_path, checkpoint):
+def test_a_video_has_a_mask_for_every_frame_and_an_overlay_video(tmp_path, checkpoint):
     size = (48, 64)
     video = save_video(tmp_path / "in/clip.avi", size=size)
     out = tmp_path / "out"
@@ -39,10 +39,10 @@ def test_a_video_gives_a_mask_for_every_frame_and_an_overlay_video(tmp_path, che
     overlay = frames_of(out / "overlays/clip.mp4")
     assert [frame.shape for frame in overlay] == [(*size, 3)] * 5
     assert (overlay[0] != overlay[1]).any()
-    (row,) = json.loads((out / "manifest.json").read_text())["images"]
+    row = json.loads((out / "manifest.jsonl").read_text().splitlines()[1])
     assert (row["frames"], row["height"], row["width"], row["notes"]) == (5, *size, [])
     assert sum(row["shares"].values()) == pytest.approx(1, abs=1e-4)
-    assert set(row["files"]) == set(tree(out)) - {"manifest.json", "classes.json"}
+    assert set(row["files"]) == set(tree(out)) - {"manifest.jsonl", "classes.json"}
     again = predict_folder(checkpoint, video, out, settings=Settings(progress=False, batch_size=2, resume=True))
     assert again.kept == ["clip.avi"]
 
@@ -60,7 +60,7 @@ def test_frames_are_predicted_like_images(tmp_path, checkpoint):
         )
 
 
-def test_what_is_no_video_gets_its_reason(tmp_path, checkpoint):
+def test_a_file_that_is_not_a_video_is_listed(tmp_path, checkpoint):
     images = save_pictures(tmp_path / "in", "1.png")
     (tmp_path / "in/text.mp4").write_text("no video")
     report = predict_folder(checkpoint, [images / "1.png", images / "text.mp4"], tmp_path / "out", settings=QUIET)
@@ -68,7 +68,7 @@ def test_what_is_no_video_gets_its_reason(tmp_path, checkpoint):
     assert report.failures == {"text.mp4": "OpenCV cannot read it as a video"}
 
 
-def test_a_truncated_video_is_predicted_as_far_as_it_goes(tmp_path, checkpoint):
+def test_the_readable_frames_of_a_truncated_video_are_predicted(tmp_path, checkpoint):
     video = save_video(tmp_path / "clip.avi", frames=12)
     data = video.read_bytes()
     video.write_bytes(data[: len(data) * 2 // 3])

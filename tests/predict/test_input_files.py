@@ -1,25 +1,24 @@
 import os
+from pathlib import Path
 
 import pytest
 
-from segattn.predict.inputs import Source, batches_of, find_sources, result_stems
+from segattn.predict.input_files import find_inputs, result_stems
 from tests.predict.conftest import save_pictures
 
 
 def found(*paths, output="/nowhere"):
-    from pathlib import Path
-
-    result = find_sources(paths, Path(output))
+    result = find_inputs(paths, Path(output))
     return [source.name for source in result.sources], result.problems
 
 
-def test_folders_are_searched_with_their_sub_folders(tmp_path):
+def test_folders_are_searched_with_subfolders(tmp_path):
     save_pictures(tmp_path, "b.JPG", "a/ö ü/c d.png", "a/x.TIFF", ".hidden.png", ".hidden/y.png", "z.webp")
     (tmp_path / "notes.txt").write_text("no image")
     assert found(tmp_path) == (["a/x.TIFF", "a/ö ü/c d.png", "b.JPG", "z.webp"], {})
 
 
-def test_names_are_relative_to_the_deepest_folder_that_holds_everything(tmp_path):
+def test_names_are_relative_to_the_deepest_common_folder(tmp_path):
     save_pictures(tmp_path, "train/aachen/1.png", "train/bochum/1.png", "train/bochum/2.png")
     assert found(tmp_path / "train/aachen", tmp_path / "train/bochum/1.png")[0] == ["aachen/1.png", "bochum/1.png"]
     assert found(tmp_path / "train/bochum/2.png")[0] == ["2.png"]
@@ -30,16 +29,16 @@ def test_names_are_relative_to_the_deepest_folder_that_holds_everything(tmp_path
     ]
 
 
-def test_patterns_keep_what_varies(tmp_path):
+def test_names_keep_the_variable_part_of_a_pattern(tmp_path):
     save_pictures(tmp_path, "a/1.png", "b/1.png", "b/c/3.jpg", "[x].png")
     assert found(f"{tmp_path}/*/1.png")[0] == ["a/1.png", "b/1.png"]
     assert found(f"{tmp_path}/**/*.jpg")[0] == ["b/c/3.jpg"]
-    assert found(f"{tmp_path}/[x].png")[0] == ["[x].png"], "an existing name is no pattern"
+    assert found(f"{tmp_path}/[x].png")[0] == ["[x].png"], "an existing file is not a pattern"
     names, problems = found(tmp_path / "a", f"{tmp_path}/*.gif")
     assert (names, problems) == (["1.png"], {"../*.gif": "no file matches this pattern"})
 
 
-def test_lists_hold_one_path_a_line(tmp_path, monkeypatch):
+def test_lists_contain_one_path_per_line(tmp_path, monkeypatch):
     save_pictures(tmp_path, "a/1.png", "b/2 3.png", "b/sub/4.png", "c/5.png")
     monkeypatch.chdir(tmp_path / "c")
     (tmp_path / "list.txt").write_text(f"{tmp_path}/a/1.png\n\n  b/2 3.png \nb/sub\n5.png\ngone.png\n")
@@ -53,7 +52,7 @@ def test_lists_hold_one_path_a_line(tmp_path, monkeypatch):
     assert "the list cannot be read" in problems["../list.txt"]
 
 
-def test_links_are_followed_but_not_in_circles(tmp_path):
+def test_symlinks_are_followed_but_not_in_loops(tmp_path):
     save_pictures(tmp_path, "in/real/1.png", "elsewhere/2.png")
     (tmp_path / "in/link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in/real/up").symlink_to(tmp_path / "in")
@@ -62,57 +61,40 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
 
 
 def test_folders_of_results_are_not_searched(tmp_path):
-    save_pictures(tmp_path, "1.png", "out/1.png", "earlier/1.png", "stopped/1.png", "mine/1.png")
-    (tmp_path / "earlier/manifest.json").write_text('{\n "segattn": "0.1.0"}')
-    (tmp_path / "stopped/.segattn").mkdir()
-    (tmp_path / "mine/manifest.json").write_text('{"dataset": "mine"}')
+    save_pictures(tmp_path, "1.png", "out/1.png", "earlier/1.png", "mine/1.png")
+    (tmp_path / "earlier/manifest.jsonl").write_text('{"segattn": "0.1.0"}')
+    (tmp_path / "mine/manifest.jsonl").write_text('{"dataset": "mine"}')
     assert found(tmp_path, output=tmp_path / "out")[0] == ["1.png", "mine/1.png"]
-    assert found(tmp_path / "earlier")[0] == ["1.png"], "a folder that is named is searched"
+    assert found(tmp_path / "earlier")[0] == ["1.png"], "a named folder is searched"
 
 
-def test_a_folder_that_cannot_be_read_is_a_problem(tmp_path, monkeypatch):
+def test_unreadable_folders_are_problems(tmp_path, monkeypatch):
     save_pictures(tmp_path, "open/1.png", "shut/2.png")
     scandir = os.scandir
 
     def guarded(path):
         if str(path).endswith("shut"):
-            raise PermissionError(13, "Permission denied")
+            raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
     monkeypatch.setattr("os.scandir", guarded)
     assert found(tmp_path) == (["open/1.png"], {"shut": "the folder cannot be read: Permission denied"})
 
 
-def test_nothing_found_is_an_error_that_says_where_and_why(tmp_path):
+def test_an_error_lists_where_no_images_were_found(tmp_path):
     with pytest.raises(FileNotFoundError, match=rf"There are no images in {tmp_path}\.$"):
         found(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"in gone\.png \(.*/gone\.png: there is no such file or folder\)\.$"):
         found("gone.png")
 
 
-def test_an_image_is_never_overwritten(tmp_path):
+def test_images_are_never_overwritten(tmp_path):
     save_pictures(tmp_path, "1.png", "sub/2.jpg")
     with pytest.raises(ValueError, match=r"mask of .*1\.png would overwrite an image"):
         found(tmp_path / "1.png", output=tmp_path)
     assert found(tmp_path / "sub/2.jpg", output=tmp_path)[0] == ["2.jpg"]
 
 
-def test_a_stem_that_images_share_keeps_them_apart():
+def test_images_with_the_same_stem_keep_their_extension():
     names = ["a.jpg", "a.png", "b.jpg", "c/a.png", "d.jpg", "d.png", "d.jpg.tif"]
     assert result_stems(names) == ["a.jpg", "a.png", "b", "c/a", "d.jpg", "d.png", "d.jpg.tif"]
-
-
-def test_batches_hold_equal_sizes_and_every_image_once(tmp_path):
-    sizes = [(1, 1), (2, 2), (1, 1), None, (1, 1), (2, 2), (3, 3)]
-    sources = [Source(tmp_path / str(i), str(i), str(i)) for i in range(len(sizes))]
-    batches = [[int(s.name) for s in batch] for batch in batches_of(sources, iter(sizes), 2)]
-    assert batches == [[0, 2], [3], [1, 5], [4], [6]]
-
-
-def test_few_batches_are_open_at_a_time(tmp_path):
-    sources = [Source(tmp_path / str(i), str(i), str(i)) for i in range(100)]
-    seen = []
-    sizes = (seen.append(i) or (i, i) for i in range(100))
-    for count, batch in enumerate(batches_of(sources, sizes, 4)):
-        assert [int(source.name) for source in batch] == [count]
-        assert len(seen) - count <= 9

@@ -1,0 +1,170 @@
+"""Compute labels, confidence and probabilities of images, on one or several devices."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float16, UInt8
+
+from segattn.checkpoints.network import Network
+from segattn.inference import infer_bands, predicted_classes
+from segattn.io.error_text import is_out_of_memory, one_line
+from segattn.predict.options import Options
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MAX_PROBABILITY_BYTES = 4 * 2**30
+
+
+class StoppedError(Exception):
+    """The run was stopped while an image was computed."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model computes for an image, at the size of the image.
+
+    Attributes:
+        labels: class indices.
+        confidence: the largest class probability times 255; None if it is not written.
+        probabilities: of all classes, or of the most likely ones in descending order; None if they are not written.
+        ranked: class indices of ``probabilities``; None if those are of all classes in order.
+    """
+
+    labels: UInt8[np.ndarray, "h w"]
+    confidence: UInt8[np.ndarray, "h w"] | None = None
+    probabilities: Float16[np.ndarray, "h w k"] | None = None
+    ranked: UInt8[np.ndarray, "h w k"] | None = None
+
+
+class Predictor:
+    """A model with the options of a run. It can be used from several threads.
+
+    Args:
+        networks: the model on every device.
+        options: what is computed, and how the model is applied.
+
+    Raises:
+        ValueError: if the options do not fit the model.
+    """
+
+    def __init__(self, networks: Sequence[Network], options: Options) -> None:
+        self.network = networks[0]
+        self.options = options
+        self.config = options.applied_to(self.network.inference)
+        if isinstance(options.probabilities, int) and options.probabilities > len(self.network.classes):
+            raise ValueError(
+                f"probabilities {options.probabilities} exceeds the number of classes, {len(self.network.classes)}."
+            )
+        if self.network.exported and self.config.precision != "32":
+            raise ValueError("The precision of an exported model is fixed: leave out precision.")
+        self._stop = threading.Event()
+        self._computing = ThreadPoolExecutor(len(networks), "compute")
+        self._free: SimpleQueue[Network] = SimpleQueue()
+        for network in networks:
+            self._free.put(network)
+        self._workers = len(networks) + min(8, max(2, os.cpu_count() or 1))
+
+    def map_ahead(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Call a function in several threads, a few items ahead of the caller, and yield its results in order.
+
+        Reading and writing overlap with computing when the function does all three. If the caller stops, or the
+        function raises, the remaining items are dropped.
+        """
+        pool = ThreadPoolExecutor(self._workers, "read and write")
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 2 * self._workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BaseException:
+            self._stop.set()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+            self._stop.clear()
+
+    def predict(self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]]) -> list[Prediction | str]:
+        """Predict RGB images; those of equal size are computed together.
+
+        Returns:
+            For every image a prediction, or the reason why there is none.
+        """
+        results: dict[int, Prediction | str] = {}
+        for shape in sorted({image.shape for image in images}):
+            indices = [index for index, image in enumerate(images) if image.shape == shape]
+            batch = [images[index] for index in indices]
+            try:
+                predictions: Sequence[Prediction | str] = self._computing.submit(self._compute, batch).result()
+            except (RuntimeError, ValueError, MemoryError) as error:
+                predictions = [_reason(error)] * len(indices)
+            results |= zip(indices, predictions, strict=True)
+        return [results[index] for index in range(len(images))]
+
+    @torch.inference_mode()
+    def _compute(self, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> list[Prediction]:
+        network = self._free.get()
+        try:
+            batch = images[0][None] if len(images) == 1 else np.stack(images)  # a single large image is not copied
+            pixels = rearrange(torch.from_numpy(batch), "b h w c -> b c h w")
+            arrays = self._empty_results(len(images), pixels.shape[-2:])
+            for area, logits in infer_bands(network.logits, pixels, self.config, device=network.device):
+                if self._stop.is_set():
+                    raise StoppedError
+                part = (slice(None), slice(area.top, area.bottom), slice(area.left, area.right))
+                for name, values in self._results(logits).items():
+                    arrays[name][part] = values.cpu().numpy()
+            return [
+                Prediction(**{name: array[index] for name, array in arrays.items()}) for index in range(len(images))
+            ]
+        finally:
+            self._free.put(network)
+
+    def _results(self, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The attributes of a prediction from logits (b, classes, h, w)."""
+        results = {"labels": predicted_classes(logits).to(torch.uint8)}
+        wanted = self.options.probabilities
+        if not (self.options.confidence or wanted):
+            return results
+        probabilities = logits.softmax(dim=1)
+        if self.options.confidence:
+            results["confidence"] = (probabilities.amax(dim=1) * 255).round().to(torch.uint8)
+        if wanted == "all":
+            results["probabilities"] = rearrange(probabilities, "b k h w -> b h w k").half()
+        elif wanted:
+            top = probabilities.topk(wanted, dim=1)
+            results["probabilities"] = rearrange(top.values, "b k h w -> b h w k").half()
+            results["ranked"] = rearrange(top.indices, "b k h w -> b h w k").to(torch.uint8)
+        return results
+
+    def _empty_results(self, batch: int, size: Sequence[int]) -> dict[str, np.ndarray]:
+        shape = (batch, *size)
+        arrays: dict[str, Any] = {"labels": np.empty(shape, np.uint8)}
+        if self.options.confidence:
+            arrays["confidence"] = np.empty(shape, np.uint8)
+        if wanted := self.options.probabilities:
+            count = len(self.network.classes) if wanted == "all" else wanted
+            if 2 * count * size[0] * size[1] > MAX_PROBABILITY_BYTES:
+                raise ValueError("its class probabilities take more than 4 GiB: write fewer of them, or none")
+            arrays["probabilities"] = np.empty((*shape, count), np.float16)
+            if wanted != "all":
+                arrays["ranked"] = np.empty((*shape, count), np.uint8)
+        return arrays
+
+
+def _reason(error: Exception) -> str:
+    if is_out_of_memory(error):
+        return "there is not enough memory for it; try sliding windows (--window) or a smaller --batch-size"
+    return f"the model failed: {one_line(error)}" if isinstance(error, RuntimeError) else one_line(error)
