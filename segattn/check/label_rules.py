@@ -8,7 +8,7 @@ import numpy as np
 from segattn.check.findings import Finding
 from segattn.check.inspection import Array, Inspection
 from segattn.check.split_result import SplitResult
-from segattn.data.ade20k_classes import CLASSES as ADE20K
+from segattn.data.ade20k import CLASSES as ADE20K
 from segattn.data.cityscapes import CLASSES as CITYSCAPES
 from segattn.data.cityscapes import NUM_LABEL_IDS
 from segattn.data.label_map import LabelMap

@@ -11,7 +11,7 @@ from torch import Tensor
 from segattn.checkpoints.openmmlab import Recipe, classes_of, recipe_of
 from segattn.checkpoints.repositories import REPOSITORIES, Repository, origin_of
 from segattn.checkpoints.trained import TrainedModel
-from segattn.data import ade20k, ade20k_classes, cityscapes
+from segattn.data import ade20k, cityscapes
 from segattn.inference.inference_config import InferenceConfig
 from segattn.io.error_text import one_line
 from segattn.models import ModelSpec, SegmentationModel
@@ -156,7 +156,7 @@ def class_table(count: int, meta: Mapping[str, Any], given: ClassTable | None) -
         if len(given) != count:
             raise ValueError(f"the given table has {len(given)} classes, but the checkpoint {count}")
         return given, SizeRule(), "as given"
-    known = {"Cityscapes": (cityscapes.CLASSES, SizeRule()), "ADE20K": (ade20k_classes.CLASSES, ade20k.TEST_SIZE)}
+    known = {"Cityscapes": (cityscapes.CLASSES, SizeRule()), "ADE20K": (ade20k.CLASSES, ade20k.TEST_SIZE)}
     table = classes_of(meta)
     for name, (classes, rule) in known.items():
         if len(classes) == count and (table is None or _same_names(table, classes)):

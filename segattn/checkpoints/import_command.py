@@ -9,7 +9,7 @@ from rich.console import Console
 
 from segattn.checkpoints.foreign import Origin, import_checkpoint
 from segattn.checkpoints.trained import save_model
-from segattn.data.folder_dataset import LabelScheme
+from segattn.data.class_file import LabelScheme
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from segattn.data.augmentation import TrainingTransform, Transform
+from segattn.data.augmentation import TrainingTransform
 from segattn.data.dataset import SegmentationDataset
 from segattn.data.samples import EvaluationDataset, TrainingDataset, collate
 from segattn.data.sampling import EvaluationSampler, TrainingLoader, TrainingSampler
@@ -31,15 +31,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         val_batch_size: images per step and process in validation and test; more than 1 needs images of equal size.
         num_workers: loading processes per training process; None uses its CPU cores, at most 8.
         size_rule: image size in evaluation, and at scale 1 in training.
-        scale_range: smallest and largest random scale in training.
-        max_class_share: largest share of a training crop that one class may cover, if ten tries find such a crop.
-        flip: probability of a horizontal flip in training.
-        vertical_flip: probability of a vertical flip in training.
-        quarter_turns: rotate training crops by random multiples of 90 degrees; needs a square ``crop_size``.
-        photometric: change brightness, contrast, saturation and hue in training.
-        transforms: your own albumentations transforms, applied to training crops after the others. They must keep the
-            size; spatial ones need ``fill_mask: 255``, so that the pixels they fill are ignored.
         seed: seed of order and augmentation.
+        **augmentation: further arguments of :class:`segattn.data.augmentation.TrainingTransform`.
 
     Attributes:
         datasets: the data sets that :meth:`setup` opened, by split.
@@ -58,14 +51,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         val_batch_size: int = 1,
         num_workers: int | None = None,
         size_rule: SizeRule = SizeRule(),
-        scale_range: tuple[float, float] = (0.5, 2.0),
-        max_class_share: float = 0.75,
-        flip: float = 0.5,
-        vertical_flip: float = 0.0,
-        quarter_turns: bool = False,
-        photometric: bool = True,
-        transforms: Transform | list[Transform] | None = None,
         seed: int = 0,
+        **augmentation: Any,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -84,17 +71,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         self.val_batch_size = val_batch_size
         self.num_workers = num_workers
         self.seed = seed
-        self.transform = TrainingTransform(
-            crop_size,
-            size_rule,
-            scale_range=scale_range,
-            max_class_share=max_class_share,
-            flip=flip,
-            vertical_flip=vertical_flip,
-            quarter_turns=quarter_turns,
-            photometric=photometric,
-            transforms=transforms,
-        )
+        self.transform = TrainingTransform(crop_size, size_rule, **augmentation)
         self.datasets: dict[str, SegmentationDataset] = {}
 
     @abstractmethod

@@ -9,8 +9,9 @@ from segattn.data.ade20k import ADE20K
 from segattn.data.base_datamodule import SegmentationDataModule
 from segattn.data.camvid import CamVid
 from segattn.data.cityscapes import Cityscapes
+from segattn.data.class_file import LabelScheme
 from segattn.data.errors import DataNotFoundError
-from segattn.data.folder_dataset import Folder, LabelScheme
+from segattn.data.folder_dataset import Folder
 from segattn.data.shapes import Drawing, Shapes, draw_shapes
 from segattn.sample import SizeRule
 
@@ -88,7 +89,7 @@ class FolderDataModule(SegmentationDataModule):
 
     Args:
         root: the folder of the data set.
-        classes: YAML file of the classes; ``segattn/data/folder_dataset.py`` describes it.
+        classes: class file, see ``docs/custom_data.md``.
         train_images: folder of training images, with any subfolders.
         train_masks: folder of their masks, with the same relative paths.
         val_images: folder of validation images.

@@ -12,7 +12,7 @@ from PIL import Image
 from segattn.check import check_data
 from segattn.check.findings import KINDS, SEVERITIES
 from segattn.data import ADE20KDataModule, CamVidDataModule, CityscapesDataModule, FolderDataModule, ShapesDataModule
-from segattn.data.ade20k_classes import CLASSES as ADE20K_CLASSES
+from segattn.data.ade20k import CLASSES as ADE20K_CLASSES
 from segattn.data.cityscapes import CLASSES as CITYSCAPES_CLASSES
 from tests.check.conftest import GOOD, SMALL, TWO, distinct_photos, labels, make_folder
 from tests.data import layouts

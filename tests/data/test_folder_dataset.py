@@ -6,8 +6,8 @@ import yaml
 from PIL import Image
 
 from segattn.data import Folder, FolderDataModule
+from segattn.data.class_file import LabelScheme
 from segattn.data.errors import DataError, DataNotFoundError
-from segattn.data.folder_dataset import LabelScheme
 from segattn.sample import IGNORE_INDEX
 from tests.data import layouts
 from tests.data.test_datasets import labels_of
