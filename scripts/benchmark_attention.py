@@ -1,4 +1,4 @@
-"""Measure what the attention blocks cost on this machine, fused beside plain.
+"""Measure the cost of the attention blocks on this machine, fused against plain.
 
 python scripts/benchmark_attention.py                        # print the tables
 python scripts/benchmark_attention.py --markdown cost.md --figure cost.svg
@@ -52,7 +52,7 @@ def usage(factory: ModuleFactory, shape: Shape, *, device: torch.device, repeats
 
 
 def without_convolution(channels: int, *, implementation: Literal["fused", "plain"] = "fused") -> nn.Module:
-    """The fully attentional block without the 3x3 convolution at its end, which takes most of its multiply-adds."""
+    """The fully attentional block without its final 3x3 convolution, which has most of the multiply-adds."""
     block = attention.FullyAttentional(channels, implementation=implementation)
     block.register_module("conv", nn.Identity())
     return block
@@ -61,28 +61,28 @@ def without_convolution(channels: int, *, implementation: Literal["fused", "plai
 FUSED: dict[str, Callable[..., nn.Module]] = {
     "PositionAttention": attention.PositionAttention,
     "FullyAttentional": attention.FullyAttentional,
-    "the same without its convolution": without_convolution,
+    "the same without convolution": without_convolution,
 }
 CUDA_SIZES = {"512x512": (64, 64), "769x769": (97, 97), "512x1024": (64, 128), "1024x2048": (128, 256)}
-"""Size of an input image and of its features at output stride 8."""
+"""Size of input images, and of their features at output stride 8."""
 
 RESNET50 = [(64, 256, 56)] * 3 + [(128, 512, 28)] * 4 + [(256, 1024, 14)] * 6 + [(512, 2048, 7)] * 3
-"""Of every residual block at 224x224: channels inside, channels at its end, side of the map."""
+"""Residual blocks at 224x224: inner channels, output channels, side of the map."""
 
 PRINTED = {
     "SqueezeExcite": "+2.5 M, at the end of the block",
     "CBAM": "+2.53 M, at the end of the block",
-    "ECA": "+86 in all, at the end of the block",
-    "ShuffleAttention": "+300 (one block of width 256 to 2048 has 12 to 96, all of them 708)",
+    "ECA": "+86 in total, at the end of the block",
+    "ShuffleAttention": "+300 (a block of width 256 to 2048 has 12 to 96, all blocks 708)",
 }
-"""What the papers say that their block adds to a ResNet-50."""
+"""Parameters that the blocks add to a ResNet-50 according to their papers."""
 
 EXPLANATION = """\
-Memory is the peak beyond weights and input; in a training step that includes all gradients. Time is the fastest of
-seven runs (of three in the table of all blocks), plain and fused taken in turns. *Of the limit* divides the fused time
-by what its multiply-adds take at the rate of a 2048x2048 matrix product on the same machine, {rate:.0f} G a second; a
-training step counts three times the forward pass. Multiply-adds are those of matrix products and convolutions, not of
-element-wise work.
+Memory is the peak beyond weights and input; for a training step it includes all gradients. Time is the fastest of seven
+runs (three in the table of all blocks), with plain and fused in turns. *Of the limit* is the fused time divided by the
+time of its multiply-adds at the rate of a 2048x2048 matrix product on the same machine, {rate:.0f} G per second; a
+training step counts as three forward passes. Multiply-adds are those of matrix products and convolutions, without
+element-wise operations.
 
 ![Memory and time of a training step against the side of the feature map](attention_cost.svg)
 """
@@ -91,7 +91,7 @@ Row = Sequence[str]
 
 
 def table(title: str, header: Row, rows: Sequence[Row]) -> str:
-    """A Markdown table under a heading, its columns aligned so that it also reads as text."""
+    """A Markdown table under a heading, with aligned columns."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = [header, ["-" * width for width in widths], *rows]
     body = "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in lines)
@@ -99,7 +99,7 @@ def table(title: str, header: Row, rows: Sequence[Row]) -> str:
 
 
 def all_blocks(device: torch.device, channels: int, side: int) -> str:
-    """Parameters, multiply-adds, time and memory of every block."""
+    """Parameters, multiply-adds, time and memory of all blocks."""
     shape = (1, channels, side, side)
     rows = []
     for name in attention.__all__:
@@ -120,10 +120,10 @@ def all_blocks(device: torch.device, channels: int, side: int) -> str:
     return table(f"All blocks, {channels} channels, {side}x{side}", header, rows)
 
 
-def fused_beside_plain(
+def fused_against_plain(
     shapes: Sequence[Shape], *, device: torch.device, dtype: torch.dtype, channels: int = 512
 ) -> Iterator[list[str]]:
-    """One row for every block, shape and way of running: plain, fused, and their ratio."""
+    """One row per block, shape and pass: plain, fused, and their ratio."""
     rate = matrix_product_rate(device, dtype)
     for name, block in FUSED.items():
         for shape in shapes:
@@ -164,12 +164,12 @@ COMPARISON_HEADER = [
 
 
 def on_cuda() -> str:
-    """The fused blocks at the feature sizes of real inputs, or what would be measured where there is a device."""
+    """The fused blocks at the feature sizes of real inputs, or a note that there is no device."""
     title = "On CUDA"
     if not torch.cuda.is_available():
         sizes = ", ".join(f"{image} ({h}x{w})" for image, (h, w) in CUDA_SIZES.items())
         return (
-            f"## {title}\n\nNo CUDA device is here. Where there is one, {' and '.join(FUSED)} are measured with 512 "
+            f"## {title}\n\nNo CUDA device was available. With one, the script measures {' and '.join(FUSED)} with 512 "
             f"channels, batches of 1 and 4, in float32 and bfloat16, at the features of inputs {sizes}.\n"
         )
     device = torch.device("cuda")
@@ -178,12 +178,12 @@ def on_cuda() -> str:
         for image, (height, width) in CUDA_SIZES.items():
             shapes = [(batch, 512, height, width) for batch in (1, 4)]
             kind = f"{image} {str(dtype).removeprefix('torch.')}"
-            rows += [[kind, *row] for row in fused_beside_plain(shapes, device=device, dtype=dtype)]
+            rows += [[kind, *row] for row in fused_against_plain(shapes, device=device, dtype=dtype)]
     return table(f"{title}: {machine(device)}", ["image", *COMPARISON_HEADER], rows)
 
 
 def in_a_resnet50() -> str:
-    """Parameters and multiply-adds that a block in every residual block adds, from its shapes alone."""
+    """Parameters and multiply-adds that a block in every residual block adds, from shapes only."""
     rows = []
     for name in attention.__all__:
         block = getattr(attention, name)
@@ -192,7 +192,7 @@ def in_a_resnet50() -> str:
             parameters = products = 0
             for widths in RESNET50:
                 channels, side = widths[place], widths[2]
-                with torch.device("meta"):  # counted on shapes, without weights
+                with torch.device("meta"):  # count on shapes, without weights
                     module = block(channels)
                 parameters += count_parameters(module)
                 products += count_multiply_adds(module, (1, channels, side, side))
@@ -227,11 +227,11 @@ def figure(path: Path, sides: Sequence[int], *, device: torch.device, channels: 
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--channels", type=int, default=512, help="of the blocks (default: %(default)s)")
     parser.add_argument("--side", type=int, default=64, help="of the map for the table of all blocks")
-    parser.add_argument("--sides", type=int, nargs="+", default=[96, 128], help="of the maps, fused beside plain")
+    parser.add_argument("--sides", type=int, nargs="+", default=[96, 128], help="of the maps for fused against plain")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="on the CPU")
     parser.add_argument("--markdown", type=Path, help="write the tables to this file")
     parser.add_argument("--figure", type=Path, help="draw memory and time against input size into this file (SVG)")
@@ -240,11 +240,11 @@ def main() -> None:
     cpu = torch.device("cpu")
     rate = matrix_product_rate(cpu, torch.float32)
     shapes = [(1, arguments.channels, side, side) for side in arguments.sides]
-    comparison = fused_beside_plain(shapes, device=cpu, dtype=torch.float32, channels=arguments.channels)
+    comparison = fused_against_plain(shapes, device=cpu, dtype=torch.float32, channels=arguments.channels)
     parts = [
-        f"# What the attention blocks cost\n\nMeasured by `scripts/benchmark_attention.py`: {machine(cpu)}, float32.\n",
+        f"# Cost of the attention blocks\n\nMeasured by `scripts/benchmark_attention.py`: {machine(cpu)}, float32.\n",
         EXPLANATION.format(rate=rate / 1e9),
-        table("Fused beside plain", COMPARISON_HEADER, list(comparison)),
+        table("Fused against plain", COMPARISON_HEADER, list(comparison)),
         all_blocks(cpu, arguments.channels, arguments.side),
         in_a_resnet50(),
         on_cuda(),

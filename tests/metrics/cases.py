@@ -1,4 +1,4 @@
-"""Label maps for the tests: drawn by hand as text, and drawn at random so that every rule is met often."""
+"""Label maps for tests: drawn by hand as text, or at random in ways that exercise every rule often."""
 
 import numpy as np
 
@@ -55,12 +55,12 @@ HAND_CASES = {
 
 
 def drawn(text):
-    """A map written as rows of digits separated by slashes; x is ignored."""
+    """A map from rows of digits separated by slashes; x is an ignored pixel."""
     return np.array([[IGNORED if cell == "x" else int(cell) for cell in row] for row in text.split("/")])
 
 
 def dense_case(rng):
-    """A small pair of maps full of ties, thin objects, ignored pixels and, at times, instance ids."""
+    """A small pair of maps with many ties, thin objects, ignored pixels and sometimes instance ids."""
     shape, classes = rng.integers(1, 14, 2), int(rng.integers(1, 5))
 
     def labels():
@@ -79,7 +79,7 @@ def dense_case(rng):
 
 
 def sparse_case(rng):
-    """A few small objects under a prediction that joins them: far false positives, and ties at all distances."""
+    """A few small objects joined by the prediction: distant false positives, and ties at all distances."""
     shape = rng.integers(10, 36, 2)
     target = np.zeros(shape, int)
     for _ in range(rng.integers(2, 9)):

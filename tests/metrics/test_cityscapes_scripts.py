@@ -1,4 +1,4 @@
-"""IoU and iIoU against the benchmark's own evaluator, on small files in the real layout."""
+"""IoU and iIoU against the official Cityscapes evaluator, on small files in the layout of the data set."""
 
 import importlib
 import warnings
@@ -33,7 +33,7 @@ def written(path, name, values, dtype):
 
 
 def drawn_scene(rng, labels):
-    """Label ids and instance ids as the data set stores them: label * 1000 + number, or the label alone in groups."""
+    """Label ids and instance ids as in the data set: label * 1000 + number, or only the label for groups."""
     ids = np.array([label.id for label in labels if label.id >= 0])
     label_ids = np.kron(rng.choice(ids, (8, 8)), np.ones((4, 8), int))
     counted = np.isin(label_ids, [label.id for label in labels if label.hasInstances])
@@ -41,7 +41,7 @@ def drawn_scene(rng, labels):
     return label_ids, np.where(counted & (number >= 0), label_ids * 1000 + number, label_ids)
 
 
-def test_scores_equal_the_official_ones(evaluator, tmp_path):
+def test_scores_equal_the_official_evaluator(evaluator, tmp_path):
     rng = np.random.default_rng(0)
     labels = evaluator.labels
     classes = sorted((label for label in labels if label.trainId not in (-1, 255)), key=lambda label: label.trainId)

@@ -36,14 +36,14 @@ def test_hand_case_scores():
     scores = metric.compute()
     assert scores["miou_small"].item() == 1 / 2
     assert scores["mrecall_small"].item() == 1
-    assert math.isnan(scores["miou_medium"])  # a false positive there, but no object
+    assert math.isnan(scores["miou_medium"])  # a false positive, but no object
     assert scores["miou_large"].item() == scores["mrecall_large"].item() == 20 / 24
     assert [scores[f"classes_{name}"].item() for name in metric.names] == [1, 0, 1]
     assert [scores[f"objects_{name}"].item() for name in metric.names] == [1, 0, 1]
     assert scores["iou"][1].tolist()[:2] == [1 / 2, 0]
 
 
-def test_counts_are_those_of_the_oracle_in_fine_bins():
+def test_fine_counts_equal_the_oracle():
     prediction, target, instances = blocks(images=2)
     metric = ObjectSizeIoU(4)
     metric.update(prediction, target, instances)
@@ -54,7 +54,7 @@ def test_counts_are_those_of_the_oracle_in_fine_bins():
 
 
 @pytest.mark.parametrize("edges", [(32**2, 96**2), (10, 30), (50,), (64, 65, 66, 1000)])
-def test_fine_bins_merge_exactly_into_the_buckets(edges):
+def test_buckets_are_sums_of_fine_bins(edges):
     prediction, target, _ = blocks(images=2)
     metric = ObjectSizeIoU(4, edges=edges, names=[f"b{i}" for i in range(len(edges) + 1)])
     metric.update(prediction, target)
@@ -69,14 +69,14 @@ def test_relative_edges_scale_with_the_image():
         ObjectSizeIoU(2, edges=(0.07, 0.3), relative=True),
     )
     target = torch.zeros(1, 10, 10).long()
-    target[0, 0, :7] = 1  # exactly the edge
+    target[0, 0, :7] = 1  # equal to the edge
     large_target = target.repeat_interleave(3, 1).repeat_interleave(3, 2)
     small.update(target, target)
     large.update(large_target, large_target)
     assert small.compute()["objects"].tolist() == large.compute()["objects"].tolist() == [[0, 0, 1], [0, 1, 0]]
 
 
-def test_min_objects_and_things_choose_the_classes_of_the_means():
+def test_min_objects_and_things():
     counts = torch.zeros(3, 1, 4).long()
     counts[:, 0] = torch.tensor([[8, 1, 1, 2], [1, 0, 1, 1], [0, 5, 0, 0]])
     scores = size_scores(counts, min_objects=1)
@@ -92,11 +92,11 @@ def test_min_objects_and_things_choose_the_classes_of_the_means():
     scores = metric.compute()
     assert scores["miou_small_things"].item() == 1 / 2
     assert scores["classes_small_things"].item() == scores["objects_small_things"].item() == 1
-    assert scores["miou_things"].item() == (1 / 2 + 0) / 2  # over all sizes, a class only predicted counts 0
+    assert scores["miou_things"].item() == (1 / 2 + 0) / 2  # over all sizes; a class that is only predicted counts as 0
     assert scores["mean_accuracy_things"].item() == 1 / 2
 
 
-def test_the_averaged_classes_do_not_depend_on_the_prediction():
+def test_averaged_classes_do_not_depend_on_the_prediction():
     _, target, _ = blocks()
     rng = torch.Generator().manual_seed(1)
     seen = set()
@@ -108,7 +108,7 @@ def test_the_averaged_classes_do_not_depend_on_the_prediction():
     assert len(seen) == 1
 
 
-def test_order_batches_and_target_halves_change_no_integer():
+def test_counts_do_not_depend_on_order_or_batches():
     prediction, target, instances = blocks()
     whole, parts = ObjectSizeIoU(4), ObjectSizeIoU(4)
     whole.update(prediction, target, instances)
@@ -120,7 +120,7 @@ def test_order_batches_and_target_halves_change_no_integer():
     assert torch.equal(whole.counts, parts.counts)
 
 
-def test_merges_pickles_and_resets():
+def test_metric_state():
     prediction, target, _ = blocks()
     whole, first, second = (ObjectSizeIoU(4) for _ in range(3))
     whole.update(prediction, target)
@@ -140,14 +140,14 @@ def count_on_rank(rank, path, queue):
         metric = ObjectSizeIoU(4)
         for chunk in torch.arange(rank, 7, 2).split(2 + rank):
             metric.update(prediction[chunk], target[chunk], instances[chunk])
-        scores = metric.compute()  # torchmetrics synchronises here
+        scores = metric.compute()  # torchmetrics synchronizes here
         metric.sync()
         queue.put((metric.counts.tolist(), scores["objects"].tolist()))
     finally:
         dist.destroy_process_group()
 
 
-def test_two_processes_count_the_same_integers(tmp_path):
+def test_counts_of_two_processes(tmp_path):
     context = mp.get_context("spawn")
     queue = context.Queue()
     worker = context.Process(target=count_on_rank, args=(1, tmp_path / "store", queue))
@@ -176,17 +176,17 @@ def test_two_processes_count_the_same_integers(tmp_path):
         ({"things": (4,)}, "class indices 0 to 3"),
     ],
 )
-def test_impossible_arguments_are_refused(arguments, what):
+def test_invalid_arguments(arguments, what):
     with pytest.raises(ValueError, match=what):
         ObjectSizeIoU(4, **arguments)
 
 
-def test_maps_of_different_shapes_are_refused():
+def test_shape_mismatch():
     with pytest.raises(ValueError, match=r"the same shape, got \(1, 2, 3\) and \(1, 3, 2\)"):
         ObjectSizeIoU(4).update(torch.zeros(1, 2, 3).long(), torch.zeros(1, 3, 2).long())
 
 
-def test_a_broken_batch_counts_nothing():
+def test_failed_update_changes_no_counts():
     metric = ObjectSizeIoU(2)
     prediction = torch.zeros(2, 3, 3).long()
     prediction[1] = 2
@@ -195,7 +195,7 @@ def test_a_broken_batch_counts_nothing():
     assert metric.counts.sum() == 0
 
 
-def test_numbers_of_real_masks_add_up(shared_data):
+def test_counts_of_real_masks_sum_to_their_pixels(shared_data):
     image = pytest.importorskip("PIL.Image")
     paths = sorted((shared_data / "camvid/annotations/val").iterdir())[:3]
     target = torch.from_numpy(np.stack([np.array(image.open(path)) for path in paths])).long()

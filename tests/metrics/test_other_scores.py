@@ -26,17 +26,17 @@ def test_boundary_hand_case():
     prediction = drawn("0000000/0011111/0011111/0011111/0011111/0011111/0000000")
     both, true, predicted = boundary_counts(prediction, target, 2, width=1)[1]
     assert (true, predicted) == (16, 16)
-    assert both == 8  # the upper and lower sides where both are
+    assert both == 8  # the upper and lower sides where the masks overlap
 
 
 @pytest.mark.parametrize("width", [1, 2, 4, 30])
-def test_boundary_counts_agree_with_the_oracle(width):
+def test_boundary_counts_equal_the_oracle(width):
     for prediction, target, _ in zip(*maps(), strict=True):
         found = boundary_counts(prediction, target, 4, width=width)
         assert found.tolist() == oracle.boundary_counts(prediction, target, 4, width)
 
 
-def test_boundary_metric_sums_images_and_divides_once():
+def test_boundary_iou_over_the_data_set():
     prediction, target, _ = maps()
     metric = BoundaryIoU(5, diagonal_fraction=0.08)
     metric.update(*tensors(prediction[:2], target[:2]))
@@ -53,10 +53,10 @@ def test_boundary_metric_sums_images_and_divides_once():
 
 
 @pytest.mark.parametrize("q", [1, 20, 50, 100])
-def test_image_level_scores_agree_with_the_oracle(q):
+def test_image_level_scores_equal_the_oracle(q):
     prediction, target, _ = maps(images=7)
-    target[3] = 255  # an image that does not count
-    target[:5][target[:5] == 2] = 0  # a class in few images
+    target[3] = 255  # an image without labels
+    target[:5][target[:5] == 2] = 0  # a class that few images have
     metric = ImageLevelIoU(5, worst=(q,))
     metric.update(*tensors(prediction[:4], target[:4]))
     metric.update(*tensors(prediction[4:], target[4:]))
@@ -89,7 +89,7 @@ def test_image_level_counts_merge():
     assert first.compute() == whole.compute()
 
 
-def test_instance_iou_agrees_with_the_oracle():
+def test_instance_iou_equals_the_oracle():
     prediction, target, instances = maps()
     metric = InstanceIoU(4, {1: 40.5, 3: 7.0})
     rows = [
@@ -115,7 +115,7 @@ def test_instance_iou_agrees_with_the_oracle():
         (lambda: InstanceIoU(2, {1: 0.0}), r"positive sizes, got \{1: 0.0\}"),
     ],
 )
-def test_impossible_arguments_are_refused(make, what):
+def test_invalid_arguments(make, what):
     with pytest.raises(ValueError, match=what):
         make()
 
@@ -127,6 +127,6 @@ def test_impossible_arguments_are_refused(make, what):
         lambda a, b: ImageLevelIoU(2).update(a, b),
     ],
 )
-def test_maps_of_different_shapes_are_refused(update):
+def test_shape_mismatch(update):
     with pytest.raises(ValueError, match=r"the same shape, got \(1, 2, 3\) and \(1, 3, 2\)"):
         update(torch.zeros(1, 2, 3).long(), torch.zeros(1, 3, 2).long())

@@ -1,4 +1,4 @@
-"""Real masks against degraded copies: sizes and rows sum to what torchmetrics counts."""
+"""Real masks against degraded copies: counts by size and rows sum to the confusion counts of torchmetrics."""
 
 import numpy as np
 import pytest

@@ -23,7 +23,7 @@ def key(row):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("make", [dense_case, sparse_case])
-def test_every_column_agrees_with_the_oracle(make, seed):
+def test_all_columns_equal_the_oracle(make, seed):
     rng = np.random.default_rng(seed)
     for _ in range(60 if make is dense_case else 6):
         prediction, target, classes, instances = make(rng)
@@ -59,14 +59,14 @@ def test_hand_case_columns():
     assert [values.tolist() for values in frame["confused_px"]] == [[7], [3], [], [1], [6, 3]]
 
 
-def test_merged_objects_share_a_region():
+def test_merged_objects():
     target = drawn("1100110/0000000/1000000")
     prediction = drawn("1111110/0000000/1000000")
     rows = object_rows(prediction, target, 2)
     assert rows["merged"][rows["class_id"] == 1].tolist() == [True, True, False]
 
 
-def test_rows_sum_to_the_counts():
+def test_rows_sum_to_the_counts_by_size():
     rng = np.random.default_rng(0)
     for _ in range(40):
         prediction, target, classes, instances = dense_case(rng)
@@ -83,13 +83,13 @@ def test_rows_sum_to_the_counts():
         assert ((rows["fp"] == 0) | (rows["tp"] > 0))[objects].all()
 
 
-def test_tensors_arrays_and_target_halves_give_the_same_rows():
+def test_rows_of_tensors_and_arrays():
     prediction, target = np.random.default_rng(1).integers(0, 3, (2, 9, 14))
     wanted = as_rows(object_rows(prediction, target, 3))
     assert as_rows(object_rows(torch.from_numpy(prediction), torch.from_numpy(target), 3)) == wanted
 
 
-def test_nothing_to_record():
+def test_rows_without_labelled_pixels():
     rows = object_rows(np.zeros((3, 4), int), np.full((3, 4), 255), 2)
     assert tuple(rows) == tuple(COLUMNS)
     assert all(len(values) == 0 for values in rows.values())

@@ -31,7 +31,7 @@ def test_hand_cases(case, count):
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("make", [dense_case, sparse_case])
 @pytest.mark.parametrize("chunk", [20, nearest.CHUNK])
-def test_agrees_with_the_oracle(make, seed, chunk, monkeypatch):
+def test_counts_equal_the_oracle(make, seed, chunk, monkeypatch):
     monkeypatch.setattr(nearest, "CHUNK", chunk)  # small: process small maps in parts, as large ones
     rng = np.random.default_rng((seed, chunk))
     for _ in range(150 if make is dense_case else 12):
@@ -62,7 +62,7 @@ def test_buckets_sum_to_the_confusion_counts(num_classes):
     assert counts.sum(1)[:, :3].tolist() == confusion_parts(prediction, target, num_classes).tolist()
 
 
-def test_class_permutation_permutes_the_rows():
+def test_class_permutation():
     rng = np.random.default_rng(0)
     for _ in range(50):
         prediction, target, classes, instances = dense_case(rng)
@@ -71,7 +71,7 @@ def test_class_permutation_permutes_the_rows():
         assert permuted[order[:classes]].tolist() == counted(prediction, target, classes, instances=instances).tolist()
 
 
-def test_ignored_pixels_change_nothing():
+def test_ignored_pixels_have_no_effect():
     rng = np.random.default_rng(1)
     for _ in range(50):
         prediction, target, classes, instances = dense_case(rng)
@@ -82,7 +82,7 @@ def test_ignored_pixels_change_nothing():
         )
 
 
-def test_a_perfect_prediction_misses_nothing():
+def test_perfect_prediction():
     rng = np.random.default_rng(2)
     for _ in range(50):
         _, target, classes, instances = dense_case(rng)
@@ -91,7 +91,7 @@ def test_a_perfect_prediction_misses_nothing():
         assert ((counts[..., 0] > 0) == (counts[..., 3] > 0)).all()
 
 
-def test_flips_and_transposes_change_nothing_without_ties():
+def test_flips_and_transposes_without_ties():
     target = drawn("1100000/1100000/0000010/0000000/0001110")
     prediction = drawn("1110000/1111110/0000110/0000000/0000110")
     wanted = counted(prediction, target, 2).tolist()
@@ -107,7 +107,7 @@ def test_edges_are_half_open(area, bucket):
     assert counts[1, :, 3].tolist() == [int(b == bucket) for b in range(3)]
 
 
-def test_seventy_thousand_components_do_not_overflow():
+def test_more_than_65536_components():
     target = np.zeros((530, 536), np.uint8)
     target[::2, ::2] = 1
     prediction = target.copy()
@@ -116,28 +116,30 @@ def test_seventy_thousand_components_do_not_overflow():
     assert counts[1].tolist() == [[265 * 268 - 1, 0, 1, 265 * 268], [0, 0, 0, 0]]
 
 
-def test_the_widest_keys_find_the_same_owners():
+def test_image_with_64_bit_keys():
     target, prediction = np.zeros((2, 1, 70_002), int)
     target[0, :2] = target[0, -3:] = prediction[0] = 1
-    counts = counted(prediction, target, 2, np.array([34_998, 34_999, 35_000]))  # the pixel halfway goes to the larger
+    counts = counted(
+        prediction, target, 2, np.array([34_998, 34_999, 35_000])
+    )  # middle: the larger object
     assert counts[1].tolist() == [[5, 5, 0, 2], [0, 34_996, 0, 0], [0, 34_996, 0, 0], [0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.int32, np.int64, np.uint16])
-def test_every_integer_type_counts_alike(dtype):
+def test_integer_types(dtype):
     target, prediction = drawn("0011/0111"), drawn("0001/1111")
     wanted = counted(prediction, target, 2).tolist()
     assert counted(prediction.astype(dtype), target.astype(dtype), 2).tolist() == wanted
 
 
-def test_views_count_like_their_copies():
+def test_strided_views():
     rng = np.random.default_rng(3)
     prediction, target = rng.integers(0, 3, (2, 20, 30))
     wanted = counted(prediction.T[::2].copy(), target.T[::2].copy(), 3).tolist()
     assert counted(prediction.T[::2], target.T[::2], 3).tolist() == wanted
 
 
-def test_everything_ignored_counts_nothing():
+def test_map_without_labelled_pixels():
     assert counted(np.zeros((3, 4), int), np.full((3, 4), 255), 2).sum() == 0
 
 
@@ -155,6 +157,6 @@ def test_everything_ignored_counts_nothing():
         ([[0, 0]], [[0, 0]], [[1]], r"Instances and target must have the same shape, got \(1, 1\) and \(1, 2\)"),
     ],
 )
-def test_impossible_maps_are_refused(prediction, target, instances, what):
+def test_invalid_maps(prediction, target, instances, what):
     with pytest.raises(ValueError, match=what):
         counted(np.array(prediction), np.array(target), 2, instances=None if instances is None else np.array(instances))

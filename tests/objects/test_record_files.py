@@ -8,8 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from segattn import __version__
-from segattn.objects import record_files as records
-from segattn.objects.record_files import (
+from segattn.objects import (
     COLUMNS,
     RecordError,
     RecordInfo,
@@ -19,6 +18,7 @@ from segattn.objects.record_files import (
     read_confusions,
     read_record,
 )
+from segattn.objects import record_files as records
 
 INFO = RecordInfo(
     class_names=["road", "car"],
@@ -58,7 +58,7 @@ def write(path, *images, info=INFO):
             writer.write(image)
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_round_trip(tmp_path):
     path = tmp_path / "new" / "objects.parquet"
     write(path, rows(3, "a.png"), rows(0), rows(2, "b.png"))
     record = read_record(path)
@@ -73,7 +73,7 @@ def test_what_is_written_is_read(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_confusions_are_read_as_lines(tmp_path):
+def test_read_confusions(tmp_path):
     write(tmp_path / "objects.parquet", rows(3), rows(0), rows(3, "b.png"))
     lines = read_confusions(tmp_path / "objects.parquet")
     assert lines.to_numpy().tolist() == [[1, 1, 1], [2, 2, 2], [2, 3, 3], [4, 1, 1], [5, 2, 2], [5, 3, 3]]
@@ -81,12 +81,12 @@ def test_confusions_are_read_as_lines(tmp_path):
     assert len(read_confusions(tmp_path / "empty.parquet")) == 0
 
 
-def test_some_columns_can_be_read_alone(tmp_path):
+def test_read_some_columns(tmp_path):
     write(tmp_path / "objects.parquet", rows(3))
     assert list(read_record(tmp_path / "objects.parquet", columns=["tp", "image"]).rows) == ["tp", "image"]
 
 
-def test_the_metadata_is_plain_for_other_tools(tmp_path):
+def test_metadata_is_readable_by_other_tools(tmp_path):
     write(tmp_path / "objects.parquet", rows(1))
     schema = pq.read_schema(tmp_path / "objects.parquet")
     assert schema.metadata[b"class_names"] == b'["road", "car"]'
@@ -96,7 +96,7 @@ def test_the_metadata_is_plain_for_other_tools(tmp_path):
     assert schema.field("size_px").metadata[b"description"] == b"area, px"
 
 
-def test_rows_stream_to_the_file(tmp_path, monkeypatch):
+def test_rows_are_written_in_groups(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "ROWS_PER_GROUP", 10)
     path = tmp_path / "objects.parquet"
     with RecordWriter(path, INFO) as writer:
@@ -107,7 +107,7 @@ def test_rows_stream_to_the_file(tmp_path, monkeypatch):
     assert len(read_record(path).rows) == 30
 
 
-def test_an_empty_record_can_be_read(tmp_path):
+def test_empty_record(tmp_path):
     write(tmp_path / "objects.parquet")
     record = read_record(tmp_path / "objects.parquet")
     assert len(record.rows) == 0
@@ -120,7 +120,7 @@ def fail_while_writing(path):
         raise KeyboardInterrupt
 
 
-def test_a_failure_leaves_the_older_file_and_nothing_else(tmp_path):
+def test_failure_keeps_the_existing_file(tmp_path):
     path = tmp_path / "objects.parquet"
     write(path, rows(1, "old.png"))
     with pytest.raises(KeyboardInterrupt):
@@ -129,7 +129,7 @@ def test_a_failure_leaves_the_older_file_and_nothing_else(tmp_path):
     assert read_record(path).rows["image"].tolist() == ["old.png"]
 
 
-def test_parts_of_several_processes_merge(tmp_path):
+def test_merge_records(tmp_path):
     path = tmp_path / "objects.parquet"
     parts = [part_path(path, rank) for rank in range(3)]
     for rank, part in enumerate(parts):
@@ -140,7 +140,7 @@ def test_parts_of_several_processes_merge(tmp_path):
     assert read_record(path).rows["image"].tolist() == ["0.png", "1.png", "1.png", "2.png", "2.png", "2.png"]
 
 
-def test_parts_of_different_records_do_not_merge(tmp_path):
+def test_merge_parts_of_different_records(tmp_path):
     other = RecordInfo(class_names=["road"], edges=[5], bucket_names=["s", "l"])
     write(tmp_path / "a.parquet", rows(1))
     write(tmp_path / "b.parquet", rows(1), info=other)
@@ -149,7 +149,7 @@ def test_parts_of_different_records_do_not_merge(tmp_path):
     assert (tmp_path / "a.parquet").exists()
 
 
-def test_other_files_are_refused(tmp_path):
+def test_files_that_are_not_records(tmp_path):
     text, table, bare = tmp_path / "text.parquet", tmp_path / "table.parquet", tmp_path / "bare.parquet"
     text.write_text("image,tp\n")
     pd.DataFrame({"image": ["a"], "tp": [1]}).to_parquet(table)
@@ -172,6 +172,6 @@ def test_unknown_format():
         RecordInfo(class_names=["a"], edges=[1], bucket_names=["s", "l"], format=3)
 
 
-def test_records_need_no_torch():
-    code = "import sys, segattn.objects.record_files; sys.exit('torch' in sys.modules)"
+def test_objects_do_not_import_torch():
+    code = "import sys, segattn.objects; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""Position, channel and fully attentional blocks, one query at a time."""
+"""Position attention, channel attention and the fully attentional block, one query at a time."""
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ def channel(image: Tensor, weights: dict[str, Tensor], *, form: str = "released"
 
 
 def part(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The weights of one child, without its name."""
+    """The weights of one submodule, without its prefix."""
     return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
 
 

@@ -1,4 +1,4 @@
-"""Blocks that multiply by weights, one image at a time."""
+"""Gating blocks, one image at a time."""
 
 import math
 
@@ -11,23 +11,23 @@ Weights = dict[str, Tensor]
 
 
 def mean_of(image: Tensor) -> Tensor:
-    """Mean of every channel."""
+    """Mean of each channel."""
     return torch.stack([channel.sum() / channel.numel() for channel in image])
 
 
 def linear(vector: Tensor, weights: Weights, name: str) -> Tensor:
-    """A linear layer on a vector; 1x1 convolutions count as one."""
+    """A linear layer or 1x1 convolution on a vector."""
     total = weights[f"{name}.weight"].flatten(1) @ vector
     return total + weights[f"{name}.bias"] if f"{name}.bias" in weights else total
 
 
 def by_channel(image: Tensor, gates: Tensor) -> Tensor:
-    """Multiply every channel by its gate."""
+    """Multiply each channel by its gate."""
     return torch.stack([gate * channel for gate, channel in zip(gates, image, strict=True)])
 
 
 def by_lines(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Multiply every element by the gate of its row and of its column."""
+    """Multiply each element by the gates of its row and of its column."""
     lines = [image[:, row] * rows[:, row, None] for row in range(image.shape[1])]
     image = torch.stack(lines, dim=1)
     return torch.stack([image[:, :, c] * columns[:, c, None] for c in range(image.shape[2])], dim=2)
@@ -72,9 +72,9 @@ def sge(image: Tensor, weights: Weights, *, groups: int) -> Tensor:
     parts = []
     for group, members in enumerate(image.chunk(groups)):
         mean = mean_of(members)
-        likeness = sum(m * channel for m, channel in zip(mean, members, strict=True))
-        centered = likeness - likeness.sum() / likeness.numel()
-        deviation = ((centered**2).sum() / (likeness.numel() - 1)).sqrt()
+        similarity = sum(m * channel for m, channel in zip(mean, members, strict=True))
+        centered = similarity - similarity.sum() / similarity.numel()
+        deviation = ((centered**2).sum() / (similarity.numel() - 1)).sqrt()
         scale, shift = weights["weight"][0, group, 0, 0], weights["bias"][0, group, 0, 0]
         parts.append(members * sigmoid(centered / (deviation + 1e-5) * scale + shift))
     return torch.cat(parts)

@@ -1,11 +1,11 @@
-"""Layers written out as sums over taps and positions, one image at a time."""
+"""Layers as sums over kernel taps and positions, one image at a time."""
 
 import torch
 from torch import Tensor
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, groups: int = 1, dilation: int = 1) -> Tensor:
-    """Convolution of one image (C, H, W) that keeps its size, zeros outside."""
+    """Convolution of one image (C, H, W) with zero padding that keeps its size."""
     channels, height, width = x.shape
     out_channels, in_group, side_h, side_w = weight.shape
     dense = weight.new_zeros(out_channels, channels, side_h, side_w)
@@ -29,12 +29,12 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, groups: int
 
 
 def conv1d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, groups: int = 1) -> Tensor:
-    """Convolution of one line (C, N) that keeps its length, zeros outside."""
+    """Convolution of one line (C, N) with zero padding that keeps its length."""
     return conv2d(x[:, None], weight[:, :, None], bias, groups=groups)[:, 0]
 
 
 def batch_norm(x: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
-    """Batch norm in evaluation of one image (C, ...)."""
+    """Batch norm of one image (C, ...) in evaluation mode."""
     channels = []
     for channel in range(len(x)):
         mean, variance = weights[f"{name}.running_mean"][channel], weights[f"{name}.running_var"][channel]

@@ -31,7 +31,7 @@ def pcsa(
     pooling: str = "average",
     gate: str = "sigmoid",
 ) -> Tensor:
-    """The channel half; the map must be at least as large as the window."""
+    """The channel half, for maps at least as large as the window."""
     channels, height, width = image.shape
     side_h, side_w = (height, width) if window is None else (window, window)
     rows = []

@@ -1,8 +1,8 @@
-"""IoU per object size by plain loops over pixels, written from the definition alone; minutes for a real image.
+"""IoU per object size by plain loops over pixels, written from the definition only; minutes for a real image.
 
-Where the definition leaves a choice, the project's own documented choice is followed: of two tied objects with equal
-areas the one whose first pixel comes first in row-major order owns the pixel; boxes are half open; outside the image
-counts as outside of every object.
+Where the definition leaves a choice, this follows the documented choice of the project: of two tied objects of equal
+area, the one whose first pixel comes first in row-major order owns the pixel; boxes are half open; everything outside
+the image counts as outside of each object.
 """
 
 import math
@@ -47,7 +47,7 @@ def squared_distance(a, b):
 
 
 def owner_of(pixel, held):
-    """The object that a false-positive pixel goes to: nearest true positive, then larger area, then first pixel."""
+    """The object that a false positive goes to: nearest true positive, then larger area, then first pixel."""
     return min(
         held, key=lambda o: (min(squared_distance(pixel, q) for q in held[o][1]), -len(held[o][0]), held[o][0][0])
     )
@@ -121,7 +121,7 @@ def confusion_columns(row, class_id, prediction, target):
 
 
 def object_rows(prediction, target, num_classes, ignore_index=255, instances=None):
-    """A list of dicts, one per row of the object record, without the image's and the class's name."""
+    """A list of dicts, one per row of the object record, without the names of image and class."""
     rows = []
     for class_id in range(num_classes):
         for row in attribute(prediction, target, class_id, ignore_index, instances):

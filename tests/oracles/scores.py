@@ -1,4 +1,4 @@
-"""Scores that people compare with, by plain loops."""
+"""Boundary IoU, image-level IoU and Cityscapes iIoU by plain loops."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def band(mask, width):
-    """Pixels that ``width`` erosions with a 3x3 square remove; outside of the image is outside of the mask."""
+    """Pixels removed by ``width`` erosions with a 3x3 square; everything outside the image is outside the mask."""
     eroded = np.pad(mask, 1)
     for _ in range(width):
         inner = np.zeros_like(eroded)
