@@ -3,10 +3,10 @@
     python scripts/benchmark_metrics.py --data ../shared/data
 
 The ground truth is real if ``--data`` contains ``camvid/annotations/val`` or
-``ADEChallengeData2016/annotations/validation``, otherwise the script draws it. Predictions are degraded copies and three
-worst cases. An update includes finding the objects, the regions and the owners. Times are means over the images of the
-fastest of several rounds. MiB is the growth of the process during an update, with the memory of all libraries, for the
-image that needs most (Linux with glibc only).
+``ADEChallengeData2016/annotations/validation``, otherwise the script draws it. Predictions are degraded copies and
+three worst cases. An update includes finding the objects, the regions and the owners. Times are means over the images
+of the fastest of several rounds. MiB is the growth of the process during an update, with the memory of all libraries,
+for the image that needs most (Linux with glibc only).
 """
 
 import argparse

@@ -119,9 +119,7 @@ def test_more_than_65536_components():
 def test_image_with_64_bit_keys():
     target, prediction = np.zeros((2, 1, 70_002), int)
     target[0, :2] = target[0, -3:] = prediction[0] = 1
-    counts = counted(
-        prediction, target, 2, np.array([34_998, 34_999, 35_000])
-    )  # middle: the larger object
+    counts = counted(prediction, target, 2, np.array([34_998, 34_999, 35_000]))  # middle: the larger object
     assert counts[1].tolist() == [[5, 5, 0, 2], [0, 34_996, 0, 0], [0, 34_996, 0, 0], [0, 0, 0, 0]]
 
 
