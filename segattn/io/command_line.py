@@ -1,7 +1,6 @@
 """Commands made of functions: the signature gives the options, the docstring their help. No torch."""
 
 import inspect
-import re
 from argparse import ArgumentTypeError, BooleanOptionalAction, HelpFormatter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
@@ -15,7 +14,6 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser
 
 _METAVARS = {Path: "PATH", int: "N", float: "X", str: "NAME"}
-_TYPES_IN_WORDS = {int: "an integer", float: "a number", str: "text", Path: "a path"}
 
 
 def run_command(
@@ -40,11 +38,8 @@ def run_command(
       takes two values, or one for both.
     - ``Annotated[T, convert, "X,Y"]`` is one value that ``convert(text)`` reads; its ValueError is the message. The
       string stands for the value in the help. ``Annotated[T, "FILE"]`` changes the help alone.
-    - A parameter whose type is a dataclass contributes its fields as options, under the first line of its docstring as
-      a heading. Its fields are described there too (``Attributes`` or ``Args``).
+    - A parameter whose type is a dataclass contributes its fields as options, in a group of their own in the help.
     - ``*others`` receives all options with a dot in their names, which belong to another parser.
-    - All other types (``int``, ``Path``, ``Literal["all"] | int``, ...) are read by jsonargparse. An option that is not
-      given keeps the default of the function or field.
 
     A wrong option ends in one sentence and exit code 2. Import torch inside the function, so that this takes no time.
 
@@ -57,84 +52,75 @@ def run_command(
     Returns:
         The exit code of the function.
     """
-    parser = _Parser(prog, description=_documentation(function).description or "", names=names or {})
-    parameters = inspect.signature(function).parameters
-    hints = get_type_hints(function, include_extras=True)
-    takes_others = any(parameter.kind is Parameter.VAR_POSITIONAL for parameter in parameters.values())
-    parts = {name: hints[name] for name in parameters if is_dataclass(hints[name])}
-    parser.add_parameters(parser, function)
-    for part in parts.values():
-        title = (_documentation(part).short_description or "").rstrip(".")
-        parser.add_parameters(parser.add_argument_group(title), part)
-    given, others = _split_dotted(arguments) if takes_others else (arguments, [])
-    values = parser.values(given)
-    for name, part in parts.items():
-        values[name] = part(**{key: values.pop(key) for key in inspect.signature(part).parameters if key in values})
+    parser = _Parser(prog, description=_docstring(function).description or "", names=names or {})
+    hints, parameters = get_type_hints(function), inspect.signature(function).parameters
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parser.add_options(parser, function)
+    for group in groups.values():
+        title = (_docstring(group).short_description or "").rstrip(".")
+        parser.add_options(parser.add_argument_group(title), group)
+    takes_others = any(each.kind is Parameter.VAR_POSITIONAL for each in parameters.values())
+    own, others = _split_dotted(arguments) if takes_others else (arguments, [])
+    given = vars(parser.parse_args(own))
+    values = parser.values(given, function)
+    values |= {name: group(**parser.values(given, group)) for name, group in groups.items()}
     positional = [values.pop(name) for name, each in parameters.items() if each.kind is Parameter.POSITIONAL_ONLY]
     return function(*positional, *others, **values)
 
 
 class _Parser(ArgumentParser):
-    """A parser whose options come from signatures."""
+    """A parser whose options come from signatures. Options that are not given are None."""
 
     def __init__(self, prog: str, *, description: str, names: Mapping[str, str]) -> None:
         super().__init__(prog=prog, description=description, formatter_class=HelpFormatter, allow_abbrev=False)
         self._names = names
-        self._hints: dict[str, Any] = {}
 
-    def add_parameters(self, group: Any, component: Callable[..., Any]) -> None:
+    def add_options(self, group: Any, component: Callable[..., Any]) -> None:
         """Add the parameters of a function or dataclass to a group of options."""
-        helps = {each.arg_name: " ".join((each.description or "").split()) for each in _documentation(component).params}
+        helps = {each.arg_name: " ".join((each.description or "").split()) for each in _docstring(component).params}
         hints = get_type_hints(component, include_extras=True)
         for name, parameter in inspect.signature(component).parameters.items():
             if parameter.kind is not Parameter.VAR_POSITIONAL and not is_dataclass(hints[name]):
-                self._hints[name] = hints[name]
-                self._add(group, parameter, hints[name], helps[name].replace("%", "%%").replace("``", ""))
+                self._add(group, parameter, _without_none(hints[name]), helps[name].replace("%", "%%").replace("``", ""))
 
     def _add(self, group: Any, parameter: Parameter, hint: Any, text: str) -> None:
         default, required = parameter.default, parameter.default is Parameter.empty
-        option = f"--{self._names.get(parameter.name, parameter.name.replace('_', '-'))}"
-        if hint is bool:
-            option = option if not default or parameter.name in self._names else f"--no-{option[2:]}"
-            action = "store_false" if default else "store_true"
-            group.add_argument(option, dest=parameter.name, action=action, default=None, help=text)
-        elif hint == bool | None:
-            group.add_argument(option, dest=parameter.name, action=BooleanOptionalAction, default=None, help=text)
+        name = self._names.get(parameter.name, parameter.name)
+        option: dict[str, Any] = {"help": text, "default": None}
+        flag = f"--{name.replace('_', '-')}"
+        if parameter.kind is Parameter.POSITIONAL_ONLY:
+            group.add_argument(name, help=text, **_reading(hint))
+        elif hint is bool and default is None:
+            group.add_argument(flag, dest=name, action=BooleanOptionalAction, **option)
+        elif hint is bool:
+            flag = f"--no-{flag[2:]}" if default and parameter.name not in self._names else flag
+            group.add_argument(flag, dest=name, action="store_false" if default else "store_true", **option)
         else:
-            shown = default is not None and not required and not isinstance(default, list | tuple)
-            value = _value(hint) | {"help": f"{text.rstrip('.')} (default: {default})" if shown else text}
-            if parameter.kind is Parameter.POSITIONAL_ONLY:
-                group.add_argument(parameter.name, **value)
-            else:
-                value |= {"action": "extend"} if "nargs" in value else {}
-                group.add_argument(option, dest=parameter.name, required=required, default=None, **value)
+            if default not in (None, ()) and not required:
+                option["help"] = f"{text.rstrip('.')} (default: {default})"
+            group.add_argument(flag, dest=name, required=required, **option, **_reading(hint))
 
-    def values(self, arguments: Sequence[str]) -> dict[str, Any]:
-        """Parse a command line: what is given, by the name of the parameter."""
-        given = {name: value for name, value in vars(self.parse_args(arguments)).items() if value is not None}
-        for name, value in given.items():
-            hint = _bare(self._hints[name])
-            if get_origin(hint) is tuple:
-                length = len(get_args(hint)) if Ellipsis not in get_args(hint) else len(value)
-                given[name] = tuple(value) * (length if len(value) == 1 else 1)
-                if len(given[name]) != length:
-                    self.error(f"--{self._names.get(name, name)} takes one or {length} values, got {len(value)}")
-        return given
+    def values(self, given: Mapping[str, Any], component: Callable[..., Any]) -> dict[str, Any]:
+        """The given options of a function or dataclass, by parameter."""
+        hints = get_type_hints(component)
+        found = {name: given.get(self._names.get(name, name)) for name in inspect.signature(component).parameters}
+        found = {name: value for name, value in found.items() if value is not None}
+        for name, value in found.items():
+            hint = _without_none(hints[name])
+            if get_origin(hint) is tuple and isinstance(value, list):
+                length = len(value) if Ellipsis in get_args(hint) else len(get_args(hint))
+                if len(value) not in (1, length):
+                    self.error(f"argument --{name}: expected one or {length} values, got {len(value)}")
+                found[name] = tuple(value) * (length if len(value) == 1 else 1)
+        return found
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one sentence and exit with code 2."""
-        option_names = {action.dest: "/".join(action.option_strings) or action.metavar for action in self._actions}
-        key, value = re.search(r'Parser key "(\w+)"', message), re.search(r"(?:Got|Given) value: (.*)", message)
-        missing = re.search(r"are required: (.*)", message)
-        if key and value:
-            message = f"{option_names[key[1]]} must be {_in_words(self._hints[key[1]])}, got {value[1]!r}"
-        elif missing:
-            message = f"missing {', '.join(str(option_names[name]) for name in missing[1].split(', '))}"
         self.exit(2, f"{self.prog}: {' '.join(message.split()).rstrip('.')}. See {self.prog} --help.\n")
         raise AssertionError
 
 
-def _documentation(component: Callable[..., Any]) -> Docstring:
+def _docstring(component: Callable[..., Any]) -> Docstring:
     return parse_docstring(component.__doc__ or "", DocstringStyle.GOOGLE)
 
 
@@ -145,47 +131,31 @@ def _without_none(hint: Any) -> Any:
     return Union[tuple(part for part in get_args(hint) if part is not NoneType)]  # noqa: UP007  # known at run time only
 
 
-def _bare(hint: Any) -> Any:
-    """``T`` of ``Annotated[T | None, ...]``."""
-    return _without_none(get_args(hint)[0] if get_origin(hint) is Annotated else hint)
-
-
-def _value(hint: Any) -> dict[str, Any]:
-    """How a value of a type is read: the arguments of ``add_argument``."""
+def _reading(hint: Any) -> dict[str, Any]:
+    """The arguments of ``add_argument`` for reading a value of a type."""
     hint = _without_none(hint)
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (list, tuple, Sequence):
-        return _value(parts[0]) | {"nargs": "+"}
+        return {**_reading(parts[0]), "nargs": "+", "action": "extend"}
     if origin is Annotated:
-        convert = [part for part in parts[1:] if callable(part)]
-        read = {"type": _converter(convert[0])} if convert else _value(parts[0])
-        return read | {"metavar": next(part for part in parts[1:] if isinstance(part, str))}
+        *convert, metavar = parts[1:]
+        return {**({"type": _reader(convert[0])} if convert else _reading(parts[0])), "metavar": metavar}
     if origin is Literal:
-        return {"type": hint}
-    words = [str(choice) for part in parts if get_origin(part) is Literal for choice in get_args(part)]
-    kinds = [_METAVARS.get(part, "VALUE") for part in parts or [hint] if get_origin(part) is not Literal]
-    return {"type": hint, "metavar": "|".join(words + kinds)}
+        return {"type": _reader(type(parts[0])), "choices": parts}
+    return {"type": _reader(hint), "metavar": _METAVARS[hint]}
 
 
-def _converter(convert: Callable[[str], Any]) -> Callable[[str], Any]:
-    def converted(text: Any) -> Any:
+def _reader(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A function that reads a value and raises what a user should read."""
+
+    def read(text: Any) -> Any:
         try:
             return convert(text) if isinstance(text, str) else text  # jsonargparse also calls it with what it returned
         except ValueError as error:
-            raise ArgumentTypeError(str(error).rstrip(".")) from error
+            is_type = isinstance(convert, type)
+            raise ArgumentTypeError(f"invalid {convert.__name__}: {text!r}" if is_type else str(error)) from error
 
-    return converted
-
-
-def _in_words(hint: Any) -> str:
-    """What a value of a type has to be."""
-    hint = _bare(hint)
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return f"{'one of ' if len(parts) > 1 else ''}{', '.join(map(str, parts))}"
-    if origin in (list, tuple, Sequence):
-        return _in_words(parts[0])
-    return " or ".join(_in_words(part) for part in parts) if parts else _TYPES_IN_WORDS.get(hint, hint.__name__)
+    return read
 
 
 def _split_dotted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

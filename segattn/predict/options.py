@@ -1,10 +1,19 @@
 """The options of ``segattn predict`` and of :func:`segattn.predict.predict_folder`. No torch."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 if TYPE_CHECKING:
     from segattn.inference.inference_config import InferenceConfig
+
+
+def read_probabilities(text: str) -> Literal["all"] | int:
+    """``all``, or the number of the most likely classes."""
+    if text == "all":
+        return "all"
+    if not text.isdecimal():
+        raise ValueError(f"must be all or an integer, got {text!r}")
+    return int(text)
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class Options:
     panels: bool = False
     opacity: float | None = None
     confidence: bool = False
-    probabilities: Literal["all"] | int | None = None
+    probabilities: Annotated[Literal["all"] | int | None, read_probabilities, "all|K"] = None
     window: tuple[int, int] | None = None
     stride: tuple[int, int] | None = None
     whole_image_weight: float | None = None

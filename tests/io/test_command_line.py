@@ -25,13 +25,13 @@ class Settings:
     Attributes:
         batch_size: images at once.
         window: height and width in pixels.
-        probabilities: ``all`` classes, or the best N of 100 %.
+        precision: ``16`` or 32, in 100 % of the bits.
         progress: no progress bar.
     """
 
     batch_size: int = 1
     window: tuple[int, int] | None = None
-    probabilities: Literal["all"] | int | None = None
+    precision: Literal[16, 32] | None = None
     progress: bool = True
 
 
@@ -81,16 +81,16 @@ def test_defaults_are_those_of_the_function():
 
 def test_all_kinds_of_options():
     words = "--point 1,2 a --split test --class 1e3 --scales 0.5 1 --flip --no-align-corners --batch-size 4 --quiet"
-    run(*words.split(), "--window", "769", "--probabilities", "all", "--model.head", "FCNHead", "--data.root=x")
-    settings = Settings(batch_size=4, window=(769, 769), probabilities="all", progress=False)
+    run(*words.split(), "--window", "769", "--precision", "16", "--model.head", "FCNHead", "--data.root=x")
+    settings = Settings(batch_size=4, window=(769, 769), precision=16, progress=False)
     assert calls[0] == {
         **{"runs": [Path("a")], "others": ("--model.head", "FCNHead", "--data.root=x"), "point": (1, 2)},
         **{"split": "test", "class": "1e3", "scales": (0.5, 1.0), "flip": True, "align_corners": False},
         "settings": settings,
     }
-    words = "a --point 1,2 --window 5 7 --scales 1 --scales 2 3 --probabilities 2 --class null"
+    words = "a --point 1,2 --window 5 7 --scales 1 --scales 2 3 --precision 32 --class null"
     run(*words.split())
-    assert calls[0]["settings"] == Settings(window=(5, 7), probabilities=2)
+    assert calls[0]["settings"] == Settings(window=(5, 7), precision=32)
     assert calls[0]["class"] == "null"
     assert calls[0]["scales"] == (1, 2, 3)
 
@@ -98,21 +98,25 @@ def test_all_kinds_of_options():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("a", "missing --point"),
-        ("--point 1,2", "missing RUN"),
+        ("a", "arguments are required: point"),
+        ("--point 1,2", "arguments are required: runs"),
         ("a --point 1", "argument --point: a point must be X,Y, got '1'"),
-        ("a --point 1,2 --split train", "--split must be one of val, test, got 'train'"),
-        ("a --point 1,2 --batch-size many", "--batch-size must be an integer, got 'many'"),
-        ("a --point 1,2 --probabilities some", "--probabilities must be all or an integer, got 'some'"),
-        ("a --point 1,2 --scales 1 x", "argument --scales: invalid float value: 'x'"),
-        ("a --point 1,2 --window 1 2 3", "--window takes one or 2 values, got 3"),
+        ("a --point 1,2 --split train", "argument --split: invalid choice: 'train'"),
+        ("a --point 1,2 --precision 8", "argument --precision: invalid choice: 8"),
+        ("a --point 1,2 --batch-size many", "argument --batch-size: invalid int: 'many'"),
+        ("a --point 1,2 --scales 1 x", "argument --scales: invalid float: 'x'"),
+        ("a --point 1,2 --window 1 2 3", "argument --window: expected one or 2 values, got 3"),
         ("a --point 1,2 --batch 3", "unrecognized arguments: --batch 3"),
     ],
 )
-def test_a_wrong_option_ends_in_one_sentence(arguments, message, capsys):
+def test_wrong_options_end_in_one_sentence(arguments, message, capsys):
     with pytest.raises(SystemExit, match="2"):
         run(*arguments.split())
-    assert capsys.readouterr().err == f"segattn work: {message}. See segattn work --help.\n"
+    error = capsys.readouterr().err
+    assert error.startswith("segattn work: ")
+    assert message in error
+    assert error.endswith(". See segattn work --help.\n")
+    assert error.count("\n") == 1
     assert not calls
 
 
@@ -123,7 +127,7 @@ def test_help_comes_from_the_docstrings(capsys):
     for part in ("Do the work.", "RUN [RUN ...]", "--point X,Y", "{val,test}", "which images (default: val)"):
         assert part in text
     assert "How the run works:" in text
-    assert "all classes, or the best N of 100 %." in text
+    assert "16 or 32, in 100 % of the bits." in text
     assert "--no-align-corners" in text
     assert "--settings" not in text
 

@@ -90,9 +90,9 @@ def test_every_option_reaches_the_run(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["--window", "1", "2", "3"], "--window takes one or 2 values, got 3"),
-        (["--probabilities", "many"], "--probabilities must be all or an integer, got 'many'"),
-        (["--ids", "own"], "--ids must be one of dataset, train, got 'own'"),
+        (["--window", "1", "2", "3"], "argument --window: expected one or 2 values, got 3"),
+        (["--probabilities", "many"], "argument --probabilities: must be all or an integer, got 'many'"),
+        (["--ids", "own"], "argument --ids: invalid choice: 'own'"),
     ],
 )
 def test_invalid_command_lines_end_in_one_sentence(arguments, what, capsys):
