@@ -81,7 +81,9 @@ class _Parser(ArgumentParser):
         hints = get_type_hints(component, include_extras=True)
         for name, parameter in inspect.signature(component).parameters.items():
             if parameter.kind is not Parameter.VAR_POSITIONAL and not is_dataclass(hints[name]):
-                self._add(group, parameter, _without_none(hints[name]), helps[name].replace("%", "%%").replace("``", ""))
+                self._add(
+                    group, parameter, _without_none(hints[name]), helps[name].replace("%", "%%").replace("``", "")
+                )
 
     def _add(self, group: Any, parameter: Parameter, hint: Any, text: str) -> None:
         default, required = parameter.default, parameter.default is Parameter.empty
