@@ -1,4 +1,4 @@
-"""Predict folders: find the images, read ahead, compute, write, and skip what is finished. Torch is loaded late."""
+"""Predict folders: find the images, read ahead, compute, write, and skip what is finished."""
 
 import errno
 import platform
@@ -14,8 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from segattn import __version__
 from segattn.io.error_text import one_line
@@ -30,17 +29,17 @@ if TYPE_CHECKING:
     from segattn.predict.predictor import Predictor
 
 MAX_PIXELS = 178_956_970
-"""Default limit of the size of images: Pillow considers larger ones decompression bombs."""
+"""Default limit of the size of images, above which Pillow suspects a decompression bomb."""
 
 MAX_PIXELS_WITH_WINDOWS = 500_000_000
 """The same with sliding windows, which need less memory."""
 
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
-"""Errors of writing that would repeat for every image."""
+"""Errors that would recur for every file."""
+
+VERSIONS = ("torch", "timm", "segmentation-models-pytorch", "pillow", "numpy")
 
 DEFAULT_SETTINGS = Settings()
-
-VERSIONS = ("torch", "torchvision", "timm", "segmentation-models-pytorch", "pillow", "numpy")
 
 
 @dataclass
@@ -48,14 +47,12 @@ class Report:
     """Result of a run.
 
     Attributes:
-        output: folder of the results.
         masks: path of the mask by image name; for a video, the folder of its masks.
         failures: reason by name, for inputs that could not be predicted.
         kept: names of images that an earlier run had finished.
         notes: remarks by image name, such as that 16 bits were scaled to 8.
     """
 
-    output: Path
     masks: dict[str, Path] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
@@ -105,7 +102,11 @@ def predict_folder(
     rows |= {name: {"image": name, "reason": reason} for name, reason in inputs.problems.items()}
     try:
         writer.write_classes()
-        with _progress_bar(settings) as bar:
+        console = Console(stderr=True)
+        shown = settings.progress and console.is_terminal
+        with Progress(
+            BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, disable=not shown
+        ) as bar:
             task = bar.add_task("predicting", total=len(inputs.sources) - len(kept))
             for row in run.rows(inputs.sources):
                 rows[row["image"]] = row
@@ -236,7 +237,7 @@ def _require_separate_names(sources: Sequence[Source], options: Options) -> None
 
 
 def _report(output: Path, sources: Sequence[Source], rows: dict[str, Row], kept: list[str]) -> Report:
-    report = Report(output, kept=kept)
+    report = Report(kept=kept)
     for source in sources:
         row = rows[source.name]
         if "reason" not in row:
@@ -244,15 +245,3 @@ def _report(output: Path, sources: Sequence[Source], rows: dict[str, Row], kept:
             report.notes |= {source.name: row["notes"]} if row["notes"] else {}
     report.failures = {name: row["reason"] for name, row in sorted(rows.items()) if "reason" in row}
     return report
-
-
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} images/s")
-
-
-def _progress_bar(settings: Settings) -> Progress:
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not settings.progress or not console.is_terminal)

@@ -1,5 +1,6 @@
 """Compute labels, confidence and probabilities of images, on one or several devices."""
 
+import math
 import os
 import threading
 from collections import deque
@@ -22,7 +23,8 @@ from segattn.predict.options import Options
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MAX_PROBABILITY_BYTES = 4 * 2**30
+MAX_BYTES = 4 * 2**30
+"""Largest result of one batch."""
 
 
 class StoppedError(Exception):
@@ -119,13 +121,16 @@ class Predictor:
         try:
             batch = images[0][None] if len(images) == 1 else np.stack(images)  # a single large image is not copied
             pixels = rearrange(torch.from_numpy(batch), "b h w c -> b c h w")
-            arrays = self._empty_results(len(images), pixels.shape[-2:])
+            arrays: dict[str, np.ndarray] = {}
             for area, logits in infer_bands(network.logits, pixels, self.config, device=network.device):
                 if self._stop.is_set():
                     raise StoppedError
                 part = (slice(None), slice(area.top, area.bottom), slice(area.left, area.right))
-                for name, values in self._results(logits).items():
-                    arrays[name][part] = values.cpu().numpy()
+                for name, result in self._results(logits).items():
+                    values = result.cpu().numpy()
+                    if name not in arrays:
+                        arrays[name] = _empty((*batch.shape[:3], *values.shape[3:]), values.dtype)
+                    arrays[name][part] = values
             return [
                 Prediction(**{name: array[index] for name, array in arrays.items()}) for index in range(len(images))
             ]
@@ -149,19 +154,11 @@ class Predictor:
             results["ranked"] = rearrange(top.indices, "b k h w -> b h w k").to(torch.uint8)
         return results
 
-    def _empty_results(self, batch: int, size: Sequence[int]) -> dict[str, np.ndarray]:
-        shape = (batch, *size)
-        arrays: dict[str, Any] = {"labels": np.empty(shape, np.uint8)}
-        if self.options.confidence:
-            arrays["confidence"] = np.empty(shape, np.uint8)
-        if wanted := self.options.probabilities:
-            count = len(self.network.classes) if wanted == "all" else wanted
-            if 2 * count * size[0] * size[1] > MAX_PROBABILITY_BYTES:
-                raise ValueError("its class probabilities take more than 4 GiB: write fewer of them, or none")
-            arrays["probabilities"] = np.empty((*shape, count), np.float16)
-            if wanted != "all":
-                arrays["ranked"] = np.empty((*shape, count), np.uint8)
-        return arrays
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    if math.prod(shape) * dtype.itemsize > MAX_BYTES:
+        raise ValueError("its class probabilities take more than 4 GiB: write fewer of them, or none")
+    return np.empty(shape, dtype)
 
 
 def _reason(error: Exception) -> str:

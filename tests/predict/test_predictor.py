@@ -113,7 +113,7 @@ def test_memory_of_a_large_image_excludes_its_logits(tmp_path):
 def test_too_many_probabilities_are_refused(monkeypatch):
     with pytest.raises(ValueError, match="probabilities 5 exceeds the number of classes, 4"):
         predictor(probabilities=5)
-    monkeypatch.setattr(module, "MAX_PROBABILITY_BYTES", 100)
+    monkeypatch.setattr(module, "MAX_BYTES", 9000)
     (reason,) = predictor(probabilities="all").predict([picture(0)])
     assert "take more than 4 GiB" in reason
 
