@@ -1,7 +1,7 @@
 """A trained model as a function, loaded from a checkpoint or an ONNX file."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from segattn.models.weight_files import CheckpointError
 from segattn.sample import ClassTable
 
 DESCRIPTION = "segattn"
-"""The metadata key of an exported file that holds classes, inference config and normalization as JSON."""
+"""Metadata key of classes, inference config and normalization (as JSON) in an exported file."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Network:
 
     Attributes:
         logits: images (b, 3, h, w) in 0..1 on the device -> logits (b, classes, h, w) on the device.
-        classes: of the data set that it was trained on.
-        inference: how the model is applied to an image.
-        version: of segattn that wrote the file.
-        device: where it computes.
-        exported: whether it was loaded from an exported file, whose precision is fixed.
+        classes: classes of the training data.
+        inference: how the model is applied to images.
+        version: version of segattn that wrote the file.
+        device: where the model computes.
+        exported: whether the model was loaded from an exported file, whose precision is fixed.
     """
 
     logits: LogitsFunction
@@ -44,24 +44,25 @@ def load_network(path: Path, device: torch.device, *, compile: bool = False) -> 
     """Load a model to predict with.
 
     Args:
-        path: a checkpoint or its folder, or the ``.onnx`` file that ``segattn export`` wrote from one.
+        path: a checkpoint or its folder, or an ``.onnx`` file of ``segattn export``.
         device: where the model computes.
         compile: whether to compile the model, which pays off for many images of one size.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         CheckpointError: if it is damaged or was not written by segattn.
-        ValueError: if an ONNX file is to be compiled, or cannot run here.
+        ValueError: if the file is ONNX, and ``compile`` is set or it cannot run on the device.
     """
     if not path.exists():
         raise FileNotFoundError(f"There is no checkpoint {path.absolute()}.")
     if path.suffix == ".pt2":
-        raise CheckpointError(f"{path} is a torch.export file, which is not read here: use its checkpoint or ONNX.")
+        raise CheckpointError(f"{path} is a torch.export file, which segattn does not read: use the checkpoint or an ONNX file.")
     if path.suffix == ".onnx":
         if compile:
             raise ValueError(f"{path} is an ONNX file and cannot be compiled.")
         logits, description = _from_onnx(path, device)
-        return Network(logits, *described(path, description), device, exported=True)
+        classes, inference, version = described(path, description)
+        return Network(logits, classes, replace(inference, precision="32"), version, device, exported=True)
     trained = load_model(path)
     model = trained.model.to(device)
     if compile:
@@ -70,10 +71,10 @@ def load_network(path: Path, device: torch.device, *, compile: bool = False) -> 
 
 
 def choose_devices(names: str | list[str] | None) -> list[torch.device]:
-    """Devices by name: None takes CUDA where there is one, ``all`` every CUDA device.
+    """Devices by name: None is CUDA if available, otherwise the CPU; ``all`` is every CUDA device.
 
     Raises:
-        ValueError: if a name means nothing, or its device is not there.
+        ValueError: if a name is unknown, or its device is not available.
     """
     if names is None:
         return [torch.device("cuda" if torch.cuda.is_available() else "cpu")]
@@ -92,9 +93,9 @@ def choose_devices(names: str | list[str] | None) -> list[torch.device]:
 
 
 def description_of(trained: TrainedModel) -> dict[str, Any]:
-    """What an exported file must tell beside its weights, as plain data; :func:`described` reads it.
+    """Return the metadata of an exported file as plain data; :func:`described` reads it.
 
-    The normalization is told for information: it is part of the exported model, whose input is RGB in 0..1.
+    The normalization is for information only: it is part of the exported model, whose input is RGB in 0..1.
     """
     spec = trained.model.encoder.spec
     return {
@@ -109,10 +110,10 @@ def described(path: Path, description: str | None) -> tuple[ClassTable, Inferenc
     """Classes, inference config and version from the metadata of an exported file.
 
     Raises:
-        CheckpointError: if the file has none, or not in this form.
+        CheckpointError: if the metadata is missing or invalid.
     """
     if not description:
-        raise CheckpointError(f"{path} was not written by segattn export: it does not describe its classes.")
+        raise CheckpointError(f"{path} was not written by segattn export: it contains no description of its classes.")
     try:
         content = json.loads(description)
         inference = InferenceConfig.from_dict(content["inference"])
@@ -129,14 +130,14 @@ def _from_onnx(path: Path, device: torch.device) -> tuple[LogitsFunction, str | 
         raise ValueError(f"Running {path} needs onnxruntime: pip install 'segattn[export]'.") from error
     providers = {"cuda": ["CUDAExecutionProvider"], "cpu": []}.get(device.type)
     if providers is None or not set(providers) <= set(onnxruntime.get_available_providers()):
-        raise ValueError(f"This onnxruntime has no provider for the device {device}; take cpu.")
+        raise ValueError(f"This onnxruntime has no provider for the device {device}: use cpu.")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised as well
+    options.log_severity_level = 4  # errors are raised anyway
     options.intra_op_num_threads = torch.get_num_threads()
     try:
         session = onnxruntime.InferenceSession(path, options, providers=[*providers, "CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions share no base but this one
-        raise CheckpointError(f"{path} is damaged or no ONNX file: {one_line(error)}.") from error
+    except Exception as error:  # the exceptions of onnxruntime have no other common base
+        raise CheckpointError(f"{path} is damaged or not an ONNX file: {one_line(error)}.") from error
 
     def logits(images: Tensor) -> Tensor:
         try:

@@ -118,7 +118,7 @@ class ResultWriter:
 
 
 def result_folders(options: Options) -> list[str]:
-    """Names of the folders beside the masks that are written."""
+    """Names of the additional folders that are written."""
     written = {
         OVERLAYS: options.overlay,
         PANELS: options.panels,
