@@ -56,7 +56,9 @@ def load_network(path: Path, device: torch.device, *, compile: bool = False) -> 
     if not path.exists():
         raise FileNotFoundError(f"There is no checkpoint {path.absolute()}.")
     if path.suffix == ".pt2":
-        raise CheckpointError(f"{path} is a torch.export file, which segattn does not read: use the checkpoint or an ONNX file.")
+        raise CheckpointError(
+            f"{path} is a torch.export file, which segattn does not read: use the checkpoint or an ONNX file."
+        )
     if path.suffix == ".onnx":
         if compile:
             raise ValueError(f"{path} is an ONNX file and cannot be compiled.")
