@@ -174,14 +174,19 @@ def save_model(trained: TrainedModel, path: str | Path) -> Path:
 def checkpoint_file(path: Path) -> Path:
     """The file itself, or the best checkpoint or file of weights in a folder.
 
+    Of the folder of all versions of a run (``runs/NAME``), the newest version with a checkpoint is chosen.
+
     Raises:
         FileNotFoundError: if there is none.
     """
     if path.is_dir():
         names = ("checkpoints/best.ckpt", "best.ckpt", SAFETENSORS_SINGLE_FILE)
-        for name in names:
-            if (path / name).is_file():
-                return path / name
+        versions = [folder for folder in path.glob("version_*") if folder.name[8:].isdigit()]
+        newest_first = sorted(versions, key=lambda folder: int(folder.name[8:]), reverse=True)
+        for folder in (path, *newest_first):
+            for name in names:
+                if (folder / name).is_file():
+                    return folder / name
         raise FileNotFoundError(f"There is no checkpoint in the folder {path.absolute()}: none of {', '.join(names)}.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint {path.absolute()}.")

@@ -11,7 +11,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from segattn import cli
-from segattn.checkpoints import CONTENT, CheckpointError, TrainedModel, initialize, load_model, save_model
+from segattn.checkpoints import (
+    CONTENT,
+    CheckpointError,
+    TrainedModel,
+    checkpoint_file,
+    initialize,
+    load_model,
+    save_model,
+)
 from segattn.inference import InferenceConfig
 from segattn.sample import SizeRule
 from tests.checkpoints.saved import CLASSES, lively_model, save_checkpoint
@@ -210,6 +218,14 @@ def test_folder_with_the_config_of_another_model_is_an_error(slim, tmp_path, tex
     (tmp_path / "hub" / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match=what):
         TrainedModel.from_pretrained(tmp_path / "hub")
+
+
+def test_newest_version_with_a_checkpoint_is_loaded_from_the_folder_of_a_run(tmp_path):
+    for version in (0, 2, 10):
+        (tmp_path / f"version_{version}").mkdir()
+    for version in (0, 2):
+        save_checkpoint(tmp_path / f"version_{version}" / "checkpoints" / "best.ckpt")
+    assert checkpoint_file(tmp_path) == tmp_path / "version_2" / "checkpoints" / "best.ckpt"
 
 
 @pytest.mark.parametrize("name", ["/no/where", "./nowhere", "a/b/c"])
