@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
@@ -34,7 +35,6 @@ def main(arguments: Sequence[str]) -> int:
         every=given.all,
         sizes=given.model.object_sizes or ObjectSizes(),
         workers=data.loading_workers() if given.all else 0,
-        progress=True,
     )
     console = Console(highlight=False)
     print_report(report, console)
@@ -47,7 +47,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _write_findings(report: Report, path: Path) -> None:
-    findings = [finding.to_json() for finding in report.findings]
+    findings = [
+        {"severity": finding.severity, **asdict(finding), "remedy": finding.remedy} for finding in report.findings
+    ]
     splits = {
         split: {"pairs": len(result.dataset), "read": len(result.inspections)}
         for split, result in report.splits.items()

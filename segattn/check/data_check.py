@@ -1,21 +1,23 @@
 """Checking a data set: list its files, read a sample or all of them, and report problems."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.progress import track
+from torch.utils.data import DataLoader
 
 from segattn.check.file_rules import class_findings, crop_findings, duplicate_findings, file_findings, has_wrong_labels
-from segattn.check.findings import Finding, by_severity
+from segattn.check.findings import SEVERITIES, Finding
 from segattn.check.inspection import Inspection, Inspector
 from segattn.check.label_rules import VOID, is_foreground, label_findings, may_be_foreground
 from segattn.check.listing import listing_findings, open_splits, sample, usable_pairs
-from segattn.check.readers import inspect_all
 from segattn.check.split_result import SplitResult
 from segattn.data import SegmentationDataModule
+from segattn.data.base_datamodule import start_worker
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.objects.size_bins import ObjectSizes
 
@@ -57,7 +59,6 @@ def check_data(
     every: bool = False,
     sizes: ObjectSizes = _SIZES,
     workers: int = 0,
-    progress: bool = False,
 ) -> Report:
     """Look for problems in a data set.
 
@@ -67,7 +68,6 @@ def check_data(
         every: read all files instead of a sample of at most 64 pairs (and 24 million pixels) per split.
         sizes: the size bins of the object counts.
         workers: number of reading processes; 0 reads in this process.
-        progress: show a progress bar on the error stream if it is a terminal.
     """
     opened, findings = open_splits(data, splits)
     missing = {split: dataset.missing_files() for split, dataset in opened.items()}
@@ -78,21 +78,18 @@ def check_data(
     results = {}
     for split, dataset in opened.items():
         inspector = Inspector(dataset, sizes)
-        inspections: list[Inspection] = []
-        pixels = 0
-        for seen in track(
+        reading = track(
             inspect_all(inspector, chosen[split], workers=workers),
             f"checking {split}",
             total=len(chosen[split]),
             console=console,
             transient=True,
-            disable=not progress or not console.is_terminal,
-        ):
-            inspections.append(seen)
-            pixels += seen.size[0] * seen.size[1] if seen.size else 0
-            if pixels >= SAMPLE_PIXELS and not every:
-                break
-        if not every:
+            disable=not every or not console.is_terminal,
+        )
+        if every:
+            inspections = list(reading)
+        else:
+            inspections = list(_until_pixels(reading, SAMPLE_PIXELS))
             inspections += _foreground(inspector, usable[split], inspections)
         results[split] = SplitResult(split, dataset, inspections, sizes)
     for split, result in results.items():
@@ -104,13 +101,50 @@ def check_data(
         if split == "train":
             findings += crop_findings(result, data.transform)
     findings += duplicate_findings(results)
-    return Report(by_severity(findings), results)
+    return Report(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)), results)
+
+
+def inspect_all(inspector: Inspector, indices: Sequence[int], *, workers: int) -> Iterator[Inspection]:
+    """Inspect pairs of files in the order of the indices.
+
+    Args:
+        inspector: inspects one pair.
+        indices: indices of the pairs.
+        workers: number of reading processes; 0 reads in this process.
+
+    Raises:
+        RuntimeError: if a reading process was killed.
+    """
+    try:
+        yield from DataLoader(
+            inspector,
+            batch_size=None,
+            sampler=indices,
+            num_workers=workers,
+            worker_init_fn=start_worker,
+            generator=torch.Generator(),  # leaves the global one of the training unchanged
+        )
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        text = "A DataLoader worker was killed (often: out of memory); use a smaller data.num_workers."
+        raise RuntimeError(text) from error
+
+
+def _until_pixels(inspections: Iterable[Inspection], limit: int) -> Iterator[Inspection]:
+    """The first inspections, until their images have a number of pixels."""
+    pixels = 0
+    for seen in inspections:
+        yield seen
+        pixels += seen.size[0] * seen.size[1] if seen.size else 0
+        if pixels >= limit:
+            return
 
 
 def _foreground(inspector: Inspector, usable: Sequence[int], inspections: Sequence[Inspection]) -> list[Inspection]:
     """If the sample contains only the values 0 and 255 of two classes, look for a file with another value.
 
-    Such a file shows that 255 is not the foreground but void, in a data set whose foreground is rare.
+    Such a file shows that 255 is not the foreground but an ignored value, in a data set whose foreground is rare.
     """
     dataset = inspector.dataset
     values = {value for seen in inspections for value in seen.values.tolist()}
@@ -120,7 +154,7 @@ def _foreground(inspector: Inspector, usable: Sequence[int], inspections: Sequen
     further = [index for index in np.random.default_rng(1).permutation(usable).tolist() if index not in known]
     for index in further[:FOREGROUND_SEARCH]:
         if is_foreground(inspector.values(index)):
-            return [inspector(index)]
+            return [inspector[index]]
     return []
 
 

@@ -96,7 +96,7 @@ def crop_findings(result: SplitResult, transform: TrainingTransform) -> Iterator
 
 
 def duplicate_findings(results: Mapping[str, SplitResult]) -> Iterator[Finding]:
-    """Images with exactly the pixels of an image in an earlier split."""
+    """Images with exactly the pixels of an image (or the same file) in an earlier split."""
     names = list(results)
     for position, split in enumerate(names):
         for earlier in names[:position]:
@@ -104,12 +104,12 @@ def duplicate_findings(results: Mapping[str, SplitResult]) -> Iterator[Finding]:
             twins = [(seen, known[seen.digest]) for seen in results[split].inspections if seen.digest in known]
             images = results[split].paths((seen for seen, _ in twins), "image")
             originals = results[earlier].paths((seen for _, seen in twins), "image")
-            copies = {image: original for image, original in zip(images, originals, strict=True) if image != original}
-            if copies:
-                first = next(iter(copies.values()))
-                count = _count(list(copies), "image")
-                what = f"{count} with exactly the pixels of images of {earlier}; the first is a copy of {first}."
-                yield Finding("duplicates", split, what, tuple(copies))
+            if images:
+                what = (
+                    f"{_count(images, 'image')} with exactly the pixels of images of {earlier}; the first equals "
+                    f"{originals[0]}."
+                )
+                yield Finding("duplicates", split, what, images)
 
 
 def has_wrong_labels(findings: list[Finding], result: SplitResult) -> bool:

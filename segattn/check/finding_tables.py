@@ -55,11 +55,8 @@ def print_summary(report: Report, *, every: bool) -> None:
     """Print one line with the result, on the error stream if there are errors."""
     counts = {severity: sum(finding.severity == severity for finding in report.findings) for severity in SEVERITIES}
     parts = [f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count]
-    missing = {finding.split: len(set(finding.files)) for finding in report.findings if finding.kind == "missing-label"}
-    sampled = any(
-        len(result.inspections) + missing.get(split, 0) < len(result.dataset) for split, result in report.splits.items()
-    )
-    more = "" if every or not sampled else " in a sample; --all reads all files"
+    is_sample = not every and not all(result.is_complete for result in report.splits.values())
+    more = " in a sample; --all reads all files" if is_sample else ""
     text = f"{', '.join(parts) or 'no problems found'}{more}"
     if report.errors:
         text = f"segattn check: training on this data would fail or train a useless model: {text}."

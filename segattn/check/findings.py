@@ -1,7 +1,7 @@
 """The kinds of findings, each with its severity and a remedy."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -9,61 +9,51 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 SHOWN_FILES = 3
 
-
-class Kind(NamedTuple):
-    """A kind of finding.
-
-    Attributes:
-        severity: ``error``, ``warning`` or ``note``.
-        remedy: what to do, an imperative sentence.
-    """
-
-    severity: Severity
-    remedy: str
-
-
-KINDS: dict[str, Kind] = {
-    "no-data": Kind("error", "Fix the problem above."),
-    "missing-label": Kind("error", "Add the label files, or remove the images."),
-    "unreadable-image": Kind("error", "Download or export the files again, or remove them and their label files."),
-    "unreadable-label": Kind("error", "Download or export the files again, or remove them and their images."),
-    "unreadable-instances": Kind(
-        "error", "Download or export the files again, or evaluate connected components (instances: false)."
+KINDS: dict[str, tuple[Severity, str]] = {
+    "no-data": ("error", "Fix the problem above."),
+    "missing-label": ("error", "Add the label files, or remove the images."),
+    "unreadable-image": ("error", "Download or export the files again, or remove them and their label files."),
+    "unreadable-label": ("error", "Download or export the files again, or remove them and their images."),
+    "unreadable-instances": (
+        "error",
+        "Download or export the files again, or evaluate connected components (instances: false).",
     ),
-    "size-mismatch": Kind(
-        "error", "Export the labels at the size of the image (rotated as its EXIF data says), without interpolation."
+    "size-mismatch": (
+        "error",
+        "Export the labels at the size of the image (rotated as its EXIF data says), without interpolation.",
     ),
-    "jpeg-label": Kind(
-        "error", "Export the labels as PNG from their source; the values changed by JPEG cannot be restored."
+    "jpeg-label": (
+        "error",
+        "Export the labels as PNG from their source; the values changed by JPEG cannot be restored.",
     ),
-    "color-label": Kind(
-        "error", "List the classes by color in the class file of FolderDataModule, or export one channel of labels."
+    "color-label": (
+        "error",
+        "List the classes by color in the class file of FolderDataModule, or export one channel of labels.",
     ),
-    "gray-label": Kind("error", "List the classes by label instead of color, or export the labels in color."),
-    "palette-label": Kind("error", "List the classes by color in the class file: palette indices are then ignored."),
-    "gray-of-colors": Kind("error", "Use the original color masks, and list the classes by color."),
-    "binary-255": Kind("error", "List the foreground as label 255 in the class file, or divide the masks by 255."),
-    "perhaps-255": Kind("warning", "Check these files: if 255 is their foreground, divide them by 255."),
-    "cityscapes-train-ids": Kind("error", "Use *_gtFine_labelIds.png, which are converted to train ids when read."),
-    "cityscapes-label-ids": Kind("error", "Use CityscapesDataModule, or list the label ids in the class file."),
-    "ade20k-reduced-twice": Kind("error", "Use the released files (0..150): label 0 is removed when they are read."),
-    "ade20k-not-reduced": Kind("error", "Use ADE20KDataModule, or list the classes as labels 1 to 150 and ignore 0."),
-    "interpolated-label": Kind("error", "Export the labels as PNG from their source, without resizing or smoothing."),
-    "unknown-values": Kind("error", "Add the values to the classes, `ignore` or `remap`, or fix the label files."),
-    "speckled-label": Kind("warning", "Check these files: JPEG compression or interpolation causes this."),
-    "all-ignored": Kind("error", "Compare the values in the label files with the classes: no pixel is labeled."),
-    "ignored-label": Kind("warning", "Remove these images or fix their label files: they contain no labeled pixels."),
-    "mostly-ignored": Kind("warning", "Compare the values in the label files with the list of ignored values."),
-    "one-class": Kind("warning", "Compare the values in the label files with the classes: there is nothing to learn."),
-    "never-present": Kind("warning", "Remove these classes, or add images of them: they cannot be learned."),
-    "never-scored": Kind("note", "Their IoU is undefined and left out of the means."),
-    "imbalance": Kind("warning", "Try a loss for rare classes (OHEM, Dice, Lovasz), or add images of them."),
-    "surplus-label": Kind("warning", "Add the images, or remove the label files."),
-    "same-files": Kind("warning", "Use separate folders for the splits."),
-    "duplicates": Kind("warning", "Keep every image in one split: images seen in training score too well."),
-    "large-crop": Kind("warning", "Use a smaller crop_size: the rest of every such crop is padding, which is ignored."),
+    "gray-label": ("error", "List the classes by label instead of color, or export the labels in color."),
+    "palette-label": ("error", "List the classes by color in the class file: palette indices are then ignored."),
+    "gray-of-colors": ("error", "Use the original color masks, and list the classes by color."),
+    "binary-255": ("error", "List the foreground as label 255 in the class file, or divide the masks by 255."),
+    "perhaps-255": ("warning", "Check these files: if 255 is their foreground, divide them by 255."),
+    "cityscapes-train-ids": ("error", "Use *_gtFine_labelIds.png, which are converted to train ids when read."),
+    "cityscapes-label-ids": ("error", "Use CityscapesDataModule, or list the label ids in the class file."),
+    "ade20k-reduced-twice": ("error", "Use the released files (0..150): label 0 is removed when they are read."),
+    "ade20k-not-reduced": ("error", "Use ADE20KDataModule, or list the classes as labels 1 to 150 and ignore 0."),
+    "interpolated-label": ("error", "Export the labels as PNG from their source, without resizing or smoothing."),
+    "unknown-values": ("error", "Add the values to the classes, `ignore` or `remap`, or fix the label files."),
+    "speckled-label": ("warning", "Check these files: JPEG compression or interpolation causes this."),
+    "all-ignored": ("error", "Compare the values in the label files with the classes: no pixel is labeled."),
+    "ignored-label": ("warning", "Remove these images or fix their label files: they contain no labeled pixels."),
+    "mostly-ignored": ("warning", "Compare the values in the label files with the list of ignored values."),
+    "one-class": ("warning", "Compare the values in the label files with the classes: there is nothing to learn."),
+    "never-present": ("warning", "Remove these classes, or add images of them: they cannot be learned."),
+    "never-scored": ("note", "Their IoU is undefined and left out of the means."),
+    "imbalance": ("warning", "Try a loss for rare classes (OHEM, Dice, Lovasz), or add images of them."),
+    "surplus-label": ("warning", "Add the images, or remove the label files."),
+    "duplicates": ("warning", "Keep every image in one split: images seen in training score too well."),
+    "large-crop": ("warning", "Use a smaller crop_size: the rest of every such crop is padding, which is ignored."),
 }
-"""Kinds by name. The names are stable between versions."""
+"""Severity and remedy by kind. The names are stable between versions."""
 
 
 @dataclass(frozen=True)
@@ -85,32 +75,15 @@ class Finding:
     @property
     def severity(self) -> Severity:
         """Severity of its kind."""
-        return KINDS[self.kind].severity
+        return KINDS[self.kind][0]
 
     @property
     def remedy(self) -> str:
         """Remedy of its kind."""
-        return KINDS[self.kind].remedy
+        return KINDS[self.kind][1]
 
     @property
     def where(self) -> str:
         """The first files, and the number of the others."""
         more = f" and {len(self.files) - SHOWN_FILES} more" if len(self.files) > SHOWN_FILES else ""
         return ", ".join(self.files[:SHOWN_FILES]) + more
-
-    def to_json(self) -> dict[str, Any]:
-        """Convert to plain data, with all files."""
-        return {
-            "severity": self.severity,
-            "kind": self.kind,
-            "split": self.split,
-            "what": self.what,
-            "remedy": self.remedy,
-            "count": len(self.files),
-            "files": list(self.files),
-        }
-
-
-def by_severity(findings: list[Finding]) -> list[Finding]:
-    """Sort errors first; within a severity, the order is kept."""
-    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import UInt8
 from PIL import Image
+from torch.utils.data import Dataset
 
 from segattn.data import SegmentationDataset
 from segattn.data.errors import ColorMaskError, DataError
 from segattn.data.label_files import read_image
 from segattn.data.label_map import color_values
 from segattn.objects.ground_truth import target_objects
-from segattn.objects.size_bins import ObjectSizes, fine_edges, pixel_edges
+from segattn.objects.size_bins import ObjectSizes, pixel_edges
 from segattn.sample import IGNORE_INDEX
 
 TINY = 4
@@ -40,7 +41,7 @@ class Inspection:
         classes: class index of each value, or ``IGNORE_INDEX``; empty if a value is unknown.
         format: file format of the label file, as Pillow names it.
         wrong_palette: whether the palette of the label file gives values the colors of other classes.
-        objects: rows of (class, fine size bin, number of objects).
+        objects: rows of (class, size bin, number of objects).
         tiny: number of objects with at most four pixels.
     """
 
@@ -73,7 +74,7 @@ class Inspection:
         return float(self.pixels[self.classes == IGNORE_INDEX].sum() / self.pixels.sum())
 
 
-class Inspector:
+class Inspector(Dataset[Inspection]):
     """Inspects the pairs of a data set.
 
     Args:
@@ -85,8 +86,7 @@ class Inspector:
         self.dataset = dataset
         self.sizes = sizes
 
-    def __call__(self, index: int) -> Inspection:
-        """Inspect the pair with the given index."""
+    def __getitem__(self, index: int) -> Inspection:
         pair = self.dataset.pairs[index]
         seen = Inspection(index)
         try:
@@ -146,9 +146,8 @@ class Inspector:
         if instances is not None and instances.shape != mask.shape:
             size, expected = (f"{width}x{height}" for height, width in (instances.shape, mask.shape))
             raise DataError(f"The instance map {path} has {size} pixels, its label file {expected}.")
-        relative = self.sizes.relative
         found = target_objects(mask, len(self.dataset.classes), ignore_index=IGNORE_INDEX, instances=instances)
-        edges = pixel_edges(fine_edges(self.sizes.edges, relative=relative), *mask.shape, relative=relative)
+        edges = pixel_edges(self.sizes.edges, *mask.shape, relative=self.sizes.relative)
         bins = np.searchsorted(edges, found.size[1:], side="right")
         rows, counts = np.unique(found.class_id[1:] * (len(edges) + 1) + bins, return_counts=True)
         seen.objects = np.column_stack([*np.divmod(rows, len(edges) + 1), counts])

@@ -75,14 +75,6 @@ def label_findings(result: SplitResult, elsewhere: Sequence[Inspection]) -> Iter
             left = [seen for seen in left if all(seen is not other for other in affected)]
 
 
-def _jpeg(labels: Labels) -> list[Inspection]:
-    return [seen for seen in labels.files if seen.format in ("JPEG", "MPO")]
-
-
-def _palette(labels: Labels) -> list[Inspection]:
-    return [seen for seen in labels.files if seen.wrong_palette]
-
-
 def _binary_255(labels: Labels) -> list[Inspection]:
     """Only 0 and 255 where two classes are expected: 255 would be ignored, or is unknown."""
     if any(is_foreground(seen.values) for seen in labels.all_splits):
@@ -156,14 +148,6 @@ def _gray(labels: Labels) -> list[Inspection]:
     return [seen for seen in unknown if not (seen.values % 0x010101).any()]
 
 
-def _interpolated(labels: Labels) -> list[Inspection]:
-    return [seen for seen in labels.files if len(seen.unknown) > 16 + len(labels.classes)]
-
-
-def _unknown(labels: Labels) -> list[Inspection]:
-    return [seen for seen in labels.files if len(seen.unknown)]
-
-
 def _speckled(labels: Labels) -> list[Inspection]:
     found = [seen for seen in labels.files if seen.tiny >= max(SPECKLES, DENSITY * int(seen.pixels.sum()))]
     return [seen for seen in found if seen.tiny >= TINY_SHARE * int(seen.objects[:, 2].sum())]
@@ -173,8 +157,14 @@ Rule = Callable[[Labels], list[Inspection]]
 """Returns the affected files."""
 
 RULES: dict[str, tuple[str, Rule]] = {
-    "jpeg-label": ("saved as JPEG, which changes values", _jpeg),
-    "palette-label": ("with palettes that give the indices the colors of other classes", _palette),
+    "jpeg-label": (
+        "saved as JPEG, which changes values",
+        lambda labels: [seen for seen in labels.files if seen.format in ("JPEG", "MPO")],
+    ),
+    "palette-label": (
+        "with palettes that give the indices the colors of other classes",
+        lambda labels: [seen for seen in labels.files if seen.wrong_palette],
+    ),
     "binary-255": ("with the foreground as 255, which is not a class here", _binary_255),
     "perhaps-255": (
         "with 255, which is not a class here and never occurs beside the class of other files",
@@ -186,8 +176,14 @@ RULES: dict[str, tuple[str, Rule]] = {
     "ade20k-not-reduced": ("with 0..150 as released with ADE20K, but 0..149 is expected", _ade20k_not_reduced),
     "gray-of-colors": ("with the brightness of the class colors: color masks were converted to gray", _gray_of_colors),
     "gray-label": ("in gray, but the classes are listed by color", _gray),
-    "interpolated-label": ("with very many unknown values, as after JPEG compression or interpolation", _interpolated),
-    "unknown-values": ("with values that are neither a class nor ignored: {values}", _unknown),
+    "interpolated-label": (
+        "with very many unknown values, as after JPEG compression or interpolation",
+        lambda labels: [seen for seen in labels.files if len(seen.unknown) > 16 + len(labels.classes)],
+    ),
+    "unknown-values": (
+        "with values that are neither a class nor ignored: {values}",
+        lambda labels: [seen for seen in labels.files if len(seen.unknown)],
+    ),
     "speckled-label": ("with very many objects of at most four pixels", _speckled),
 }
 """By kind of finding, the specific ones first: the problem, and the rule that finds the affected files."""

@@ -40,35 +40,16 @@ def open_splits(
 
 
 def listing_findings(splits: Mapping[str, SegmentationDataset], missing_labels: Missing) -> Iterator[Finding]:
-    """Missing and surplus label files, label files of the wrong type, and files that are in two splits."""
+    """Missing and surplus label files."""
     for split, dataset in splits.items():
         missing = missing_labels[split]
-        surplus = _surplus_labels(dataset)
-        wanted = {label.with_suffix("") for _, label in missing}
-        jpegs = [
-            path
-            for path in surplus
-            if path.lower().endswith((".jpg", ".jpeg")) and Path(path).with_suffix("") in wanted
-        ]
-        if jpegs:
-            yield Finding("jpeg-label", split, f"{len(jpegs)} label files are JPEG, but must be PNG.", tuple(jpegs))
         if missing:
             images = tuple(str(image) for image, _ in missing)
-            what = (
-                f"{len(missing)} of {len(dataset)} images have no label file, for example {missing[0][1]} is missing."
-            )
+            first = missing[0][1]
+            what = f"{len(missing)} of {len(dataset)} images have no label file, for example {first} is missing."
             yield Finding("missing-label", split, what, images)
-        left = [path for path in surplus if path not in jpegs]
-        if left:
-            yield Finding("surplus-label", split, f"{len(left)} label files have no image.", tuple(left))
-    names = list(splits)
-    for position, split in enumerate(names):
-        for earlier in names[:position]:
-            known = {pair.image for pair in splits[earlier].pairs}
-            shared = [str(pair.image) for pair in splits[split].pairs if pair.image in known]
-            if shared:
-                what = f"{len(shared)} of {len(splits[split])} images are also files of {earlier}."
-                yield Finding("same-files", split, what, tuple(shared))
+        if surplus := _surplus_labels(dataset):
+            yield Finding("surplus-label", split, f"{len(surplus)} label files have no image.", tuple(surplus))
 
 
 def _surplus_labels(dataset: SegmentationDataset) -> list[str]:

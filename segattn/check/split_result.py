@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from segattn.check.inspection import Inspection
 from segattn.data import SegmentationDataset
-from segattn.objects.size_bins import ObjectSizes, bucket_cuts
+from segattn.objects.size_bins import ObjectSizes
 from segattn.sample import IGNORE_INDEX
 
 Counts = npt.NDArray[np.int64]
@@ -55,12 +55,11 @@ class SplitResult:
     @cached_property
     def objects(self) -> Counts:
         """Objects of every class and size bin, shape (classes, bins)."""
-        cuts = bucket_cuts(self.sizes.edges, relative=self.sizes.relative)
-        counts = np.zeros((len(self.dataset.classes), cuts[-1]), dtype=np.int64)
+        counts = np.zeros((len(self.dataset.classes), len(self.sizes.names)), dtype=np.int64)
         for seen in self.sound:
             classes, bins, numbers = seen.objects.T
             np.add.at(counts, (classes, bins), numbers)
-        return np.add.reduceat(counts, cuts[:-1], axis=1)
+        return counts
 
     def examples(self) -> dict[int, int]:
         """For every class that occurs, the index of the pair with the most pixels of it."""

@@ -69,12 +69,6 @@ def test_errors_give_exit_code_1_and_are_listed(config, capsys):
     assert path in captured.out
 
 
-def test_incomplete_pairs_do_not_make_it_a_sample(config, capsys):
-    config.dataset("train").pairs[1].mask.unlink()
-    assert cli.main(["check", "--config", "own.yaml"]) == 1
-    assert capsys.readouterr().err.endswith("train a useless model: 1 error.\n")
-
-
 def test_overrides_work_as_in_fit(config, tmp_path, capsys):
     other = distinct_photos(layouts.camvid(tmp_path / "other", {"train": 3, "val": 1}))
     assert cli.main(["check", "--config", "own.yaml", "--data.root", str(other), "--data.crop_size", "[9,99]"]) == 0
@@ -92,12 +86,7 @@ def test_the_report_lists_all_files(tmp_path, capsys):
     report = json.loads((tmp_path / "new" / "fix.json").read_text())
     assert report["splits"]["train"] == {"pairs": 7, "read": 7}
     finding = report["findings"][0]
-    assert {key: finding[key] for key in ("severity", "kind", "split", "count")} == {
-        "severity": "error",
-        "kind": "unknown-values",
-        "split": "train",
-        "count": 7,
-    }
+    assert [finding[key] for key in ("severity", "kind", "split")] == ["error", "unknown-values", "train"]
     assert finding["files"] == [str(tmp_path / "data/masks/train" / f"{index}.png") for index in range(7)]
 
 

