@@ -178,8 +178,9 @@ class FullyAttentional(nn.Module):
     """Fully attentional block with its closing convolution.
 
     Args:
-        channels: of input and output. implementation: ``plain`` builds the (H + W) maps of C² pairs, ``fused`` does
-        not; results agree within rounding.
+        channels: of input and output.
+        implementation: ``plain`` builds the (H + W) maps of C² pairs, ``fused`` does not; results agree within
+            rounding.
     """
 
     def __init__(self, channels: int, *, implementation: Implementation = "fused") -> None:

@@ -175,29 +175,23 @@ def _assign(regions: Regions, objects: TargetObjects) -> tuple[Array, Array, Arr
 
 def _contest(regions: Regions, objects: TargetObjects, shared: Array) -> Contested:
     """Find the owners of the false positives of the shared regions."""
-    # The search works on numbers: a region is a group, an object is its rank in the order in which ties are decided.
-    width = regions.labels.shape[1]
-    quad = QuadKeys(regions.labels.shape, len(shared))
+    # 1. The search works on numbers: a region is a group, an object is its rank in the order in which ties are decided.
     group_of = np.full(len(regions.owner), -1, dtype=np.int32)
     group_of[shared] = np.arange(len(shared))
     by_rank = np.lexsort((np.arange(len(objects.size)), -objects.size))
     rank = np.empty_like(by_rank)
     rank[by_rank] = np.arange(len(by_rank))
-
-    wrong, group = _grouped(np.flatnonzero(~regions.hit), regions.labels, group_of)
-    y = wrong // width  # np.divmod is about ten times slower
-    keys = quad.encode(group, y, wrong - y * width)
+    # 2. The queries are the false positives of all shared regions.
+    quad = QuadKeys(regions.labels.shape, len(shared))
+    wrong = ~regions.hit & regions.shared[regions.labels]
+    keys = quad.pixels()[wrong] | quad.first(group_of[regions.labels[wrong]])
     keys.sort()
-    site, group = _grouped(outer_sites(regions.classes * regions.hit), regions.labels, group_of)
+    # 3. The sites are the true positives at the rim of their object, sorted by group.
+    site = outer_sites(regions.classes * regions.hit)
+    group = group_of[regions.labels.ravel()[site]]
     order = np.argsort(group, kind="stable")
+    order = order[group[order] >= 0]
     site, group = site[order], group[order]
-    sites = Sites(group, *np.divmod(site, width), rank[objects.labels.ravel()[site]])
-    start, winner = nearest_ranks(keys, sites, quad)
+    y, x = np.divmod(site, regions.labels.shape[1])
+    start, winner = nearest_ranks(keys, Sites(group, y, x, rank[objects.labels.ravel()[site]]), quad)
     return Contested(keys, quad, start, shared[quad.group(keys[start])], by_rank[winner])
-
-
-def _grouped(position: Array, labels: Array, group_of: Array) -> tuple[Array, Array]:
-    """The flat positions whose region has a group (>= 0), and their groups."""
-    group = group_of[labels.ravel()[position]]
-    inside = group >= 0
-    return position[inside], group[inside]

@@ -44,7 +44,8 @@ class Evaluation(nn.Module):
     """Collects predictions at annotation resolution and computes their scores.
 
     Each image is attributed once (:func:`segattn.metrics.functional.attribute`). The scores by object size, iIoU and
-    the object record are made from these rows. One thread does this work in order, so the states need no lock.
+    the object record are made from these rows. One thread does this work in order, so the states need no lock. At most
+    :data:`MAX_PENDING` batches wait for it.
 
     Args:
         classes: of the data set.
@@ -113,8 +114,9 @@ class Evaluation(nn.Module):
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
             on_cpu = prediction.to(torch.uint8).cpu()
+            needed = {key: value for key, value in batch.items() if key != "image"}  # do not keep images in memory
             options = {"with_sizes": with_sizes, "with_further": with_further}
-            self._pending.append(self._thread.submit(self._update, on_cpu, batch, **options))
+            self._pending.append(self._thread.submit(self._update, on_cpu, needed, **options))
 
     def compute(self, *, with_sizes: bool, with_further: bool) -> dict[str, Any]:
         """The scores of all images and processes since the last call."""
@@ -141,7 +143,7 @@ class Evaluation(nn.Module):
         """Remove and return the record rows of the images that are finished; see :attr:`keep_rows`."""
         return [self._rows.popleft() for _ in range(len(self._rows))]
 
-    def _find_objects(self, batch: Batch) -> list[TargetObjects]:
+    def _find_objects(self, batch: dict[str, Any]) -> list[TargetObjects]:
         """The objects of a batch that does not come from a data module of this package."""
         instances = batch["instances"].cpu().numpy() if "instances" in batch else [None] * len(batch["mask"])
         return [
@@ -150,7 +152,7 @@ class Evaluation(nn.Module):
         ]
 
     @torch.inference_mode()  # resets under Lightning's inference mode make states that only it may change
-    def _update(self, prediction: Tensor, batch: Batch, *, with_sizes: bool, with_further: bool) -> None:
+    def _update(self, prediction: Tensor, batch: dict[str, Any], *, with_sizes: bool, with_further: bool) -> None:
         mask = batch["mask"].cpu()
         instance_iou, sizes = None, self.sizes if with_sizes else None
         for metric in self._further() if with_further else ():

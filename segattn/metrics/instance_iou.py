@@ -68,11 +68,6 @@ class InstanceIoU(Metric):
 
     def __init__(self, num_classes: int, average_sizes: Mapping[int, float]) -> None:
         super().__init__()
-        if any(not 0 <= index < num_classes or size <= 0 for index, size in average_sizes.items()):
-            raise ValueError(
-                f"average_sizes must map class indices 0 to {num_classes - 1} to positive sizes, got "
-                f"{dict(average_sizes)}."
-            )
         self.num_classes = num_classes
         self.average_sizes = dict(average_sizes)
         self.add_state("shares", torch.zeros(num_classes, 2, dtype=torch.float64), dist_reduce_fx="sum")

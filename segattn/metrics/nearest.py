@@ -55,6 +55,7 @@ class QuadKeys:
     """
 
     def __init__(self, shape: tuple[int, int], groups: int) -> None:
+        self.shape = shape
         self.bits = max(1, int(max(shape) - 1).bit_length())
         self.dtype = np.dtype(np.int32 if groups << 2 * self.bits <= np.iinfo(np.int32).max else np.int64)
         numbers = np.arange(1 << self.bits, dtype=self.dtype)
@@ -62,12 +63,10 @@ class QuadKeys:
         for bit in range(self.bits):
             self.spread |= (numbers >> bit & 1) << 2 * bit
 
-    def encode(self, group: IntArray, y: IntArray, x: IntArray) -> IntArray:
-        """Keys of pixels."""
-        keys = self.spread[y]
-        keys <<= 1
-        keys |= self.spread[x]
-        keys |= self.first(group)
+    def pixels(self) -> IntArray:
+        """Keys of all pixels of group 0, shape (height, width)."""
+        height, width = self.shape
+        keys: IntArray = (self.spread[:height, None] << 1) | self.spread[:width]
         return keys
 
     def group(self, keys: IntArray) -> IntArray:
@@ -75,7 +74,7 @@ class QuadKeys:
         return keys >> 2 * self.bits
 
     def first(self, group: IntArray) -> IntArray:
-        """Smallest key of each group."""
+        """Smallest key of each group. Added to a key of group 0, it gives the key of the same pixel in the group."""
         return group.astype(self.dtype) << 2 * self.bits
 
     def decode(self, keys: IntArray) -> tuple[IntArray, IntArray]:
