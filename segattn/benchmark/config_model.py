@@ -15,26 +15,14 @@ from segattn.training.task import SegmentationTask
 
 
 def config_model(arguments: tuple[str, ...]) -> "ConfigModel":
-    """Build the model of a config with random weights.
-
-    Args:
-        arguments: command line of ``segattn fit``.
-
-    Raises:
-        FileNotFoundError: if a config or the class table of the data is missing.
-        ValueError: if a config is wrong.
-    """
+    """Build the model of a config with random weights from the command line of ``segattn fit``."""
     quiet_lightning()
     quiet = ["--model.encoder.weights", "null", "--trainer.logger", "false", "--trainer.accelerator", "cpu"]
     return ConfigModel(_Parts(expand_configs(["fit", *arguments, *quiet]), "benchmark", arguments).model)
 
 
 class ConfigModel(nn.Module):
-    """A model that returns logits in evaluation mode and the weighted sum of its cross-entropies in training mode.
-
-    Args:
-        task: of the config.
-    """
+    """A model that returns logits in evaluation mode and the weighted sum of its cross-entropies in training mode."""
 
     def __init__(self, task: SegmentationTask) -> None:
         super().__init__()

@@ -16,16 +16,10 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
 class TensorMemory(TorchDispatchMode):
-    """Counts the bytes of all live tensors inside a ``with`` block.
+    """Counts the bytes of all ``live`` tensors inside a ``with`` block, and their ``peak``.
 
-    Workspaces of kernels and memory reserved by the allocator are not counted.
-
-    Args:
-        tensors: existing tensors that count from the start.
-
-    Attributes:
-        live: bytes of the tensors that are alive now.
-        peak: largest value of ``live`` so far.
+    Workspaces of kernels and memory reserved by the allocator are not counted. Existing ``tensors`` count from the
+    start.
     """
 
     def __init__(self, tensors: Iterable[Tensor] = ()) -> None:

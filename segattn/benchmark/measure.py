@@ -13,8 +13,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segattn.io.worker_process import end_with_parent
-
 ModuleFactory = Callable[[], nn.Module]
 Shape = tuple[int, int, int, int]
 
@@ -30,16 +28,11 @@ def count_parameters(module: nn.Module) -> int:
 def count_multiply_adds(module: nn.Module, shape: Shape) -> int:
     """Count the multiply-adds of the matrix products and convolutions of one forward pass.
 
-    Args:
-        module: moved to the meta device, so that nothing is computed.
-        shape: of the input, (B, C, H, W).
-
-    Returns:
-        Half of the operations of torch's counter, which counts a multiply-add as two.
+    The module is moved to the meta device, so that nothing is computed.
     """
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         module.to("meta").eval()(torch.empty(shape))
-    return int(counter.get_total_flops()) // 2
+    return int(counter.get_total_flops()) // 2  # torch counts a multiply-add as two operations
 
 
 def machine(device: torch.device) -> str:
@@ -56,15 +49,9 @@ def _processor() -> str:
 
 
 def best_seconds(functions: Sequence[Callable[[], object]], *, device: torch.device, repeats: int = 3) -> list[float]:
-    """Time the fastest of several runs of each function, in turns so that other load affects all of them alike.
+    """Time the fastest of several runs of each function, after an untimed one, in seconds.
 
-    Args:
-        functions: each runs once more beforehand, untimed.
-        device: synchronized after each run.
-        repeats: timed runs of each function.
-
-    Returns:
-        Seconds for each function.
+    The functions take turns, so that other load affects all of them alike.
     """
     best = [float("inf")] * len(functions)
     for turn in range(repeats + 1):
@@ -124,23 +111,16 @@ def peak_memory(
 ) -> tuple[float, float]:
     """Measure the peak memory of a forward pass and of a training step, in addition to weights and input.
 
-    On the CPU it is the peak resident memory of a new process (Linux only).
-
-    Args:
-        factory: builds the module; must be picklable.
-        shape: of the input, (B, C, H, W).
-        device: where to run.
-        dtype: of the computation, see :func:`forward_and_step`.
+    On the CPU it is the peak resident memory of a new process (Linux only). The arguments are those of
+    :func:`forward_and_step`; the factory must be picklable.
 
     Returns:
         MiB of the forward pass and of the training step, including all gradients; nan where it cannot be measured.
     """
     if device.type == "cuda":
         return _peaks(factory, shape, device, dtype)
-    threads = torch.get_num_threads()
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, initializer=end_with_parent) as pool:
-        pool.submit(torch.set_num_threads, threads).result()
+    new, threads = multiprocessing.get_context("spawn"), torch.get_num_threads()
+    with ProcessPoolExecutor(1, mp_context=new, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
         return pool.submit(_peaks, factory, shape, device, dtype).result()
 
 
@@ -154,14 +134,9 @@ def _peaks(factory: ModuleFactory, shape: Shape, device: torch.device, dtype: to
 
 
 def peak_growth(function: Callable[[], object], device: torch.device) -> float:
-    """Measure by how many MiB memory grows at most during one call, including the memory of all libraries.
+    """Measure the peak growth of memory during one call in MiB, including the memory of all libraries.
 
-    Args:
-        function: called once.
-        device: whose memory is measured; for the CPU, the resident memory of the process.
-
-    Returns:
-        The growth in MiB; nan for the CPU of systems other than Linux with glibc.
+    On the CPU it is that of the process's resident memory, or nan on systems other than Linux with glibc.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -179,6 +154,5 @@ def peak_growth(function: Callable[[], object], device: torch.device) -> float:
 
 
 def _kibibytes(status: Path, field: str) -> int:
-    found = re.search(rf"{field}:\s+(\d+) kB", status.read_text())
-    assert found, f"{status} has no {field}"
-    return int(found.group(1))
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(fields[field].removesuffix("kB"))

@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 
 def attention_block(name: str, channels: int, options: Mapping[str, Any]) -> nn.Module:
-    """Make a block of :mod:`segattn.attention`.
-
-    Raises:
-        ValueError: if there is no such block, or it does not accept the options.
-    """
+    """Make a block of :mod:`segattn.attention`."""
     import segattn.attention
 
     return _make(name, segattn.attention, channels, **options)
@@ -29,11 +25,7 @@ def attention_block(name: str, channels: int, options: Mapping[str, Any]) -> nn.
 def head_on_features(
     name: str, num_classes: int, encoder: "EncoderSpec", *, shape: Shape, options: Mapping[str, Any]
 ) -> nn.Module:
-    """Make a head of :mod:`segattn.heads` that runs on features of the sizes an encoder makes of images of a shape.
-
-    Raises:
-        ValueError: if there is no such head, or it does not accept the options.
-    """
+    """Make a head of :mod:`segattn.heads` that runs on random features with the shapes of an encoder's features."""
     import segattn.heads
     from segattn.models.encoders import Encoder
 
@@ -43,14 +35,7 @@ def head_on_features(
 
 
 class HeadOnFeatures(nn.Module):
-    """A head on random features instead of those of an image; they are made before the head is measured.
-
-    Args:
-        head: to be measured.
-        channels: of every level.
-        strides: of every level.
-        shape: of the images, (B, 3, H, W).
-    """
+    """A head on random features instead of those of an image; they are made before the head is measured."""
 
     def __init__(self, head: nn.Module, channels: Sequence[int], strides: Sequence[int], shape: Shape) -> None:
         super().__init__()
@@ -60,7 +45,7 @@ class HeadOnFeatures(nn.Module):
         self._features_of(torch.empty(shape))
 
     def forward(self, image: Tensor) -> Tensor:
-        """All logits of the head in one tensor, so that all of them receive a gradient."""
+        """All logits of the head in one tensor, so that each receives a gradient."""
         output = self.head(self._features_of(image))
         return torch.cat([logits.flatten() for logits in (output.logits, *output.auxiliary.values())])
 
@@ -82,6 +67,7 @@ def use_implementation(module: nn.Module, implementation: str) -> int:
 
 
 def _make(name: str, package: Any, *arguments: Any, **options: Any) -> nn.Module:
+    """Make a module by name; an unknown name or option is a ValueError."""
     if name not in package.__all__:
         raise ValueError(f"{package.__name__} has no {name}; it has: {', '.join(package.__all__)}.")
     try:

@@ -97,7 +97,7 @@ def _layers(
     """An image, and its ground truth and predictions by name."""
     raw = dataset.read([pair.name for pair in dataset.pairs].index(name))
     image = rearrange(torch.from_numpy(raw.image), "h w c -> 1 c h w")
-    labels: dict[str, np.ndarray] = {"truth": raw.mask}
+    labels: dict[str, np.ndarray] = {"ground truth": raw.mask}
     for label, trained in models.items():
         labels[label] = infer_labels(trained.logits, image, trained.inference)[0].numpy()
     return raw.image, labels
@@ -114,7 +114,7 @@ def _exhibit(
     box = (row["x0"], row["y0"], row["x1"], row["y1"])
     shown = {"image": image, **{key: blend(image, labels, palette, opacity=OPACITY) for key, labels in layers.items()}}
     ious = ", ".join(f"{name} {100 * row[f'iou {name}']:.0f}" for name in names)
-    title = f"{row['class_name']}, {row['size_px']} px, IoU: {ious}"
+    title = f"{row['class_name']}, {row['size_px']} px, IoU in %: {ious}"
     place = f"{row['image']}, x {box[0]} to {box[2]}, y {box[1]} to {box[3]}"
     return Exhibit(title, place, [Picture(label, picture_uri(_crop(part, box))) for label, part in shown.items()])
 

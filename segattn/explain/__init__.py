@@ -23,13 +23,12 @@ def explain(model: Any, image: Any, point: tuple[int, int], class_name: str | No
         class_name: the class to show the evidence for; None takes the class predicted at the pixel.
 
     Returns:
-        Class evidence, probabilities and what each attention block did. :func:`segattn.explain.figures.draw` makes
-        figures of it, :func:`segattn.explain.figures.save` writes them and the arrays.
+        Class evidence, probabilities and what each attention block did; :mod:`segattn.explain.figures` draws and saves
+        it.
 
     Raises:
         FileNotFoundError: if the checkpoint is missing.
-        ValueError: if the point is outside the image, the class does not exist, a file cannot be read, or an array is
-            not an RGB image.
+        ValueError: if the point is outside the image, the class does not exist, or the image is not RGB.
     """
     from segattn.checkpoints import TrainedModel, load_model
     from segattn.explain.explanation import explain_pixel

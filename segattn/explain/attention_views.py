@@ -36,8 +36,8 @@ class View:
         maps: values (h, w) over the features, to draw over the image.
         rows: rows (k, channels) of channel attention for ``channels``; each sums to 1.
         bars: one value per channel.
-        channels: the channels with the largest values at the pixel, largest first.
-        extra: further arrays, for the file.
+        channels: those with the largest values at the pixel, in descending order.
+        extra: other arrays to save.
     """
 
     layer: str
@@ -66,15 +66,7 @@ def viewed_blocks(model: nn.Module) -> dict[str, nn.Module]:
 def view(
     layer: str, block: nn.Module, *, before: Float[Tensor, "c h w"], after: Float[Tensor, "c h w"], pixel: Pixel
 ) -> View:
-    """Compute what a block did for a pixel.
-
-    Args:
-        layer: name of the block in the model.
-        block: the block.
-        before: its input.
-        after: its output.
-        pixel: of the input.
-    """
+    """Compute what a block did for a pixel from its input ``before`` and its output ``after``."""
     look = next((look for kind, look in _LOOKS.items() if isinstance(block, kind)), _gain)
     parts = look(block, before, after, pixel)
     gamma = getattr(block, "gamma", None)
@@ -93,24 +85,13 @@ def view(
 
 
 def position_row(query: Float[Tensor, "d"], key: Float[Tensor, "d h w"]) -> Float[Tensor, "h w"]:
-    """Compute the attention of one position to all positions: one row of the attention map.
-
-    Args:
-        query: of the position.
-        key: of all positions.
-    """
+    """Compute the attention of one position to all positions: one row of the attention map."""
     energy = einsum(query, key, "d, d h w -> h w")
     return rearrange(rearrange(energy, "h w -> (h w)").softmax(dim=0), "(h w) -> h w", h=energy.shape[0])
 
 
 def channel_rows(x: Float[Tensor, "c h w"], channels: Int64[Tensor, "k"], *, softmax: str) -> Float[Tensor, "k c"]:
-    """Compute rows of the channel attention map of :class:`segattn.attention.ChannelAttention`.
-
-    Args:
-        x: input of the block.
-        channels: the rows to compute.
-        softmax: ``released`` or ``formula``, as in the block.
-    """
+    """Compute some rows of the channel attention map of :class:`segattn.attention.ChannelAttention`."""
     flat = rearrange(x, "c h w -> c (h w)")
     energy = flat[channels] @ flat.mT
     return (-energy if softmax == "released" else energy).softmax(dim=-1)

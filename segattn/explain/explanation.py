@@ -7,7 +7,7 @@ encoder: relu(sum_c w_c A_c), where w_c is the mean gradient of the logit with r
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -36,11 +36,11 @@ class Explanation:
         classes: of the model.
         class_index: class whose evidence is shown.
         probabilities: of every class at the pixel.
-        class_map: probability of that class at every position of the model's input.
-        evidence: for that class at the pixel, at every position of the encoder's last level; at least 0.
+        class_map: probability of that class over the model's input.
+        evidence: non-negative Grad-CAM of that class at the pixel, over the encoder's last level.
         views: what each attention block did for the pixel, in the order of the model's layers.
-        input_size: (height, width) of the model's input, to which the image was resized.
-        padded_size: the same with the padding of the model, which the features belong to.
+        input_size: (height, width) to which the image was resized.
+        padded_size: the same with the padding of the model, which the features cover.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
@@ -116,28 +116,26 @@ def explain_pixel(
     )
 
 
+@dataclass
 class _Record:
-    """What was recorded of one forward pass of a model.
+    """Results of one forward pass of a model.
 
     Attributes:
-        logits: of the pass.
+        logits: output of the model.
         features: of the encoder's last level; gradients end there.
         padded_size: (height, width) of the encoder's input.
         blocks: input and output (c, h, w) of every attention block, by layer.
     """
 
-    def __init__(self) -> None:
-        self.logits = self.features = torch.empty(0)
-        self.padded_size: Size = (0, 0)
-        self.blocks: dict[str, tuple[Tensor, Tensor]] = {}
+    logits: Tensor = field(default_factory=Tensor)
+    features: Tensor = field(default_factory=Tensor)
+    padded_size: Size = (0, 0)
+    blocks: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 @contextmanager
 def _recorded(model: Any) -> Iterator[_Record]:
-    """Record the next forward pass of a model.
-
-    Meanwhile no parameter requires a gradient, so that the encoder stores nothing for a backward pass.
-    """
+    """Record a forward pass of a model, without gradients of its parameters."""
     record = _Record()
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
@@ -167,7 +165,7 @@ def _recorded(model: Any) -> Iterator[_Record]:
 
 @torch.no_grad()
 def _views(model: nn.Module, record: _Record, place: tuple[float, float]) -> tuple[View, ...]:
-    """What the blocks did at a relative place (y, x) of the encoder's input."""
+    """What the blocks did at a place (y, x), relative to the size of the encoder's input."""
     views = []
     for name, block in viewed_blocks(model).items():
         before, after = record.blocks[name]
@@ -177,7 +175,7 @@ def _views(model: nn.Module, record: _Record, place: tuple[float, float]) -> tup
 
 
 def _grad_cam(score: Float[Tensor, ""], features: Float[Tensor, "1 c h w"]) -> Float[Tensor, "h w"]:
-    """Grad-CAM of a score on features."""
+    """Grad-CAM: features summed with the mean gradients of their channels as weights, without negative values."""
     (gradient,) = torch.autograd.grad(score, features)
     weights = gradient.mean(dim=(2, 3), keepdim=True)
     return (weights * features.detach()).sum(dim=1).relu()[0]

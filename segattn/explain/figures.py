@@ -67,14 +67,7 @@ def draw(explanation: Explanation) -> dict[str, Figure]:
 
 
 def save(explanation: Explanation, folder: str | Path) -> list[Path]:
-    """Write all figures as PNG and SVG and all arrays as ``arrays.npz``. The folder is created if needed.
-
-    Returns:
-        The files.
-
-    Raises:
-        OSError: if a file cannot be written.
-    """
+    """Write all figures as PNG and SVG and all arrays as ``arrays.npz``, and return the files."""
     arrays_file = Path(folder) / "arrays.npz"
     arrays: dict[str, Any] = explanation.arrays()
     with atomic_write(arrays_file) as path:

@@ -30,17 +30,16 @@ def export_model(
         checkpoint: written by ``segattn fit``.
         output: the file; ``.onnx``, ``.pt2`` or ``.safetensors``, according to the format.
         format: ``onnx``, ``torch`` (torch.export) or ``slim`` (safetensors with the weights and the model's config).
-        images: files and folders of images on which the file is compared with the checkpoint, in addition to random
-            images.
+        images: files and folders of images to compare on, in addition to random images.
 
     Returns:
-        How well both agree.
+        How well the file agrees with the checkpoint.
 
     Raises:
         FileNotFoundError: if the checkpoint or an image does not exist.
-        ValueError: if the format does not match the output or is not installed, a file cannot be read, or the model
+        ValueError: if the output does not match the format, packages are missing, a file cannot be read, or the model
             cannot be exported.
-        DisagreementError: if the exported file computes something else; it is not kept.
+        DisagreementError: if the logits differ by more than rounding; the file is not kept.
         OSError: if the file cannot be written.
     """
     if format not in SUFFIXES:

@@ -23,7 +23,7 @@ TOLERANCE = 1e-3
 
 
 class DisagreementError(ValueError):
-    """An exported file computes something else than its checkpoint."""
+    """The logits of an exported file and of its checkpoint differ by more than rounding."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Agreement:
     Attributes:
         images: number of images that were compared, random and real.
         pixels: of all of them.
-        other_class: pixels with a different predicted class: two logits are equal except for rounding.
+        other_class: pixels with a different predicted class, where two logits are equal except for rounding.
         largest_difference: of any logit.
         largest_logit: of the checkpoint, in absolute value.
     """
@@ -47,12 +47,7 @@ class Agreement:
 
 @torch.inference_mode()
 def agreement(trained: TrainedModel, path: Path, files: Sequence[Path]) -> Agreement:
-    """Compare an exported file with its model.
-
-    Args:
-        trained: the model.
-        path: the exported file.
-        files: images to compare on, with the inference config of the model, in addition to random images.
+    """Compare an exported file with its model on random images, and on files with the model's inference config.
 
     Raises:
         DisagreementError: if logits differ by more than rounding.
@@ -89,7 +84,7 @@ def _pairs(
 
 
 def exported_model(path: Path) -> LogitsFunction:
-    """Load a file that was just written by :mod:`segattn.export.writing`."""
+    """Load an exported file; code in it may be executed."""
     if path.suffix == ".pt2":
         module: LogitsFunction = torch.export.load(path).module()
         return module
@@ -97,11 +92,7 @@ def exported_model(path: Path) -> LogitsFunction:
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
-    """List image files and the image files in folders.
-
-    Raises:
-        FileNotFoundError: if a path does not exist, or a folder contains no image.
-    """
+    """List image files and the image files in folders; a path without any is an error."""
     files: list[Path] = []
     for path in map(Path, paths):
         found = [path] if path.is_file() else [Path(file) for file in list_images(path)]

@@ -11,16 +11,9 @@ from segattn.checkpoints import TrainedModel
 from segattn.checkpoints.network import DESCRIPTION, description_of
 from segattn.io.error_text import first_line
 
-MAX_ONNX_BYTES = 3 * 2**29
-"""Torch splits larger ONNX models into two files; the format itself allows 2 GiB."""
-
 
 def require_packages() -> None:
-    """Check that the packages for ONNX are installed.
-
-    Raises:
-        ValueError: if one is missing.
-    """
+    """Check that the packages for ONNX are installed."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
         raise ValueError(f"The format onnx needs {', '.join(missing)}: pip install 'segattn[export]'.")
@@ -36,16 +29,13 @@ def write_program(program: ExportedProgram, trained: TrainedModel, path: Path, *
         format: ``onnx`` or ``torch``.
 
     Raises:
-        ValueError: if the model is too large for the format, or the format lacks one of its operators.
+        ValueError: if the format lacks an operator of the model.
         OSError: if the file cannot be written.
     """
     description = json.dumps(description_of(trained))
     if format == "torch":
         torch.export.save(program, path, extra_files={DESCRIPTION: description})
         return
-    size = sum(weights.numel() * weights.element_size() for weights in program.state_dict.values())
-    if size > MAX_ONNX_BYTES:
-        raise ValueError(f"The weights take {size / 2**30:.1f} GiB, too much for one ONNX file; use format torch.")
     try:
         onnx = torch.onnx.export(program, input_names=["image"], output_names=["logits"], dynamo=True, verbose=False)
     except torch.onnx.errors.OnnxExporterError as error:

@@ -58,14 +58,9 @@ class Comparison:
 def compare(
     study: Study, *, baseline: str | None = None, resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> Comparison:
-    """Compare all runs with a baseline.
+    """Compare all runs with a baseline, by default the first.
 
-    Args:
-        study: the runs.
-        baseline: name of the run that the others are compared with; None takes the first.
-        resamples: number of resamples.
-        seed: equal seeds give equal intervals.
-        level: of the intervals, such as 0.95.
+    Equal seeds give equal intervals.
 
     Raises:
         ValueError: if no run has the name of the baseline, or a number is out of range.
@@ -100,14 +95,16 @@ class _Sampler:
         step = max(1, min(resamples, _VALUES_PER_PIECE // max(counts_of_one, self.num_images)))
         for first in range(0, resamples, step):
             count = min(step, resamples - first)
-            yield self.scores(self._weights(count, self.num_images, self.num_images), self._seed_weights(count))
+            weights = self._weights(count, self.num_images, self.num_images)
+            runs = {name: len(cells) for name, cells in self._cells.items()}
+            yield self.scores(weights, {name: self._weights(count, max(1, n - 1), n) for name, n in runs.items()})
 
     def scores(self, weights: Array, seed_weights: Mapping[str, Array] | None) -> dict[str, Scores]:
         """Compute the scores of every name.
 
         Args:
-            weights: how often every image counts, (resamples, images).
-            seed_weights: how often every run of a name counts, (resamples, runs); None counts each once.
+            weights: how often to count every image, (resamples, images).
+            seed_weights: how often to count every run of a name, (resamples, runs); None counts each once.
         """
         drawn = np.ascontiguousarray(weights.T)
         objects = (self._objects @ drawn).reshape(self._classes, -1, len(weights))
@@ -123,11 +120,6 @@ class _Sampler:
         picked = self._generator.integers(items, size=(resamples, draws))
         picked += np.arange(resamples)[:, None] * items
         return np.bincount(picked.ravel(), minlength=resamples * items).reshape(resamples, items).astype(np.float64)
-
-    def _seed_weights(self, resamples: int) -> dict[str, Array]:
-        return {
-            name: self._weights(resamples, max(1, len(cells) - 1), len(cells)) for name, cells in self._cells.items()
-        }
 
 
 class _Tables:
@@ -168,16 +160,11 @@ class _Tables:
         difference_low, difference_high = self._bounds(drawn - base_drawn)
         result = np.select([difference_low > 0, difference_high < 0], ["win", "loss"], "tie")
         undefined = np.isnan(difference) if name != self._baseline else True
-        table = {
-            "name": name,
-            **columns,
-            "score": exact[:, 0],
-            "score_low": low,
-            "score_high": high,
-            "difference": difference,
-        }
-        bounds = {"difference_low": difference_low, "difference_high": difference_high}
-        return pd.DataFrame({**table, **bounds, "result": np.where(undefined, "", result)})
+        return pd.DataFrame(
+            {"name": name, **columns, "score": exact[:, 0], "score_low": low, "score_high": high}
+            | {"difference": difference, "difference_low": difference_low, "difference_high": difference_high}
+            | {"result": np.where(undefined, "", result)}
+        )
 
     def _bounds(self, drawn: Array) -> Array:
         """Percentiles over the resamples; nan where more than half of them have no score."""
@@ -207,8 +194,8 @@ def _mean(scores: Sequence[Scores], share: Array) -> Scores:
 
 def _joined(pieces: Sequence[Mapping[str, Scores]]) -> dict[str, Scores]:
     """One set of scores per name, with all resamples on the last axis."""
-    joined = {}
-    for name in pieces[0]:
-        keys = [field.name for field in fields(Scores)]
-        joined[name] = Scores(**{key: np.concatenate([getattr(p[name], key) for p in pieces], axis=-1) for key in keys})
-    return joined
+    keys = [field.name for field in fields(Scores)]
+    return {
+        name: Scores(**{key: np.concatenate([getattr(p[name], key) for p in pieces], axis=-1) for key in keys})
+        for name in pieces[0]
+    }

@@ -41,13 +41,7 @@ class ReportFigure(Figure):
 
 
 def curve_figure(study: Study, comparison: Comparison, measure: str = "miou") -> Figure:
-    """Draw the mean over classes by object size, with intervals.
-
-    Args:
-        study: the runs.
-        comparison: of these runs.
-        measure: ``miou`` or ``mrecall``.
-    """
+    """Draw the mean over classes by object size, with intervals; ``measure`` is ``miou`` or ``mrecall``."""
     figure, axes = _axes(3.4 + 0.09 * len(study.names))
     for number, name in enumerate(study.names):
         table = comparison.curve
@@ -63,7 +57,7 @@ def curve_figure(study: Study, comparison: Comparison, measure: str = "miou") ->
 
 
 def pooled_figure(study: Study, measure: str = "iou") -> Figure:
-    """Draw scores by object size: counts of all classes summed first (solid), and means over objects (dashed).
+    """Draw scores by object size: over all pixels of a size (solid), and means over objects (dashed).
 
     Args:
         study: the runs.
@@ -90,15 +84,12 @@ def difference_figure(study: Study, comparison: Comparison) -> Figure:
     table = table[(table["measure"] == "miou") & (table["name"] != comparison.baseline) & table["difference"].notna()]
     names = [name for name in study.names if name != comparison.baseline]
     sizes = ["all", *study.info.bucket_names]
+    top = np.arange(len(sizes)) * (len(names) + 0.8)
     figure, axes = _axes(max(1.8, 1.1 + 0.09 * len(names) + 0.2 * len(sizes) * (len(names) + 0.8)))
     for number, name in enumerate(names):
         part = table[table["name"] == name].set_index("size").reindex(sizes).reset_index()
-        y = np.arange(len(sizes)) * (len(names) + 0.8) + number
-        _intervals(
-            axes, part, y, color=_color(study.names.index(name)), marker=_marker(study.names.index(name)), label=name
-        )
-    middle = np.arange(len(sizes)) * (len(names) + 0.8) + (len(names) - 1) / 2
-    axes.set_yticks(middle, sizes)
+        _intervals(axes, part, top + number, name=name, position=study.names.index(name))
+    axes.set_yticks(top + (len(names) - 1) / 2, sizes)
     axes.margins(y=0.12)
     axes.invert_yaxis()
     axes.set_xlabel(f"mIoU minus that of {_short(comparison.baseline)}, points")
@@ -107,22 +98,20 @@ def difference_figure(study: Study, comparison: Comparison) -> Figure:
 
 
 def class_figure(study: Study, comparison: Comparison, name: str, size: str = "all") -> Figure:
-    """Draw the differences of IoU from the baseline by class, largest first, with intervals.
+    """Draw the differences between a run and the baseline by class, largest first, with intervals.
 
     Args:
         study: the runs.
         comparison: of these runs.
-        name: of the run to compare with the baseline.
+        name: of the run.
         size: a bucket, or ``all``.
     """
     table = comparison.classes
     table = table[(table["name"] == name) & (table["size"] == size) & table["difference"].notna()]
-    kept = table.reindex(table["difference"].abs().nlargest(MOST_CLASSES).index).sort_values(
-        "difference", ascending=False
-    )
+    largest = table["difference"].abs().nlargest(MOST_CLASSES).index
+    kept = table.loc[largest].sort_values("difference", ascending=False)
     figure, axes = _axes(max(1.4, 0.8 + 0.19 * len(kept)))
-    position = study.names.index(name)
-    _intervals(axes, kept, np.arange(len(kept)), color=_color(position), marker=_marker(position), label=name)
+    _intervals(axes, kept, np.arange(len(kept)), name=name, position=study.names.index(name))
     axes.set_yticks(range(len(kept)), [_short(name) for name in kept["class_name"]])
     axes.set_ylim(max(1, len(kept)) - 0.5, -0.5)
     axes.set_xlabel(f"IoU minus that of {_short(comparison.baseline)}, points")
@@ -200,7 +189,7 @@ def _size_axis(axes: Axes, study: Study) -> None:
     axes.set_ylim(0, 103)
     for edge in info.edges:
         axes.axvline(np.sqrt(edge), color="#888888", linestyle=":", linewidth=1)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}" if value >= 1 else f"{value:.2g}")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
     axes.set_xlabel("size as the side of a square, " + ("relative to the image" if info.relative else "px"))
 
 
@@ -211,11 +200,13 @@ def _places(table: pd.DataFrame) -> "np.ndarray[Any, np.dtype[np.float64]]":
     return np.asarray((low * high) ** 0.25)
 
 
-def _intervals(axes: Axes, table: pd.DataFrame, y: Sequence[int] | Any, *, color: str, marker: str, label: str) -> None:
+def _intervals(axes: Axes, table: pd.DataFrame, y: Any, *, name: str, position: int) -> None:
+    """Draw differences with intervals; the position of the run gives color and marker."""
     values = (100 * table[["difference", "difference_low", "difference_high"]]).to_numpy().T
     reach = np.clip(np.stack([values[0] - values[1], values[2] - values[0]]), 0, None)
     axes.axvline(0, color="#888888", linewidth=1)
-    axes.errorbar(values[0], y, xerr=reach, fmt=marker, color=color, markersize=5, elinewidth=1.6, label=label)
+    style: dict[str, Any] = {"fmt": _marker(position), "color": _color(position), "markersize": 5, "elinewidth": 1.6}
+    axes.errorbar(values[0], y, xerr=reach, label=name, **style)
 
 
 def _legend(figure: Figure, axes: Axes, extra: Sequence[Line2D] = ()) -> None:

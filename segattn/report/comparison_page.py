@@ -97,13 +97,12 @@ def _conventions(study: Study) -> str:
 
 def _scores(comparison: Comparison) -> Table:
     miou, recall = (comparison.means[comparison.means["measure"] == key] for key in ("miou", "mrecall"))
+    columns = {"name": "run", "size": "size", "score": "mIoU", "recall": "mean recall"}
+    columns |= {"difference": f"mIoU minus {comparison.baseline}", "classes": "classes", "objects": "objects"}
     return table(
         "score-table",
         miou.merge(recall[["name", "size", "score"]].rename(columns={"score": "recall"}), on=["name", "size"]),
-        {
-            **{"name": "run", "size": "size", "score": "mIoU", "recall": "mean recall"},
-            **{"difference": f"mIoU minus {comparison.baseline}", "classes": "classes", "objects": "objects"},
-        },
+        columns,
         percent=["score", "recall", "difference"],
         signed=["difference"],
         sortable=False,
@@ -111,7 +110,7 @@ def _scores(comparison: Comparison) -> Table:
 
 
 def _curves(study: Study, comparison: Comparison) -> list[Chart]:
-    pooled = "by object size: over all pixels of a size, and mean over objects"
+    pooled = "by object size: all pixels of a size pooled, and mean over objects"
     return [
         chart(charts.curve_figure(study, comparison), "IoU by object size, mean over classes, with intervals"),
         chart(charts.curve_figure(study, comparison, "mrecall"), "Recall by object size, mean over classes"),

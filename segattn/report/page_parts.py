@@ -12,20 +12,14 @@ from segattn.report.charts import to_svg
 
 
 class Column(NamedTuple):
-    """A column of a table: its title, and whether it is aligned to the right and sorted by value."""
+    """A column of a table; numeric ones are aligned to the right and sorted by value."""
 
     title: str
     numeric: bool
 
 
 class Cell(NamedTuple):
-    """A cell of a table.
-
-    Attributes:
-        text: shown text.
-        value: number to sort by (``nan`` comes last); None for text.
-        kind: CSS class: ``win``, ``loss`` or none.
-    """
+    """A cell: its text, the number to sort by (``nan`` comes last), and its CSS class (``win`` or ``loss``)."""
 
     text: str
     value: str | None = None
@@ -33,7 +27,7 @@ class Cell(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """A choice of rows by the text in one column; ``chosen`` is selected at first (empty: all rows)."""
+    """A choice of rows by the text in a column; ``chosen`` is selected at first (empty: all rows)."""
 
     title: str
     column: int
@@ -96,8 +90,7 @@ def table(
         name: id of the table in the page.
         frame: the values.
         columns: titles of the columns to show, by their names in the frame.
-        percent: columns with fractions, shown in percent. If the frame has ``NAME_low`` and ``NAME_high``, the interval
-            is shown too.
+        percent: columns with fractions, shown in percent, with their intervals from ``NAME_low`` to ``NAME_high``.
         signed: columns with differences, shown with a sign and colored by the frame's ``result``.
         filters: initial choice (empty for all) by the name of the column to filter by.
         sortable: whether clicking a title sorts the rows.

@@ -95,11 +95,12 @@ def load_runs(paths: Sequence[str | Path], split: str = "val") -> Study:
 
     Raises:
         FileNotFoundError: if there is no record.
-        ValueError: if a file is not a record, a record is given twice, or the records are not comparable.
+        MixedRunsError: if the runs differ in classes, sizes, images or objects.
+        ValueError: if a file is not a record, or a record is given twice.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
-    files = [file for path in paths for file in find_records(Path(path), split)]
+    files = [file for path in paths for file in _find_records(Path(path), split)]
     if not files:
         raise ValueError("No runs are given.")
     repeated = sorted({str(file) for file in files if files.count(file) > 1})
@@ -107,16 +108,12 @@ def load_runs(paths: Sequence[str | Path], split: str = "val") -> Study:
         raise ValueError(f"{', '.join(repeated)} was given twice.")
     runs = _labelled([_read(file) for file in files])
     for run in runs[1:]:
-        check_comparable(runs[0], run)
+        _check_comparable(runs[0], run)
     return Study(_grouped(runs))
 
 
-def find_records(path: Path, split: str) -> list[Path]:
-    """Find the record at a path, or those of all versions of a run.
-
-    Raises:
-        FileNotFoundError: if there is none.
-    """
+def _find_records(path: Path, split: str) -> list[Path]:
+    """Find the record at a path, or those of all versions of a run."""
     name = f"objects_{split}.parquet"
     if path.is_file():
         return [path]
@@ -130,20 +127,14 @@ def find_records(path: Path, split: str) -> list[Path]:
     return sorted(versions, key=lambda file: (len(file.parent.name), file.parent.name))
 
 
-def check_comparable(run: Run, other: Run) -> None:
-    """Check that two runs have the same classes, sizes, images and objects.
-
-    Raises:
-        MixedRunsError: with the difference.
-    """
+def _check_comparable(run: Run, other: Run) -> None:
+    """Check that two runs have the same classes, sizes, images and objects."""
     cannot = f"{run.path} and {other.path} cannot be compared:"
     for key, what in _MUST_BE_EQUAL.items():
         one, two = getattr(run.info, key), getattr(other.info, key)
-        if one != two and isinstance(one, tuple):
-            entries = enumerate(zip_longest(one, two, fillvalue="missing"), 1)
-            number, (one, two) = next((number, pair) for number, pair in entries if pair[0] != pair[1])
-            raise MixedRunsError(f"{cannot} the {what} differ: entry {number} is {one!r} and {two!r}.")
         if one != two:
+            if isinstance(one, tuple):  # of long lists, show the first difference
+                one, two = next(pair for pair in zip_longest(one, two, fillvalue="missing") if pair[0] != pair[1])
             raise MixedRunsError(f"{cannot} the {what} differ: {one} and {two}.")
     images, other_images = (set(each.rows["image"].cat.categories) for each in (run, other))
     for lacking, missing in ((other, images - other_images), (run, other_images - images)):
@@ -165,9 +156,8 @@ def _read(path: Path) -> Run:
     confusions["row"] = position[confusions["row"].to_numpy()]
     name = info.extra.get("run", path.parent.name)
     version = info.extra.get("run_version")
-    return Run(
-        name, f"{name}/{version}" if version else name, path, rows.iloc[order].reset_index(drop=True), confusions, info
-    )
+    label = f"{name}/{version}" if version else name
+    return Run(name, label, path, rows.iloc[order].reset_index(drop=True), confusions, info)
 
 
 def _grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:

@@ -27,6 +27,7 @@ class Scores:
         mean_accuracy: mean recall of the classes that are present.
         pixel_accuracy: share of pixels.
         iou: per class.
+        recall: per class.
         bucket_iou: per class and bucket.
         bucket_recall: per class and bucket.
         bucket_miou: mean of ``bucket_iou`` over the classes with enough objects in the bucket.
@@ -39,6 +40,7 @@ class Scores:
     mean_accuracy: Float[np.ndarray, "..."]
     pixel_accuracy: Float[np.ndarray, "..."]
     iou: Float[np.ndarray, "classes ..."]
+    recall: Float[np.ndarray, "classes ..."]
     bucket_iou: Float[np.ndarray, "classes buckets ..."]
     bucket_recall: Float[np.ndarray, "classes buckets ..."]
     bucket_miou: Float[np.ndarray, "buckets ..."]
@@ -74,14 +76,10 @@ def row_bins(run: Run) -> npt.NDArray[np.int64]:
     edges, size = fine_edges(run.info.edges, relative=relative), rows["size_px"].to_numpy()
     if not relative:
         return np.searchsorted(pixel_edges(edges, 1, 1, relative=False), size, side="right")
-    sides = rows[["height", "width"]].to_numpy()
-    shapes, shape = np.unique(sides, axis=0, return_inverse=True)
     bins = np.zeros(len(rows), dtype=np.int64)
-    for number, (height, width) in enumerate(shapes):
-        chosen = shape.ravel() == number
-        bins[chosen] = np.searchsorted(
-            pixel_edges(edges, int(height), int(width), relative=True), size[chosen], "right"
-        )
+    groups: Any = rows.groupby(["height", "width"]).indices
+    for (height, width), chosen in groups.items():
+        bins[chosen] = np.searchsorted(pixel_edges(edges, height, width, relative=True), size[chosen], "right")
     return bins
 
 
@@ -97,27 +95,25 @@ def count_cells(run: Run) -> scipy.sparse.csr_array:
     Returns:
         (classes * fine bins * 3, images), float64, in which sums of integers are exact.
     """
-    rows, bins = run.rows, len(fine_edges(run.info.edges, relative=run.info.relative)) + 1
-    cell = rows["class_id"].to_numpy().astype(np.int64) * bins + row_bins(run)
-    image = rows["image"].cat.codes.to_numpy()
-    parts = [
-        (rows[name].to_numpy().astype(np.float64), (cell * 3 + number, image))
-        for number, name in enumerate(("tp", "fp", "fn"))
-    ]
-    values = np.concatenate([values for values, _ in parts])
-    places = np.concatenate([np.stack(place) for _, place in parts], axis=1)
-    shape = (len(run.info.class_names) * bins * 3, len(rows["image"].cat.categories))
-    return _summed(values, places, shape)
+    cell, image, (cells, images) = _cells(run)
+    values = run.rows[["tp", "fp", "fn"]].to_numpy().astype(np.float64)
+    places = ((cell[:, None] * 3 + np.arange(3)).ravel(), np.repeat(image, 3))
+    return scipy.sparse.coo_array((values.ravel(), places), shape=(cells * 3, images)).tocsr()
 
 
 def object_cells(run: Run) -> scipy.sparse.csr_array:
     """The number of ground-truth objects of every image: (classes * fine bins, images), sparse, float64."""
-    bins = len(fine_edges(run.info.edges, relative=run.info.relative)) + 1
+    cell, image, shape = _cells(run)
     chosen = (run.rows["kind"] == "object").to_numpy()
-    cell = (run.rows["class_id"].to_numpy().astype(np.int64) * bins + row_bins(run))[chosen]
-    image = run.rows["image"].cat.codes.to_numpy()[chosen]
-    shape = (len(run.info.class_names) * bins, len(run.rows["image"].cat.categories))
-    return _summed(np.ones(len(cell)), np.stack([cell, image]), shape)
+    return scipy.sparse.coo_array((np.ones(chosen.sum()), (cell[chosen], image[chosen])), shape=shape).tocsr()
+
+
+def _cells(run: Run) -> tuple[Array, Array, tuple[int, int]]:
+    """The cell (class and fine bin) and the image of every row, and the numbers of cells and of images."""
+    bins = len(fine_edges(run.info.edges, relative=run.info.relative)) + 1
+    cell = run.rows["class_id"].to_numpy().astype(np.int64) * bins + row_bins(run)
+    images = run.rows["image"].cat
+    return cell, images.codes.to_numpy(), (len(run.info.class_names) * bins, len(images.categories))
 
 
 def score(counts: Array, objects: Array, bins: Bins) -> Scores:
@@ -128,12 +124,11 @@ def score(counts: Array, objects: Array, bins: Bins) -> Scores:
         objects: number of ground-truth objects (classes, fine bins, resamples) in the same images.
         bins: selects the classes of each mean; classes without an object in the resampled images are left out too.
     """
-    total = counts.sum(axis=1)
-    tp, fp, fn = total[:, 0], total[:, 1], total[:, 2]
-    iou, recall = divide(tp, tp + fp + fn), divide(tp, tp + fn)
-    buckets, bucket_objects = bins.to_buckets(counts), bins.to_buckets(objects)
-    bucket_iou, bucket_recall = _iou_and_recall(buckets)
-    in_bucket = bins.bucket_supported[..., None] & (bucket_objects > 0)
+    total = counts.sum(axis=1, keepdims=True)
+    tp, fn = total[:, 0, 0], total[:, 0, 2]
+    iou, recall = (values[:, 0] for values in _iou_and_recall(total))
+    bucket_iou, bucket_recall = _iou_and_recall(bins.to_buckets(counts))
+    in_bucket = bins.bucket_supported[..., None] & (bins.to_buckets(objects) > 0)
     curve_iou, curve_recall = _iou_and_recall(counts)
     in_bin = bins.supported[..., None] & (objects > 0)
     return Scores(
@@ -141,6 +136,7 @@ def score(counts: Array, objects: Array, bins: Bins) -> Scores:
         mean_accuracy=known_mean(recall),
         pixel_accuracy=divide(tp.sum(0), (tp + fn).sum(0)),
         iou=iou,
+        recall=recall,
         bucket_iou=bucket_iou,
         bucket_recall=bucket_recall,
         bucket_miou=known_mean(bucket_iou, in_bucket),
@@ -176,7 +172,3 @@ def known_mean(values: Array, weights: Array | int = 1, *, axis: int = 0) -> Arr
     """Weighted mean over an axis, without the values that are nan; nan where no value has a weight."""
     weights = np.where(np.isnan(values), 0, weights)
     return divide((weights * np.nan_to_num(values)).sum(axis), weights.sum(axis))
-
-
-def _summed(values: Array, places: Array, shape: tuple[int, int]) -> scipy.sparse.csr_array:
-    return scipy.sparse.coo_array((values, (places[0], places[1])), shape=shape).tocsr()

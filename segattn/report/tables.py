@@ -41,14 +41,14 @@ def class_table(study: Study) -> pd.DataFrame:
     for name, runs in study.groups.items():
         scored, (bins, *_) = zip(*(run_scores(run) for run in runs), strict=True)
         iou = known_mean(np.stack([np.column_stack([scores.iou, scores.bucket_iou]) for scores in scored]))
-        recalls = [np.column_stack([_recall(run), s.bucket_recall]) for run, s in zip(runs, scored, strict=True)]
+        recall = known_mean(np.stack([np.column_stack([scores.recall, scores.bucket_recall]) for scores in scored]))
         objects = np.column_stack([bins.objects.sum(1), bins.bucket_objects]).astype(int)
         part = {
             "name": name,
             "class_name": np.repeat(names, len(sizes)),
             "size": np.tile(sizes, len(names)),
             "iou": iou.ravel(),
-            "recall": known_mean(np.stack(recalls)).ravel(),
+            "recall": recall.ravel(),
             "objects": objects.ravel(),
         }
         parts.append(pd.DataFrame(part))
@@ -145,12 +145,6 @@ def _curve(run: Run, bins: int) -> dict[str, Array]:
         "object_recall": divide(recall, objects),
         "objects": objects,
     }
-
-
-def _recall(run: Run) -> Array:
-    sums = run.rows.groupby("class_id")[["tp", "fn"]].sum().reindex(range(len(run.info.class_names)), fill_value=0)
-    tp, fn = sums["tp"].to_numpy(float), sums["fn"].to_numpy(float)
-    return divide(tp, tp + fn)
 
 
 def _mean_and_std(key: str, values: Array) -> dict[str, Array]:

@@ -73,8 +73,9 @@ def test_trained_runs_are_compared_with_text_and_pictures(runs, capsys):
     html = (runs.parents[1] / "out" / "index.html").read_text(encoding="utf-8")
     assert "tu-test_resnet" in html  # the config
     assert "<dt>torch</dt>" in html
-    labels = re.findall(r"<figcaption>(image|truth|one/version_0 in [^<:]*)</figcaption>", html)
-    assert labels[:4] == ["image", "truth", *(f"one/version_0 in {runs / name}" for name in ("version_0", "version_7"))]
+    labels = re.findall(r"<figcaption>(image|ground truth|one/version_0 in [^<:]*)</figcaption>", html)
+    models = [f"one/version_0 in {runs / name}" for name in ("version_0", "version_7")]
+    assert labels[:4] == ["image", "ground truth", *models]
     pictures = re.findall(r'src="data:image/png;base64,([^"]*)"', html)
     assert len(pictures) == len(labels) >= 4
     first = np.array(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))
