@@ -1,7 +1,7 @@
 """More than two hundred broken inputs: no traceback, one sentence, the right exit code, nothing written elsewhere.
 
-They are mutated at random from good ones, always in the same way. A mutation may leave an input valid; then the command
-must succeed, and the input does not count.
+They are random mutations of valid inputs, with fixed seeds. If a mutated input is still valid, the command must
+succeed, and the input does not count.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ from tests.mutations import broken_bytes, broken_data, broken_text
 from tests.predict.conftest import picture
 
 LEAST = {"images": 60, "pairs": 40, "configs": 35, "class tables": 25, "checkpoints": 35, "command lines": 30}
-"""How many inputs of each kind are refused."""
+"""Minimum number of inputs of each kind that are refused."""
 
 
 class Arena:
-    """A folder with good inputs, from where commands are run; only ``out`` may change."""
+    """A folder with inputs in which commands are run; only ``out`` may change."""
 
     def __init__(self, root, capfd):
         self.root = root
@@ -49,7 +49,7 @@ class Arena:
         self._before = self._snapshot()
 
     def run(self, *arguments):
-        """Run a command; it succeeds, or says in one sentence why not."""
+        """Run a command, which must succeed or fail with one sentence."""
         arguments = [str(argument) for argument in arguments]
         self.capfd.readouterr()
         try:
@@ -57,7 +57,7 @@ class Arena:
         except SystemExit as stop:
             code = stop.code
         out, error = self.capfd.readouterr()
-        lines = [line for line in error.splitlines() if line.startswith(("segattn ", "failed: "))]
+        lines = [line for line in error.splitlines() if line.startswith(("segattn", "failed: "))]
         shown = f"{arguments}\n{code}\n{error}"
         assert "Traceback" not in out + error, shown
         assert code in (0, 1, 2), shown
@@ -66,7 +66,7 @@ class Arena:
             assert all(line.startswith((f"segattn {arguments[0]}: ", "failed: ")) for line in lines), shown
             assert len(error) < 2500, shown
         if code == 2:
-            assert "--help" in error or ("usage:" in error and "error: " in error), shown
+            assert "error: " in error or len(lines) == 1, shown
         self.refused += code != 0
         return code, out, error
 
@@ -214,7 +214,7 @@ def test_class_tables(arena):
 
 
 class Malicious:
-    """Runs a command where it is unpickled."""
+    """Creates a file when unpickled."""
 
     def __init__(self, command):
         self.command = command
@@ -306,5 +306,5 @@ def test_command_lines(arena, checkpoint):
     assert arena.refused >= LEAST["command lines"]
 
 
-def test_there_are_enough():
+def test_minimum_numbers_add_up():
     assert sum(LEAST.values()) > 200

@@ -51,7 +51,8 @@ def import_file(
         save_model(trained, output)
     else:
         trained.save_pretrained(output)
-    _say(f"{output}: {trained.model.spec.encoder.name}, {type(trained.model.head).__name__}, {len(trained.classes)} classes")
+    model = trained.model
+    _say(f"{output}: {model.spec.encoder.name}, {type(model.head).__name__}, {len(trained.classes)} classes")
     return 0
 
 

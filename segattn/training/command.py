@@ -9,7 +9,7 @@ from jsonargparse import SUPPRESS
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -61,12 +61,13 @@ class SegattnCLI(LightningCLI):
     """LightningCLI in which every run has a folder with logs, checkpoints and the complete config.
 
     Args:
-        args: the command line, with configs as paths.
+        args: the command line, beginning with the name of the command, with configs as paths.
         run_name: default of ``--name``.
         command: the original command line, which is recorded.
     """
 
-    def __init__(self, args: ArgsType, run_name: str, command: Sequence[str]) -> None:
+    def __init__(self, args: list[str], run_name: str, command: Sequence[str]) -> None:
+        self.chosen = args[0]
         self.run_name = run_name
         self.command = list(command)
         self.differences: list[str] = []
@@ -96,6 +97,17 @@ class SegattnCLI(LightningCLI):
         parser.link_arguments("data.size_rule", "inference.size_rule", apply_on="instantiate")
         parser.link_arguments("inference", "model.inference", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=data_seed)
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """A parser whose errors do not repeat all options."""
+        parser = super().init_parser(**kwargs)
+        parser.print_usage = lambda *_: None  # type: ignore[method-assign]
+        return parser
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static in Lightning
+        """Only the subcommand that is run: building the parser of each takes more than a second."""
+        every = super().subcommands()
+        return {name: skipped for name, skipped in every.items() if name == self.chosen}
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)

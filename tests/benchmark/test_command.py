@@ -75,7 +75,11 @@ def test_config_model_returns_a_loss_in_training_mode():
         (["--block", "SCSA", "--size", "8"], 2, "'8' is not a size; write HEIGHTxWIDTH such as 512x1024"),
         (["--block", "SCSA", "--size", "8x8", "--bacth", "2"], 2, "unrecognized arguments: --bacth 2"),
         (["--block", "SCSA", "--size", "8x8", "--option", "kernel_sizes=[3"], 2, "'kernel_sizes=[3' is not valid YAML"),
-        (["--block", "NAM", "--size", "1x1", "--channels", "4", "--predict"], 1, "so take two or more a batch"),
+        (
+            ["--block", "NAM", "--size", "1x1", "--channels", "4", "--predict"],
+            1,
+            "batch norm needs at least two images per batch",
+        ),
         (["--size", "8x8"], 1, "choose one of --block, --head and --config"),
         (["--block", "SCSA", "--head", "FCNHead", "--size", "8x8"], 1, "choose one of --block, --head and --config"),
         (

@@ -28,7 +28,7 @@ def test_every_command_reports_running_out_of_memory(kind, monkeypatch, capsys):
     assert cli.main(["explain"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("segattn explain: Out of memory (")
-    assert error.endswith("): take smaller images or batches, or sliding windows.\n")
+    assert error.endswith("): use smaller images or batches, or sliding windows.\n")
     assert error.count("\n") == 1
 
 
