@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from segattn.io.yaml_files import read_yaml
 
@@ -59,17 +60,26 @@ def with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
     """
     if path in seen:
         raise ValueError(f"The config {path} extends itself: {' -> '.join(str(p) for p in (*seen, path))}.")
+    bases = read_config(path).get("base") or []
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise ValueError(f"The key base of the config {path} must be the name of a config or a list, got {bases}.")
+    return [found for base in bases for found in with_bases(find_config(base, path.parent), (*seen, path))] + [path]
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The content of a config.
+
+    Raises:
+        ValueError: if it is not a YAML mapping.
+    """
     try:
         content = read_yaml(path)
     except ValueError as error:
         raise ValueError(f"The config {path} is not valid YAML: {error}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"The config {path} must be a YAML mapping with keys like model, data and trainer.")
-    bases = content.get("base") or []
-    bases = [bases] if isinstance(bases, str) else bases
-    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise ValueError(f"The key base of the config {path} must be the name of a config or a list, got {bases}.")
-    return [found for base in bases for found in with_bases(find_config(base, path.parent), (*seen, path))] + [path]
+    return content
 
 
 def data_seed(seed: bool | int | None) -> int:

@@ -48,14 +48,13 @@ class ScoreTable(Callback):
 
 
 class ValidateAtEnd(Callback):
-    """Validates after the last training step, whatever the validation interval, so that every fit leaves checkpoints.
-
-    Lightning validates once more when it is asked to stop.
-    """
+    """Validates after the last training step, whatever the validation interval: every fit leaves checkpoints."""
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Ask for the stop at the last step, and allow a validation in this epoch."""
-        if trainer.should_stop or is_last_step(trainer):
+        """At the last step, make Lightning validate as it does before an early stop, unless it validates anyway."""
+        loop, batches = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
+        ends = trainer.should_stop or is_last_step(trainer)
+        if ends and batches and not loop._should_check_val_fx(batches):
             trainer.should_stop = True
             trainer.check_val_every_n_epoch = None
 

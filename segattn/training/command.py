@@ -21,9 +21,8 @@ from segattn.checkpoints.lightning_io import AtomicCheckpointIO
 from segattn.data import SegmentationDataModule
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.inference import InferenceConfig
-from segattn.io.config_files import data_seed, expand_configs
+from segattn.io.config_files import data_seed, expand_configs, read_config
 from segattn.io.error_text import one_line
-from segattn.io.yaml_files import read_yaml
 from segattn.sample import ClassTable
 from segattn.training.callbacks import OrderlyStop, OverlayImages, ProgressBar, ScoreTable, ValidateAtEnd
 from segattn.training.failures import in_one_sentence, quiet_lightning
@@ -166,10 +165,7 @@ class SegattnCLI(LightningCLI):
         if not saved.is_file():
             return []
         now = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
-        try:
-            return config_differences(read_yaml(saved), now)
-        except (ValueError, AttributeError) as error:
-            raise ValueError(f"The config {saved} of the run is damaged: {one_line(error)}.") from error
+        return config_differences(read_config(saved), now)
 
     def before_fit(self) -> None:
         """Record the start; print where the weights come from, what differs on resuming, and idle attention."""
