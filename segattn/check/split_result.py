@@ -1,6 +1,6 @@
 """Sums over the files of a split that were read."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Literal
 
@@ -45,12 +45,18 @@ class SplitResult:
     @cached_property
     def pixels(self) -> Counts:
         """Pixels of every class, followed by the ignored ones."""
-        return self._sum(lambda seen: seen.pixels)
+        sums = np.zeros(len(self.dataset.classes) + 1, dtype=np.int64)
+        for seen in self.sound:
+            np.add.at(sums, np.minimum(seen.classes, len(sums) - 1), seen.pixels)  # IGNORE_INDEX is the largest index
+        return sums
 
     @cached_property
     def images(self) -> Counts:
         """Images that contain each class."""
-        return self._sum(lambda seen: np.ones_like(seen.pixels))[:-1]
+        counts = np.zeros(len(self.dataset.classes) + 1, dtype=np.int64)
+        for seen in self.sound:
+            counts[np.unique(np.minimum(seen.classes, len(counts) - 1))] += 1
+        return counts[:-1]
 
     @cached_property
     def objects(self) -> Counts:
@@ -75,10 +81,3 @@ class SplitResult:
     def paths(self, inspections: Iterable[Inspection], file: Literal["image", "mask", "instances"]) -> tuple[str, ...]:
         """Paths of a kind of file of inspected pairs."""
         return tuple(str(getattr(self.dataset.pairs[seen.index], file)) for seen in inspections)
-
-    def _sum(self, of: Callable[[Inspection], Counts]) -> Counts:
-        count = len(self.dataset.classes)
-        sums = np.zeros(count + 1, dtype=np.int64)
-        for seen in self.sound:
-            np.add.at(sums, np.where(seen.classes == IGNORE_INDEX, count, seen.classes), of(seen))
-        return sums

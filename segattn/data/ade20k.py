@@ -15,8 +15,8 @@ from segattn.data.dataset import SegmentationDataset
 from segattn.data.label_files import read_colors
 from segattn.sample import SizeRule
 
-_SCHEME = LabelScheme.read(Path(__file__).with_name("ade20k_classes.yaml"))
-CLASSES = _SCHEME.classes
+SCHEME = LabelScheme.read(Path(__file__).with_name("ade20k_classes.yaml"))
+CLASSES = SCHEME.classes
 TEST_SIZE = SizeRule(short_side=512, max_long_side=2048)
 NUM_IMAGES = {"train": 20210, "val": 2000}
 
@@ -39,7 +39,7 @@ class ADE20K(SegmentationDataset):
         if instances:
             folder = self.existing(Path(root) / "annotations_instance" / self.part(split))
             pairs = [replace(pair, instances=folder / pair.mask.name) for pair in pairs]
-        super().__init__(root, _SCHEME.classes, pairs, _SCHEME.label_map)
+        super().__init__(root, SCHEME.classes, pairs, SCHEME.label_map)
 
     def read_instances(self, path: Path) -> Int32[np.ndarray, "h w"]:
         """Read instance ids, which are in the green channel (red is the category in another numbering)."""

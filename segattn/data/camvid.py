@@ -6,28 +6,11 @@
 from pathlib import Path
 from typing import ClassVar
 
+from segattn.data.class_file import LabelScheme
 from segattn.data.dataset import SegmentationDataset
-from segattn.data.label_map import LabelMap
-from segattn.sample import ClassInfo, ClassTable
 
-CLASSES = ClassTable(
-    (
-        ClassInfo("sky", (128, 128, 128), 0),
-        ClassInfo("building", (128, 0, 0), 1),
-        ClassInfo("pole", (192, 192, 128), 2, thing=True),
-        ClassInfo("road", (128, 64, 128), 3),
-        ClassInfo("pavement", (0, 0, 192), 4),
-        ClassInfo("tree", (128, 128, 0), 5),
-        ClassInfo("sign symbol", (192, 128, 128), 6, thing=True),
-        ClassInfo("fence", (64, 64, 128), 7),
-        ClassInfo("car", (64, 0, 128), 8, thing=True),
-        ClassInfo("pedestrian", (64, 64, 0), 9, thing=True),
-        ClassInfo("bicyclist", (0, 128, 192), 10, thing=True),
-    )
-)
-"""SegNet's eleven classes in the colors of CamVid."""
-
-VOID = 11
+SCHEME = LabelScheme.read(Path(__file__).with_name("camvid_classes.yaml"))
+CLASSES = SCHEME.classes
 
 
 class CamVid(SegmentationDataset):
@@ -45,4 +28,4 @@ class CamVid(SegmentationDataset):
     )
 
     def __init__(self, root: Path | str, split: str = "train") -> None:
-        super().__init__(root, CLASSES, self.find_pairs(root, split), LabelMap(CLASSES.label_ids, ignore=[VOID]))
+        super().__init__(root, CLASSES, self.find_pairs(root, split), SCHEME.label_map)

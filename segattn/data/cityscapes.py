@@ -9,39 +9,14 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Int32
 
+from segattn.data.class_file import LabelScheme
 from segattn.data.dataset import SegmentationDataset
 from segattn.data.label_files import Pair, read_labels
-from segattn.data.label_map import LabelMap
 from segattn.io.image_listing import list_images
-from segattn.sample import ClassInfo, ClassTable
 
-CLASSES = ClassTable(
-    (
-        ClassInfo("road", (128, 64, 128), 7),
-        ClassInfo("sidewalk", (244, 35, 232), 8),
-        ClassInfo("building", (70, 70, 70), 11),
-        ClassInfo("wall", (102, 102, 156), 12),
-        ClassInfo("fence", (190, 153, 153), 13),
-        ClassInfo("pole", (153, 153, 153), 17),
-        ClassInfo("traffic light", (250, 170, 30), 19),
-        ClassInfo("traffic sign", (220, 220, 0), 20),
-        ClassInfo("vegetation", (107, 142, 35), 21),
-        ClassInfo("terrain", (152, 251, 152), 22),
-        ClassInfo("sky", (70, 130, 180), 23),
-        ClassInfo("person", (220, 20, 60), 24, thing=True),
-        ClassInfo("rider", (255, 0, 0), 25, thing=True),
-        ClassInfo("car", (0, 0, 142), 26, thing=True),
-        ClassInfo("truck", (0, 0, 70), 27, thing=True),
-        ClassInfo("bus", (0, 60, 100), 28, thing=True),
-        ClassInfo("train", (0, 80, 100), 31, thing=True),
-        ClassInfo("motorcycle", (0, 0, 230), 32, thing=True),
-        ClassInfo("bicycle", (119, 11, 32), 33, thing=True),
-    )
-)
-"""The 19 evaluated classes, with the label ids of ``labelIds.png``; things are the classes with instances."""
-
+SCHEME = LabelScheme.read(Path(__file__).with_name("cityscapes_classes.yaml"))
+CLASSES = SCHEME.classes
 NUM_LABEL_IDS = 34
-LICENSE_PLATE = 255  # -1 in the official table, as 8 bits
 FIRST_INSTANCE = 1000
 NUM_IMAGES = {"train": 2975, "val": 500}
 
@@ -74,8 +49,7 @@ class Cityscapes(SegmentationDataset):
             stem = name.name.removesuffix("_leftImg8bit.png")
             files = [labels / name.parent / f"{stem}_gtFine_{kind}.png" for kind in ("labelIds", "instanceIds")]
             pairs.append(Pair(name.as_posix(), image, files[0], files[1] if instances else None))
-        other = set(range(NUM_LABEL_IDS)) - set(CLASSES.label_ids)
-        super().__init__(root, CLASSES, pairs, LabelMap(CLASSES.label_ids, ignore=[*other, LICENSE_PLATE]))
+        super().__init__(root, CLASSES, pairs, SCHEME.label_map)
 
     def read_instances(self, path: Path) -> Int32[np.ndarray, "h w"]:
         """Read instance ids (1000 * label id + number); smaller values are stuff or groups and have no instance."""

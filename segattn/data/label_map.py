@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Bool, Integer, UInt8
@@ -58,8 +57,6 @@ class LabelMap:
         self._index_plus_one = np.zeros(num_values, dtype=np.int16)  # 0: unknown
         for value, index in indices.items():
             self._index_plus_one[value] = index + 1
-        first = self._index_plus_one[: 1 << 8]
-        self._bytes = (first - 1).astype(np.uint8), (first > 0).astype(np.uint8)
 
     def __call__(self, labels: Integer[np.ndarray, "h w"], path: Path) -> UInt8[np.ndarray, "h w"]:
         """Map label values to class indices.
@@ -71,12 +68,6 @@ class LabelMap:
         Raises:
             DataError: if a value is unknown.
         """
-        if labels.dtype == np.uint8 and labels.size:  # the common case: much faster with byte tables
-            indices_of, is_known = self._bytes
-            if not cv2.LUT(labels, is_known).all():
-                raise self._unknown_values(labels[self._index_plus_one[labels] == 0], path)
-            mapped: UInt8[np.ndarray, "h w"] = cv2.LUT(labels, indices_of)
-            return mapped
         if labels.size and (labels.min() < 0 or labels.max() >= len(self._index_plus_one)):
             raise self._unknown_values(labels, path)
         found = self._index_plus_one[labels]

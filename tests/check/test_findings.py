@@ -55,6 +55,13 @@ def test_sound_data_has_no_findings(tmp_path, name, every):
     assert not kinds(data, every=every) - ABSENCE
 
 
+def test_an_image_with_two_values_of_a_class_is_counted_once(tmp_path):
+    classes = {**labels(0, 1, ignore=[2]), "remap": [{"from": 9, "to": 1}]}
+    result = check_data(make_folder(tmp_path, [layouts.quarters([0, 1, 9, 2], (4, 6))] * 3, classes)).splits["train"]
+    assert result.images.tolist() == [3, 3]
+    assert result.pixels.tolist() == [18, 36, 18]
+
+
 def test_instance_maps_are_counted_as_objects(tmp_path):
     root = distinct_photos(layouts.cityscapes(tmp_path))
     data = CityscapesDataModule(str(root), instances=True, **SMALL)
