@@ -29,12 +29,12 @@ def test_label_ids_use_the_smallest_type():
         ((ClassInfo("a", (0, 0, 0), 7), ClassInfo("b", (0, 0, 0), 7)), "share the label id 7"),
     ],
 )
-def test_impossible_class_tables_are_refused(infos, what):
+def test_invalid_class_tables_are_rejected(infos, what):
     with pytest.raises(ValueError, match=what):
         ClassTable(infos)
 
 
-def test_size_rule_keeps_the_ratio_and_the_bound():
+def test_size_rule_keeps_the_aspect_ratio_and_the_upper_bound():
     assert SizeRule().resized(7, 3000) == (7, 3000)
     assert SizeRule(short_side=512).resized(1024, 2048) == (512, 1024)
     assert SizeRule(short_side=512, max_long_side=1000).resized(100, 1000) == (100, 1000)
@@ -47,6 +47,6 @@ def test_size_rule_keeps_the_ratio_and_the_bound():
         ({"max_long_side": 9}, "without short_side"),
     ],
 )
-def test_impossible_size_rules_are_refused(arguments, what):
+def test_invalid_size_rules_are_rejected(arguments, what):
     with pytest.raises(ValueError, match=what):
         SizeRule(**arguments)

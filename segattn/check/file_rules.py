@@ -96,7 +96,7 @@ def crop_findings(result: SplitResult, transform: TrainingTransform) -> Iterator
 
 
 def duplicate_findings(results: Mapping[str, SplitResult]) -> Iterator[Finding]:
-    """Images with exactly the pixels of an image (or the same file) in an earlier split."""
+    """Images with exactly the pixels of an image in an earlier split, or the same files."""
     names = list(results)
     for position, split in enumerate(names):
         for earlier in names[:position]:

@@ -32,7 +32,7 @@ class Pair:
 
 def pair_files(images: Path, masks: Path) -> list[Pair]:
     """Pair every image below a folder with the PNG file of the same relative path and stem below another folder."""
-    start = len(os.path.join(images, ""))  # noqa: PTH118  # text operations: a Path per file would be slow
+    start = len(os.fspath(images)) + 1  # text operations: Path.relative_to would be slow
     names = [(path, path[start:]) for path in list_images(images)]
     return [
         Pair(name.replace(os.sep, "/"), Path(path), Path(f"{masks}{os.sep}{os.path.splitext(name)[0]}.png"))  # noqa: PTH122

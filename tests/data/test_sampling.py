@@ -47,11 +47,11 @@ def test_the_order_depends_only_on_epoch_and_seed() -> None:
 
 
 def test_an_interrupted_epoch_is_resumed_and_the_next_one_is_complete() -> None:
-    whole = TrainingSampler(Numbers(10), seed=0)
+    uninterrupted = TrainingSampler(Numbers(10), seed=0)
     used = iter([4, 0])
     resumed = TrainingSampler(Numbers(10), seed=0, used=lambda: next(used))
-    assert epoch(resumed, 2) == epoch(whole, 2)[4:]
-    assert epoch(resumed, 3) == epoch(whole, 3)
+    assert epoch(resumed, 2) == epoch(uninterrupted, 2)[4:]
+    assert epoch(resumed, 3) == epoch(uninterrupted, 3)
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3])
