@@ -61,7 +61,7 @@ def without_convolution(channels: int, *, implementation: Literal["fused", "plai
 FUSED: dict[str, Callable[..., nn.Module]] = {
     "PositionAttention": attention.PositionAttention,
     "FullyAttentional": attention.FullyAttentional,
-    "the same without convolution": without_convolution,
+    "FullyAttentional, no convolution": without_convolution,
 }
 CUDA_SIZES = {"512x512": (64, 64), "769x769": (97, 97), "512x1024": (64, 128), "1024x2048": (128, 256)}
 """Size of input images, and of their features at output stride 8."""

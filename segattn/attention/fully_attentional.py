@@ -104,23 +104,21 @@ def _blocked(x: Tensor, column_key: Tensor, row_key: Tensor) -> Tensor:
 
 @torch.library.custom_op("segattn::fully_attentional_backward", mutates_args=())
 def _blocked_backward(gradient: Tensor, x: Tensor, column_key: Tensor, row_key: Tensor) -> list[Tensor]:
-    """Gradients of the features and of both keys.
-
-    Per image, for columns and then for rows: copy some lines of the features and of the upstream gradient to dense
-    memory, compute the gradients of attention inside each line (:func:`add_gradients`), and add them to the lines of
-    the result. The features are query and value, so one tensor sums both gradients. All lines of an image share one
-    key.
-    """
+    """Gradients of the features and of both keys, for each image and some columns or rows at a time."""
     totals = [torch.zeros_like(part) for part in (x, column_key, row_key)]
     buffers = _buffer(x), _buffer(x)
     with torch.autocast(x.device.type, enabled=False):
         for g, image, out, *keys in zip(gradient, x, totals[0], column_key, row_key, totals[1], totals[2], strict=True):
             for axis, key, key_sum in zip(COLUMNS_AND_ROWS, keys[:2], keys[2:], strict=True):
                 for of_lines, lines, sums in zip(*(_blocks(part, axis) for part in (g, image, out)), strict=True):
+                    # 1. Copy the lines of the features and of the upstream gradient to dense memory.
                     features, upstream = (_gather(part, out=g.new_empty(part.shape)) for part in (lines, of_lines))
+                    # 2. Attention inside each line. The features are query and value, so `total` sums both gradients.
+                    #    All lines share one key, whose gradient sums over them.
                     total = torch.zeros_like(features)
                     inputs, outs = (features, key[None], features), (total, key_sum[None], total)
                     add_gradients(upstream, inputs, outs, buffers)
+                    # 3. Add the result to the same lines of the gradient.
                     sums.add_(total)
     return totals
 

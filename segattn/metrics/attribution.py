@@ -91,13 +91,17 @@ def attribute(prediction: Array, objects: TargetObjects, num_classes: int) -> At
         ValueError: if the shapes differ, or a pixel that is not ignored has a class outside 0..num_classes-1.
     """
     regions = find_regions(prediction, objects, num_classes)
+    # 1. False positives of regions with true positives: each pair of a region and an object, and its pixels.
     region, owner, pixels, contested = _assign(regions, objects)
+    # 2. Bounded blame: charge the object up to its own area, and keep the pairs that exceed it.
     area = objects.size[owner]
-    charged = sum_by(owner, np.minimum(pixels, area), len(objects.size))  # bounded blame
+    charged = sum_by(owner, np.minimum(pixels, area), len(objects.size))
     excess = pixels > area
     region, owner, pixels, area = region[excess], owner[excess], pixels[excess], area[excess]
+    # 3. Regions without true positives are free-standing.
     free = np.flatnonzero((regions.owner == 0) & (regions.fp > 0))
     free_fp, tp, size = regions.fp[free], regions.tp[1:], objects.size[1:]
+    # 4. Rows: the objects, the free-standing regions, then the excess of each pair.
     none, no_owner, no_region = np.zeros(len(free) + len(region), np.int64), np.zeros_like(free), np.zeros_like(tp)
     rows = {
         "class_id": (objects.class_id[1:], regions.class_id[free], regions.class_id[region]),
