@@ -76,17 +76,17 @@ def benchmark(
         predict: estimate the memory from shapes alone, without running the model
     """
     if sum(choice is not None for choice in (block, head, config)) != 1:
-        raise ValueError("choose one of --block, --head and --config")
+        raise ValueError("Choose one of --block, --head and --config.")
     if overrides and config is None:
-        raise ValueError(f"{overrides[0]} has no effect without --config")
+        raise ValueError(f"{overrides[0]} has no effect without --config.")
     if min(batch, channels, classes) < 1:
-        raise ValueError("--batch, --channels and --classes must be positive")
+        raise ValueError("--batch, --channels and --classes must be positive.")
     import torch
 
     from segattn.benchmark.cost_tables import print_estimates, print_measurements
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("no CUDA device is available; omit --device to measure on the CPU")
+        raise ValueError("No CUDA device is available; omit --device to measure on the CPU.")
 
     def factory(shape: "Shape") -> "ModuleFactory":
         if block:

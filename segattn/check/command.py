@@ -1,6 +1,7 @@
 """``segattn check``: find problems in the data of a config, and count its classes and objects."""
 
 import json
+from argparse import HelpFormatter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -74,6 +75,7 @@ def _data_sections(arguments: Sequence[str]) -> list[str]:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="segattn check",
+        formatter_class=HelpFormatter,
         description="Find problems in images and label files, and count classes and objects. The exit code is 1 if "
         "training would fail or train a useless model.",
     )
@@ -83,7 +85,9 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--fix-report", type=str, metavar="FILE", help="also write the findings as JSON, with all affected files"
     )
-    parser.add_subclass_arguments(SegmentationDataModule, "data", required=True, help="the data module")
+    parser.add_subclass_arguments(
+        SegmentationDataModule, "data", required=True, help="data module, such as CamVidDataModule"
+    )
     parser.add_argument(
         "--model.object_sizes", type=ObjectSizes | None, default=ObjectSizes(), help="size bins of the object counts"
     )

@@ -78,12 +78,11 @@ class _Parser(ArgumentParser):
     def add_options(self, group: Any, component: Callable[..., Any]) -> None:
         """Add the parameters of a function or dataclass to a group of options."""
         helps = {each.arg_name: " ".join((each.description or "").split()) for each in _docstring(component).params}
+        helps = {name: text.rstrip(".").replace("%", "%%").replace("``", "") for name, text in helps.items()}
         hints = get_type_hints(component, include_extras=True)
         for name, parameter in inspect.signature(component).parameters.items():
             if parameter.kind is not Parameter.VAR_POSITIONAL and not is_dataclass(hints[name]):
-                self._add(
-                    group, parameter, _without_none(hints[name]), helps[name].replace("%", "%%").replace("``", "")
-                )
+                self._add(group, parameter, _without_none(hints[name]), helps[name])
 
     def _add(self, group: Any, parameter: Parameter, hint: Any, text: str) -> None:
         default, required = parameter.default, parameter.default is Parameter.empty
@@ -99,7 +98,7 @@ class _Parser(ArgumentParser):
             group.add_argument(flag, dest=name, action="store_false" if default else "store_true", **option)
         else:
             if default not in (None, ()) and not required:
-                option["help"] = f"{text.rstrip('.')} (default: {default})"
+                option["help"] = f"{text} (default: {default})"
             group.add_argument(flag, dest=name, required=required, **option, **_reading(hint))
 
     def values(self, given: Mapping[str, Any], component: Callable[..., Any]) -> dict[str, Any]:

@@ -119,13 +119,7 @@ def class_figure(study: Study, comparison: Comparison, name: str, size: str = "a
 
 
 def confusion_figure(study: Study, name: str, size: str | None = None) -> Figure:
-    """Draw the share of the pixels of every class (rows) by predicted class (columns).
-
-    Args:
-        study: the runs.
-        name: of the runs.
-        size: only pixels of objects in this bucket; None takes all.
-    """
+    """Draw the share of the pixels of every class (rows) by predicted class (columns), of one size or all."""
     matrix = confusion_matrix(study, name, size).to_numpy()
     share = divide(matrix, np.broadcast_to(matrix.sum(1, keepdims=True), matrix.shape))
     classes = len(matrix)
@@ -148,11 +142,9 @@ def confusion_figure(study: Study, name: str, size: str | None = None) -> Figure
 
 
 def to_svg(figure: Figure, title: str) -> str:
-    """Convert a figure to an SVG element with the text color and font of the page.
+    """Convert a figure of this module to an SVG element with the text color and font of the page.
 
-    Args:
-        figure: made by a function of this module.
-        title: description for screen readers.
+    The title is the description for screen readers.
     """
     text = io.StringIO()
     for label in figure.findobj(Text):

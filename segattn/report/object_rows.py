@@ -20,15 +20,9 @@ def _by_property(run: Run, which: str) -> pd.DataFrame:
     buckets = pd.Categorical.from_codes(codes, names, ordered=True)
     keyed = objects[["size_px", "tp", "recall", "iou"]].assign(size=buckets, value=PROPERTIES[which][1](objects))
     grouped = keyed.groupby(["size", "value"], observed=True)
-    sums = grouped[["tp", "size_px"]].sum()
-    return pd.DataFrame(
-        {
-            "objects": grouped.size(),
-            "pooled_recall": sums["tp"] / sums["size_px"],
-            "object_recall": grouped["recall"].mean(),
-            "object_iou": grouped["iou"].mean(),
-        }
-    ).reset_index()
+    sums, means = grouped[["tp", "size_px"]].sum(), grouped[["recall", "iou"]].mean()
+    recalls = {"pooled_recall": sums["tp"] / sums["size_px"], "object_recall": means["recall"]}
+    return pd.DataFrame({"objects": grouped.size(), **recalls, "object_iou": means["iou"]}).reset_index()
 
 
 def _ranges(values: "pd.Series[float]", edges: Sequence[float | int]) -> "pd.Series[str]":
@@ -53,11 +47,7 @@ PROPERTIES: Mapping[str, tuple[str, Callable[[pd.DataFrame], "pd.Series[str]"]]]
 
 
 def property_table(study: Study, which: str) -> pd.DataFrame:
-    """Recall and IoU of objects with a common property, within each bucket because size has the largest effect.
-
-    Args:
-        study: the runs.
-        which: a key of :data:`PROPERTIES`.
+    """Recall and IoU of objects by a property (a key of :data:`PROPERTIES`), within each bucket.
 
     Returns:
         The number of ``objects``, their ``pooled_recall``, and the means over objects ``object_recall`` and
@@ -79,11 +69,7 @@ def property_table(study: Study, which: str) -> pd.DataFrame:
 def worst_objects(study: Study, size: str, count: int = 12, *, per_class: int = 3) -> pd.DataFrame:
     """The objects of a bucket with the lowest IoU over all runs; the largest first among equals.
 
-    Args:
-        study: the runs.
-        size: the bucket.
-        count: largest number of objects.
-        per_class: largest number of objects of one class.
+    At most ``count`` objects are listed, at most ``per_class`` of one class.
 
     Returns:
         Image, class, bounding box and size of each object, and the IoU of every name in columns ``iou NAME``.
@@ -106,9 +92,8 @@ def _object_ious(study: Study, size: str) -> pd.DataFrame:
     columns = ["image", "class_id", "class_name", "size_px", "y0", "x0", "y1", "x1"]
     first = study.runs[0]
     chosen = row_buckets(first)[(first.rows["kind"] == "object").to_numpy()] == study.info.bucket_names.index(size)
-    table: pd.DataFrame = (
-        first.objects.loc[chosen, columns].astype({"image": str, "class_name": str}).reset_index(drop=True)
-    )
+    rows = first.objects.loc[chosen, columns]
+    table: pd.DataFrame = rows.astype({"image": str, "class_name": str}).reset_index(drop=True)
     for name, runs in study.groups.items():
         table[f"iou {name}"] = np.mean([run.objects["iou"].to_numpy()[chosen] for run in runs], axis=0)
     table["iou"] = table[[f"iou {name}" for name in study.names]].mean(axis=1)

@@ -85,10 +85,7 @@ def curves(study: Study) -> pd.DataFrame:
 def confusion_matrix(study: Study, name: str, size: str | None = None) -> pd.DataFrame:
     """Count the pixels of every class (rows) by predicted class (columns), summed over the runs of a name.
 
-    Args:
-        study: the runs.
-        name: of the runs.
-        size: only pixels of objects in this bucket; None takes all.
+    With a ``size``, only pixels of objects in this bucket are counted.
     """
     classes = list(study.info.class_names)
     matrix = np.zeros((len(classes), len(classes)))
@@ -104,15 +101,10 @@ def confusion_matrix(study: Study, name: str, size: str | None = None) -> pd.Dat
 
 
 def confusions(study: Study, size: str | None = None, *, top: int = 3) -> pd.DataFrame:
-    """The classes that objects are confused with, by ``name`` and ``class_name``.
-
-    Args:
-        study: the runs.
-        size: only objects in this bucket; None takes all.
-        top: number of the most frequent confusions to list for each class.
+    """The classes that objects (of one size, or all) are confused with, by ``name`` and ``class_name``.
 
     Returns:
-        The predicted class ``other``, and the ``share`` of the pixels predicted as such.
+        The ``top`` predicted classes ``other`` of each class, and the ``share`` of its pixels predicted as such.
     """
     parts = []
     for name in study.names:

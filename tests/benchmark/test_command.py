@@ -80,8 +80,8 @@ def test_config_model_returns_a_loss_in_training_mode():
             1,
             "batch norm needs at least two images per batch",
         ),
-        (["--size", "8x8"], 1, "choose one of --block, --head and --config"),
-        (["--block", "SCSA", "--head", "FCNHead", "--size", "8x8"], 1, "choose one of --block, --head and --config"),
+        (["--size", "8x8"], 1, "Choose one of --block, --head and --config"),
+        (["--block", "SCSA", "--head", "FCNHead", "--size", "8x8"], 1, "Choose one of --block, --head and --config"),
         (
             ["--block", "SCSA", "--size", "8x8", "--model.head", "FCNHead"],
             1,

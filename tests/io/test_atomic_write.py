@@ -12,8 +12,8 @@ def test_file_appears_when_it_is_complete(tmp_path):
         path.write_text("half")
         assert not target.exists()
         assert path.suffix == ".txt"
-        path.write_text("whole")
-    assert target.read_text() == "whole"
+        path.write_text("complete")
+    assert target.read_text() == "complete"
     assert list(target.parent.iterdir()) == [target]
 
 

@@ -127,7 +127,7 @@ def test_help_comes_from_the_docstrings(capsys):
     for part in ("Do the work.", "RUN [RUN ...]", "--point X,Y", "{val,test}", "which images (default: val)"):
         assert part in text
     assert "How the run works:" in text
-    assert "16 or 32, in 100 % of the bits." in text
+    assert "16 or 32, in 100 % of the bits\n" in text
     assert "--no-align-corners" in text
     assert "--settings" not in text
 
