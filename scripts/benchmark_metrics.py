@@ -109,7 +109,7 @@ def cases(data: Path | None, images: int) -> Iterator[Case]:
     rng = np.random.default_rng(0)
     fields = np.add.outer(np.arange(STREET[0]), np.arange(STREET[1])) % 2
     yield Case("2048x1024, one class predicted", 19, [(np.full(STREET, 8), target) for target in large], 200)
-    yield Case("2048x1024, checkerboard", 19, [(np.where(fields, 3, 1), target) for target in large], 400)
+    yield Case("2048x1024, checkerboard", 19, [(np.where(fields, 3, 1), target) for target in large], 200)
     yield Case("2048x1024, noise", 19, [(rng.integers(0, 19, STREET), target) for target in large], 200)
 
 
