@@ -1,8 +1,9 @@
 """``segattn fit``, ``validate`` and ``test``: LightningCLI over the task and the data modules."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import SUPPRESS
@@ -27,7 +28,7 @@ from segattn.sample import ClassTable
 from segattn.training.callbacks import OrderlyStop, OverlayImages, ProgressBar, ScoreTable, ValidateAtEnd
 from segattn.training.failures import in_one_sentence, quiet_lightning
 from segattn.training.model_table import ModelTable
-from segattn.training.provenance import config_differences, record_start, require_same_optimizer
+from segattn.training.provenance import config_differences, record_start
 from segattn.training.record_callback import RecordObjects
 from segattn.training.run_folders import find_checkpoint, keep_old_metrics, run_folder, run_name
 from segattn.training.task import SegmentationTask
@@ -98,9 +99,18 @@ class SegattnCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=data_seed)
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """A parser whose errors do not repeat all options."""
+        """A parser whose errors do not repeat all options, and are one sentence for the name of a missing class."""
         parser = super().init_parser(**kwargs)
+        error = parser.error
+
+        def explain(message: str, ex: Exception | None = None) -> NoReturn:
+            if found := re.search(r'Parser key "([^"]+)".*dot import path string: (\S+)', message, re.DOTALL):
+                key, name = found.groups()
+                message = f"There is no class {name} for {key}: use a name from segattn fit --help, or module.Class."
+            error(message, ex)
+
         parser.print_usage = lambda *_: None  # type: ignore[method-assign]
+        parser.error = explain  # type: ignore[method-assign]
         return parser
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static in Lightning
@@ -133,14 +143,16 @@ class SegattnCLI(LightningCLI):
         config = self.config[self.subcommand]
         config.base = None  # already merged, and its paths are relative to another folder than that of the saved config
         given = config.get("ckpt_path")
-        self.folder = run_folder(Path(config.output) / config.name, resumed=given == "last")
+        root = Path(config.output) / config.name
+        self.folder = run_folder(root)
         if given:
-            given = find_checkpoint(self.folder, given) if given in ("last", "best") else given
-            config.ckpt_path = str(checkpoint_file(Path(given)))
+            path = find_checkpoint(root, given) if given in ("last", "best") else checkpoint_file(Path(given))
+            config.ckpt_path = str(path)
             if self.subcommand == "fit":
-                require_resumable(config.ckpt_path)
+                if given == "last":
+                    self.folder = path.parents[1]
+                require_resumable(path)
                 self.differences = self._differences(config)
-                require_same_optimizer(self.differences)
             else:
                 self.trained = load_model(config.ckpt_path)
             config.model.encoder.weights = config.model.init_from = None
@@ -165,7 +177,14 @@ class SegattnCLI(LightningCLI):
         if not saved.is_file():
             return []
         now = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
-        return config_differences(read_config(saved), now)
+        differences = config_differences(read_config(saved), now)
+        for difference in differences:
+            if difference.startswith("model.optimizer.class_path"):  # its state is in the checkpoint
+                raise ValueError(
+                    f"A run must resume with its own optimizer ({difference}): keep it, or start a new run from the "
+                    f"checkpoint with --model.init_from."
+                )
+        return differences
 
     def before_fit(self) -> None:
         """Record the start; print where the weights come from, what differs on resuming, and idle attention."""

@@ -74,6 +74,11 @@ _NOISE = (
     "Loading `train_dataloader`",
     "You are using a CUDA device",
     "litlogger",
+    "GPU available: False",
+    "Seed set to",
+    "Restoring states from the checkpoint",
+    "Restored all states from the checkpoint",
+    "Loaded model weights from the checkpoint",
 )
 _WARNINGS = (
     "LightningCLI's args parameter",  # the configs in the arguments were looked up
@@ -90,6 +95,5 @@ def quiet_lightning() -> None:
     """Hide Lightning's advertisements and the messages that users cannot act on."""
     for message in _WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: not any(noise in record.getMessage() for noise in _NOISE)
-    )
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).addFilter(lambda record: not any(noise in record.getMessage() for noise in _NOISE))

@@ -3,7 +3,7 @@
 import json
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -75,23 +75,6 @@ def config_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> lis
     keys = [key for key in {**one, **other} if key not in _LOCATIONS]
     pairs = {key: (one.get(key, _MISSING), other.get(key, _MISSING)) for key in keys}
     return [f"{key}: {_shown(old)} -> {_shown(new)}" for key, (old, new) in pairs.items() if old != new]
-
-
-def require_same_optimizer(differences: Sequence[str]) -> None:
-    """Check that a resumed run keeps the class of its optimizer, whose state is in the checkpoint.
-
-    Args:
-        differences: the result of :func:`config_differences`.
-
-    Raises:
-        ValueError: if the class differs.
-    """
-    for difference in differences:
-        if difference.startswith("model.optimizer.class_path"):
-            raise ValueError(
-                f"A run must resume with its own optimizer ({difference}): keep it, or start a new run from the "
-                f"checkpoint with --model.init_from."
-            )
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

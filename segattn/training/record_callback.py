@@ -27,6 +27,7 @@ class RecordObjects(Callback):
         self.folder = folder
         self.extra = extra
         self._writer: RecordWriter | None = None
+        self._path = folder
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let the evaluation keep the rows of the record."""
@@ -37,55 +38,44 @@ class RecordObjects(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
         """Write the rows of the images that are finished."""
-        self._write(trainer, pl_module, batch, split="val")
+        if not isinstance(pl_module, SegmentationTask) or not pl_module.evaluation.keep_rows:
+            return
+        if self._writer is None:
+            split = "test" if trainer.testing else "val"
+            self._path = self.folder / f"objects_{split}.parquet"
+            target = part_path(self._path, trainer.global_rank) if trainer.world_size > 1 else self._path
+            self._writer = RecordWriter(target, self._info(pl_module, batch, split))
+        for rows in pl_module.evaluation.take_rows():
+            self._writer.write(rows)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Complete the record."""
+        if self._writer is None or not isinstance(pl_module, SegmentationTask):
+            return
+        for rows in pl_module.evaluation.take_rows():  # all images are finished, because the scores have been computed
+            self._writer.write(rows)
+        self._writer.close()
+        self._writer = None
+        if trainer.world_size > 1:
+            trainer.strategy.barrier()
+            if trainer.is_global_zero:
+                merge_records([part_path(self._path, rank) for rank in range(trainer.world_size)], self._path)
+        if trainer.is_global_zero:
+            Console().print(f"object record: {self._path}", soft_wrap=True)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
         """Write the rows of the images that are finished."""
-        self._write(trainer, pl_module, batch, split="test")
+        self.on_validation_batch_end(trainer, pl_module, outputs, batch)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Complete the record."""
-        self._finish(trainer, pl_module, split="val")
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Complete the record."""
-        self._finish(trainer, pl_module, split="test")
+    on_test_end = on_validation_end
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Remove the incomplete record."""
         if self._writer is not None:
             self._writer.close(exception)
             self._writer = None
-
-    def _write(self, trainer: Trainer, task: LightningModule, batch: Batch, *, split: str) -> None:
-        if not isinstance(task, SegmentationTask) or not task.evaluation.keep_rows:
-            return
-        if self._writer is None:
-            path = self._path(split)
-            target = part_path(path, trainer.global_rank) if trainer.world_size > 1 else path
-            self._writer = RecordWriter(target, self._info(task, batch, split))
-        for rows in task.evaluation.take_rows():
-            self._writer.write(rows)
-
-    def _finish(self, trainer: Trainer, task: LightningModule, *, split: str) -> None:
-        if self._writer is None or not isinstance(task, SegmentationTask):
-            return
-        for rows in task.evaluation.take_rows():  # all images are finished, because the scores have been computed
-            self._writer.write(rows)
-        self._writer.close()
-        self._writer = None
-        path = self._path(split)
-        if trainer.world_size > 1:
-            trainer.strategy.barrier()
-            if trainer.is_global_zero:
-                merge_records([part_path(path, rank) for rank in range(trainer.world_size)], path)
-        if trainer.is_global_zero:
-            Console().print(f"object record: {path}", soft_wrap=True)
-
-    def _path(self, split: str) -> Path:
-        return self.folder / f"objects_{split}.parquet"
 
     def _info(self, task: SegmentationTask, batch: Batch, split: str) -> RecordInfo:
         sizes = task.object_sizes

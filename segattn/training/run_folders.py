@@ -16,37 +16,24 @@ def run_name(arguments: Sequence[str]) -> str:
     return name
 
 
-def run_folder(root: Path, *, resumed: bool) -> Path:
-    """The newest ``version_N`` if a run is resumed, else the next one.
-
-    Args:
-        root: ``OUTPUT/NAME``.
-        resumed: whether a run is resumed.
-    """
+def run_folder(root: Path) -> Path:
+    """The next ``version_N`` of ``root``, which is ``OUTPUT/NAME``."""
     versions = [int(path.name.removeprefix("version_")) for path in root.glob("version_*") if path.name[8:].isdigit()]
-    newest = max(versions, default=-1)
-    return root / f"version_{max(newest, 0) if resumed else newest + 1}"
+    return root / f"version_{max(versions, default=-1) + 1}"
 
 
-def find_checkpoint(folder: Path, which: str) -> str:
-    """The checkpoint ``last`` of a run, or the newest ``best`` among all runs of its name.
-
-    Args:
-        folder: folder of the run, from :func:`run_folder`.
-        which: ``last`` or ``best``.
+def find_checkpoint(root: Path, which: str) -> Path:
+    """The newest checkpoint ``last`` or ``best`` among all runs in ``root``; evaluations have folders without one.
 
     Raises:
         FileNotFoundError: if there is none.
     """
-    if which == "best":  # an evaluation has a new folder, so take the newest run that has one
-        found = folder.parent.glob("version_*/checkpoints/best.ckpt")
-        newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
-        if newest is not None:
-            return str(newest)
-    path = folder / "checkpoints" / f"{which}.ckpt"
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint {path.absolute()}: pass the path of one to --ckpt_path.")
-    return str(path)
+    found = root.glob(f"version_*/checkpoints/{which}.ckpt")
+    newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    if newest is None:
+        where = root.absolute() / "version_N" / "checkpoints"
+        raise FileNotFoundError(f"There is no checkpoint {where / which}.ckpt: pass the path of one to --ckpt_path.")
+    return newest
 
 
 def keep_old_metrics(folder: Path) -> None:

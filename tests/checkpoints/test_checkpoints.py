@@ -114,7 +114,7 @@ class Payload:
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "pickle", "module"])
-def test_code_in_a_file_is_refused_and_not_executed(lightning, tmp_path, kind):
+def test_code_in_a_file_is_an_error_and_not_executed(lightning, tmp_path, kind):
     path, made = tmp_path / "bad.ckpt", tmp_path / "made"
     content = {**torch.load(lightning, weights_only=True), "more": Payload(made)}
     if kind == "pickle":

@@ -91,6 +91,6 @@ def test_factories_become_plain_data():
         ("segattn.checkpoints.load_model", r"not a torch\.nn\.Module"),
     ],
 )
-def test_unknown_and_untrusted_classes_are_refused(class_path, what):
+def test_unknown_and_untrusted_classes_are_errors(class_path, what):
     with pytest.raises(ValueError, match=what):
         build_factory({"class_path": class_path, "init_args": {}})

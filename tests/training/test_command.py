@@ -20,12 +20,12 @@ from tests.training.tiny_run import assert_same_end, final_state, logged, run_fo
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-    """A config that trains a tiny model, in a folder of its own."""
+    """A config that trains a tiny model, in a temporary folder."""
     monkeypatch.chdir(tmp_path)
     return write_config(tmp_path)
 
 
-def test_two_runs_of_one_seed_agree_and_have_folders_of_their_own(config):
+def test_runs_with_the_same_seed_agree_and_have_separate_folders(config):
     assert main(["fit", "--config", "tiny.yaml", "--output", "a"]) == 0
     assert main(["fit", "--config", "tiny.yaml", "--output", "b", "--data.num_workers", "1"]) == 0
     assert_same_end("a", "b")
@@ -48,9 +48,9 @@ def test_the_schedule_is_stepped_every_iteration(config):
     ("number", "stop_at"),  # in mid-epoch, and after the last step of the second epoch
     [(signal.SIGINT, 5), (signal.SIGINT, 8), (signal.SIGTERM, 6)],
 )
-def test_a_signal_leaves_a_checkpoint_that_goes_on(config, monkeypatch, capsys, number, stop_at):
+def test_a_run_stopped_by_a_signal_resumes_exactly(config, monkeypatch, capsys, number, stop_at):
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    assert main(["fit", "--config", "tiny.yaml", "--output", "whole"]) == 0
+    assert main(["fit", "--config", "tiny.yaml", "--output", "complete"]) == 0
     train = SegmentationTask.training_step
 
     def interrupted(task, batch, batch_idx):
@@ -67,8 +67,8 @@ def test_a_signal_leaves_a_checkpoint_that_goes_on(config, monkeypatch, capsys, 
     begun = (run_folder("stopped") / "config.yaml").read_text()
     assert main(["fit", "--config", "tiny.yaml", "--output", "stopped", "--ckpt_path", "last"]) == 0
     assert (run_folder("stopped") / "config.yaml").read_text() == begun
-    assert_same_end("whole", "stopped")
-    assert logged("whole", "train/loss")[stop_at:] == logged("stopped", "train/loss")
+    assert_same_end("complete", "stopped")
+    assert logged("complete", "train/loss")[stop_at:] == logged("stopped", "train/loss")
     assert (run_folder("stopped") / "metrics_until_1.csv").is_file()
     signal.signal(signal.SIGINT, handlers[0])  # Lightning ignores it after an interruption
 
@@ -125,11 +125,11 @@ def test_every_fit_ends_with_a_validation_and_checkpoints(config, capsys, interv
 def test_run_extended_after_its_last_validation_continues_exactly(config):
     options = ["--model.schedule.power", "0", "--trainer.val_check_interval", "100"]
     options += ["--trainer.check_val_every_n_epoch", "null"]
-    assert main(["fit", "--config", "tiny.yaml", "--output", "whole", *options, "--trainer.max_steps", "10"]) == 0
+    assert main(["fit", "--config", "tiny.yaml", "--output", "complete", *options, "--trainer.max_steps", "10"]) == 0
     assert main(["fit", "--config", "tiny.yaml", "--output", "extended", *options, "--trainer.max_steps", "6"]) == 0
     longer = ["--trainer.max_steps", "10", "--ckpt_path", "last"]
     assert main(["fit", "--config", "tiny.yaml", "--output", "extended", *options, *longer]) == 0
-    weights, others = final_state("whole")[0], final_state("extended")[0]
+    weights, others = final_state("complete")[0], final_state("extended")[0]
     assert all(torch.equal(value, others[key]) for key, value in weights.items())
 
 
@@ -141,6 +141,14 @@ def test_test_and_validate_print_the_table(config, capsys):
         printed = capsys.readouterr().out
         assert "bicyclist" in printed
         assert "pixel_accuracy" in printed
+
+
+def test_last_is_the_newest_run_with_a_checkpoint(config):
+    assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1"]) == 0
+    assert main(["validate", "--config", "tiny.yaml", "--ckpt_path", "best"]) == 0  # makes a folder of its own
+    assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "2", "--ckpt_path", "last"]) == 0
+    assert final_state("runs")[2] == 8
+    assert not (run_folder("runs", 1) / "checkpoints").exists()
 
 
 def test_validate_writes_the_object_record_of_the_run(config, capsys):
@@ -161,7 +169,7 @@ def test_validate_writes_the_object_record_of_the_run(config, capsys):
         assert logged("runs", f"val/iou/{name}", version=1) == pytest.approx([rows.tp.sum() / union])
 
 
-def test_the_size_metric_can_be_off_or_now_and_then(config, capsys):
+def test_size_metric_can_be_disabled_or_less_frequent(config, capsys):
     assert main(["fit", "--config", "tiny.yaml", "--output", "off", "--model.object_sizes", "null"]) == 0
     assert "small" not in capsys.readouterr().out
     assert not logged("off", "val/miou_small")
@@ -197,7 +205,7 @@ def test_options_train(config, arguments):
     assert load_model(run_folder("runs") / "checkpoints" / "best.ckpt")
 
 
-def test_averaged_weights_are_the_ones_that_predict(config):
+def test_averaged_weights_are_used_for_prediction(config):
     average = [
         "--trainer.callbacks",
         "lightning.pytorch.callbacks.EMAWeightAveraging",
@@ -213,7 +221,7 @@ def test_averaged_weights_are_the_ones_that_predict(config):
     assert torch.equal(checkpoint["current_model_state"][f"model.{key}"], final_state("plain")[0][f"model.{key}"])
 
 
-def test_the_configs_of_a_run_train_again(config):
+def test_saved_config_of_a_run_can_be_reused(config):
     assert main(["fit", "--config", "tiny.yaml", "--output", "a", "--trainer.max_epochs", "1"]) == 0
     saved = str(run_folder("a") / "config.yaml")
     assert main(["fit", "--config", saved, "--name", "tiny", "--output", "b"]) == 0
@@ -224,7 +232,8 @@ def test_the_configs_of_a_run_train_again(config):
     ("arguments", "what"),
     [
         (["--model.nonsense", "3"], "nonsense"),
-        (["--model.head", "FLAHed"], "FLAHed"),
+        (["--model.head", "FLAHed"], "There is no class FLAHed for model.head"),
+        (["--model.loss", "Lovas"], "There is no class Lovas for model.loss"),
         (["--model.head.init_args.chanels", "3"], "chanels"),
         (["--data.batch_size", "many"], "many"),
         (["--trainer.max_epoch", "3"], "max_epoch"),
@@ -232,7 +241,7 @@ def test_the_configs_of_a_run_train_again(config):
         (["--model.encoder.output_stride", "7"], "7"),
     ],
 )
-def test_wrong_keys_types_and_classes_are_refused_by_name(config, capsys, arguments, what):
+def test_errors_name_the_wrong_key_type_or_class(config, capsys, arguments, what):
     with pytest.raises(SystemExit) as stop:
         main(["fit", "--config", "tiny.yaml", *arguments])
     assert stop.value.code == 2
@@ -253,13 +262,13 @@ def test_wrong_keys_types_and_classes_are_refused_by_name(config, capsys, argume
         (["fit", "--config", "tiny.yaml", "--model.loss", "torch.nn.ReLU"], "ReLU is not a loss of logits and a mask"),
     ],
 )
-def test_mistakes_end_in_one_sentence(config, capfd, arguments, what):
+def test_user_errors_are_one_sentence(config, capfd, arguments, what):
     assert cli.main(arguments) == 1
     (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("segattn ")]
     assert re.search(what, line)
 
 
-def test_attention_without_an_effect_is_said(config, caplog):
+def test_attention_without_effect_is_reported(config, caplog):
     options = ["--model.attention", "SqueezeExcite", "--model.attention_levels", "[2,-1]"]
     with caplog.at_level("INFO"):
         assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1", *options]) == 0

@@ -1,4 +1,4 @@
-"""What breaks a run leaves the previous checkpoint whole, and is said in one sentence."""
+"""Failures of a run keep the previous checkpoint and end in one sentence."""
 
 import json
 import os
@@ -33,13 +33,13 @@ RESUME = [*FIT, "--ckpt_path", "last"]
 
 @pytest.fixture(autouse=True)
 def _config(tmp_path, monkeypatch):
-    """A config that trains a tiny model, in a folder of its own."""
+    """A config that trains a tiny model, in a temporary folder."""
     monkeypatch.chdir(tmp_path)
     write_config(tmp_path)
 
 
 def at_step(monkeypatch, step, do):
-    """Do something when a training step begins."""
+    """Call a function at the start of a training step."""
     train = SegmentationTask.training_step
 
     def broken(task, batch, batch_idx):
@@ -51,7 +51,7 @@ def at_step(monkeypatch, step, do):
 
 
 def sentence_of(capfd, arguments):
-    """What a command that fails says."""
+    """The error message of a command that fails."""
     assert cli.main(arguments) == 1
     error = capfd.readouterr().err
     assert "Traceback" not in error
@@ -71,27 +71,27 @@ last = Path("killed/tiny/version_0/checkpoints/last.ckpt")
 def run(output, seconds=0.0):
     child = os.fork()
     if child == 0:
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which kills, after so much time of the processor
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # kills the process after this CPU time
         signal.setitimer(signal.ITIMER_PROF, seconds)
-        going_on = ["--ckpt_path", "last"] * (output == "killed" and last.is_file())
+        resuming = ["--ckpt_path", "last"] * (output == "killed" and last.is_file())
         try:
-            main(["fit", "--config", "tiny.yaml", "--output", output, "--name", "tiny", *going_on])
+            main(["fit", "--config", "tiny.yaml", "--output", output, "--name", "tiny", *resuming])
         finally:
             os._exit(0)
     _, status, usage = os.wait4(child, 0)
     return os.WIFSIGNALED(status), usage.ru_utime + usage.ru_stime
 
-_, whole = run("whole")
+_, complete = run("complete")
 dice, kills, kills_of_resumed, turn = random.Random(3), 0, 0, 0
 while (kills < 6 or kills_of_resumed < 2) and turn < 24:
     resumed = last.is_file()
-    killed, _ = run("killed", dice.uniform(0.02, 1.0) * whole)
+    killed, _ = run("killed", dice.uniform(0.02, 1.0) * complete)
     kills += killed
     kills_of_resumed += killed and resumed
     for path in Path("killed").rglob("*.ckpt"):
-        if not path.name.startswith("partial-"):  # what was being written, under a name of its own
+        if not path.name.startswith("partial-"):  # an unfinished write, under a temporary name
             load_model(path)
-    if not last.is_file():  # nothing to go on from yet
+    if not last.is_file():  # nothing to resume from yet
         for path in Path("killed").glob("tiny/*"):
             path.rename(f"begun_{turn}_{path.name}")
     turn += 1
@@ -99,7 +99,7 @@ print("kills", kills, kills_of_resumed)
 """
 
 
-def test_a_run_that_is_killed_again_and_again_ends_as_one_that_ran_through():
+def test_repeatedly_killed_run_ends_like_an_uninterrupted_one():
     killed = subprocess.run(
         [sys.executable, "-c", KILLED_AGAIN_AND_AGAIN], capture_output=True, text=True, check=False, timeout=400
     )
@@ -108,7 +108,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_ran_through():
     assert kills >= 6
     assert of_resumed >= 2
     assert main([*RESUME, "--output", "killed"]) == 0
-    assert_same_end("whole", "killed")
+    assert_same_end("complete", "killed")
 
 
 TWO_PROCESSES = """
@@ -126,7 +126,7 @@ def start(*arguments):
     for rank in range(2):
         processes.append(os.fork())
         if processes[-1] == 0:
-            os.environ["LOCAL_RANK"] = str(rank)  # as where a cluster starts them
+            os.environ["LOCAL_RANK"] = str(rank)  # as a cluster launcher sets it
             two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--output", "two"]
             try:
                 code = main(["fit", "--config", "tiny.yaml", *two, *arguments])
@@ -134,7 +134,7 @@ def start(*arguments):
                 code = stop.code
             os._exit(code)
         while rank == 0 and not arguments and not last.parent.parent.is_dir():
-            time.sleep(0.1)  # so that the second process finds a folder there
+            time.sleep(0.1)  # the second process finds an existing folder
     return processes
 
 def step():
@@ -153,7 +153,7 @@ print("ended", codes, step())
 """
 
 
-def test_two_processes_stop_at_one_step_on_sigterm_and_go_on(tmp_path):
+def test_two_processes_stop_at_the_same_step_on_sigterm_and_resume(tmp_path):
     content = yaml.safe_load(Path("tiny.yaml").read_text())
     content["trainer"]["max_epochs"] = 8
     Path("tiny.yaml").write_text(yaml.safe_dump(content))
@@ -184,33 +184,33 @@ def slowly(task, batch, batch_idx):
     return validate(task, batch, batch_idx)
 
 SegmentationTask.validation_step = slowly
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have turned off
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have disabled it
 options = ["--data.num_workers", "2", "--trainer.num_sanity_val_steps", "2", "--trainer.max_epochs", "9"]
 sys.exit(cli.main(["fit", "--config", "tiny.yaml", *options]))
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_all_processes_lets_the_validation_finish(tmp_path, number):
-    """As a terminal and a cluster send it; the loading processes of the sanity check are older than the handler."""
-    with (tmp_path / "said").open("w") as said:
+def test_validation_finishes_after_a_signal_to_the_process_group(tmp_path, number):
+    """As terminals and clusters send it. DataLoader workers of the sanity check start before the handler is set."""
+    with (tmp_path / "log").open("w") as log:
         command = subprocess.Popen(
-            [sys.executable, "-c", SLOW_VALIDATION], stdout=said, stderr=said, start_new_session=True
+            [sys.executable, "-c", SLOW_VALIDATION], stdout=log, stderr=log, start_new_session=True
         )
     end = time.monotonic() + 120
     while not Path("validating").is_file() and time.monotonic() < end:
         time.sleep(0.05)
     os.killpg(command.pid, number)
     assert command.wait(timeout=120) == 1
-    said = (tmp_path / "said").read_text()
-    assert said.count("stopping after this training step") == 1, said
-    assert "stopped; resume with --ckpt_path last (runs/tiny/version_0/checkpoints/last.ckpt)" in said
+    log = (tmp_path / "log").read_text()
+    assert log.count("stopping after this training step") == 1, log
+    assert "stopped; resume with --ckpt_path last (runs/tiny/version_0/checkpoints/last.ckpt)" in log
     last = torch.load(run_folder("runs") / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == STEPS_PER_EPOCH + 1
 
 
-def test_sigterm_during_validation_lets_it_finish(monkeypatch):
-    assert main([*FIT, "--output", "whole"]) == 0
+def test_validation_finishes_after_sigterm(monkeypatch):
+    assert main([*FIT, "--output", "complete"]) == 0
     validate, calls = SegmentationTask.validation_step, []
 
     def terminated(task, batch, batch_idx):
@@ -227,10 +227,10 @@ def test_sigterm_during_validation_lets_it_finish(monkeypatch):
     assert len(calls) == 5
     monkeypatch.setattr(SegmentationTask, "validation_step", validate)
     assert main([*RESUME, "--output", "stopped"]) == 0
-    assert_same_end("whole", "stopped")
+    assert_same_end("complete", "stopped")
 
 
-def test_a_full_disk_at_the_first_checkpoint_promises_no_previous_one(monkeypatch, capfd):
+def test_full_disk_at_the_first_checkpoint(monkeypatch, capfd):
     def full(content, file):
         raise OSError(28, "No space left on device")
 
@@ -240,8 +240,8 @@ def test_a_full_disk_at_the_first_checkpoint_promises_no_previous_one(monkeypatc
     assert "previous" not in sentence
 
 
-def test_a_full_disk_leaves_the_previous_checkpoint_whole(monkeypatch, capfd):
-    assert main([*FIT, "--output", "whole"]) == 0
+def test_full_disk_keeps_the_previous_checkpoint(monkeypatch, capfd):
+    assert main([*FIT, "--output", "complete"]) == 0
     save, saved = torch.save, []
 
     def limited(content, file):
@@ -262,7 +262,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(monkeypatch, capfd):
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 4
     monkeypatch.setattr("segattn.checkpoints.lightning_io.torch.save", save)
     assert main([*RESUME, "--output", "full"]) == 0
-    assert_same_end("whole", "full")
+    assert_same_end("complete", "full")
 
 
 OUT_OF_MEMORY = {
@@ -275,7 +275,7 @@ OUT_OF_MEMORY = {
 
 
 @pytest.mark.parametrize("kind", OUT_OF_MEMORY)
-def test_out_of_memory_says_where_and_what_to_try(monkeypatch, capfd, kind):
+def test_out_of_memory_message(monkeypatch, capfd, kind):
     def greedy(model, image):
         raise OUT_OF_MEMORY[kind]
 
@@ -285,7 +285,7 @@ def test_out_of_memory_says_where_and_what_to_try(monkeypatch, capfd, kind):
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
-def test_an_image_that_turns_unreadable_is_named(monkeypatch, capfd, workers):
+def test_unreadable_image_is_named(monkeypatch, capfd, workers):
     victim = sorted(Path("data").rglob("val/*.png"))[3]
     at_step(monkeypatch, 2, lambda: victim.write_bytes(victim.read_bytes()[:50]))
     sentence = sentence_of(capfd, [*FIT, "--data.num_workers", workers])
@@ -293,7 +293,7 @@ def test_an_image_that_turns_unreadable_is_named(monkeypatch, capfd, workers):
     assert re.search(r"\(in fit at step 4 \(epoch 0\); fix the problem and resume with --ckpt_path last\)\.$", sentence)
 
 
-def test_a_worker_that_dies_ends_the_run(monkeypatch, capfd):
+def test_killed_worker_ends_the_run(monkeypatch, capfd):
     own, read = os.getpid(), CamVid.read_mask
 
     def dying(dataset, path):
@@ -306,16 +306,16 @@ def test_a_worker_that_dies_ends_the_run(monkeypatch, capfd):
     assert re.search(r"A DataLoader worker was killed in fit at step 0 .*try fewer data\.num_workers", sentence)
 
 
-def test_a_run_keeps_where_it_comes_from_and_says_what_is_not_as_it_was(caplog):
+def test_run_records_its_start_and_reports_config_differences(caplog):
     assert main([*FIT, "--trainer.max_epochs", "1", "--seed_everything", "3"]) == 0
     with caplog.at_level("INFO"):
         assert (
             main([*RESUME, "--trainer.max_epochs", "2", "--model.schedule.power", "0.5", "--seed_everything", "3"]) == 0
         )
-    said = [
+    log = [
         record.getMessage() for record in caplog.records if "config differs from that of the run" in record.getMessage()
     ]
-    assert sorted(said[0].splitlines()[1:]) == ["  model.schedule.power: 0.9 -> 0.5", "  trainer.max_epochs: 1 -> 2"]
+    assert sorted(log[0].splitlines()[1:]) == ["  model.schedule.power: 0.9 -> 0.5", "  trainer.max_epochs: 1 -> 2"]
     first, second = json.loads((run_folder("runs") / "environment.json").read_text())
     assert first["seed"] == 3
     assert first["command"][:4] == ["segattn", *FIT]
@@ -326,19 +326,21 @@ def test_a_run_keeps_where_it_comes_from_and_says_what_is_not_as_it_was(caplog):
 
 
 @pytest.mark.parametrize("command", ["fit", "validate"])
-def test_checkpoints_to_go_on_from_run_nothing(tmp_path, monkeypatch, capfd, command):
+def test_checkpoints_execute_no_code(tmp_path, monkeypatch, capfd, command):
     Path("intruder.py").write_text(
         "import pathlib, torch\npathlib.Path('made').touch()\nclass Loss(torch.nn.Module): ..."
     )
     monkeypatch.syspath_prepend(tmp_path)
     checkpoint = torch.load(save_checkpoint(tmp_path / "good.ckpt", classes=CamVidDataModule("data").classes))
     checkpoint |= {"pytorch-lightning_version": "2.5", "loops": {}, "optimizer_states": []}
-    told = {"hyper_parameters": {"loss": {"class_path": "intruder.Loss"}}}  # which Lightning would read as a config
-    torch.save(checkpoint | told, "told.ckpt")
+    hyperparameters = {
+        "hyper_parameters": {"loss": {"class_path": "intruder.Loss"}}
+    }  # Lightning would read it as a config
+    torch.save(checkpoint | hyperparameters, "config.ckpt")
     torch.save(checkpoint | {"more": Pickled()}, "pickled.ckpt")
     Path("photo.ckpt").write_bytes(b"\xff\xd8\xff" + bytes(99))
     given = [command, "--config", "tiny.yaml", "--ckpt_path"]
-    assert "No data found" in sentence_of(capfd, [*given, "told.ckpt", "--data.root", "gone"])
+    assert "No data found" in sentence_of(capfd, [*given, "config.ckpt", "--data.root", "gone"])
     assert "pickled.ckpt is refused: besides weights and plain data it holds" in sentence_of(
         capfd, [*given, "pickled.ckpt"]
     )
@@ -347,7 +349,7 @@ def test_checkpoints_to_go_on_from_run_nothing(tmp_path, monkeypatch, capfd, com
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 3", ""])
-def test_a_damaged_config_of_the_run_is_said_on_resuming(capfd, text):
+def test_resuming_with_a_damaged_config_of_the_run_is_an_error(capfd, text):
     assert main([*FIT, "--trainer.max_epochs", "1"]) == 0
     (run_folder("runs") / "config.yaml").write_text(text)
     capfd.readouterr()
@@ -355,17 +357,17 @@ def test_a_damaged_config_of_the_run_is_said_on_resuming(capfd, text):
     assert re.search(r"The config \S*/runs/tiny/version_0/config.yaml (is not valid YAML|must be)", sentence)
 
 
-def test_what_no_training_can_go_on_with_is_said(capfd):
+def test_checkpoints_that_cannot_be_resumed_are_errors(capfd):
     assert main([*FIT, "--trainer.max_epochs", "1"]) == 0
     last = run_folder("runs") / "checkpoints" / "last.ckpt"
     save_model(load_model(last), "slim.safetensors")
-    whole = torch.load(last)
+    complete = torch.load(last)
     for name, change in {
-        "newer": {"segattn": whole["segattn"] | {"version": "99.0"}},
+        "newer": {"segattn": complete["segattn"] | {"version": "99.0"}},
         "foreign": {"segattn": None},
-        "wide": {"segattn": whole["segattn"] | {"classes": 3}},
+        "wide": {"segattn": complete["segattn"] | {"classes": 3}},
     }.items():
-        content = whole | change
+        content = complete | change
         torch.save({key: value for key, value in content.items() if value is not None}, f"{name}.ckpt")
     start = [*FIT, "--ckpt_path"]
     assert "holds a model without the state of its training" in sentence_of(capfd, [*start, "slim.safetensors"])
@@ -385,18 +387,18 @@ def test_without_a_logger_no_config_is_written():
     assert Path("config.yaml").read_text() == "mine: alone\n"
 
 
-def test_devices_that_there_are_not_are_refused(capfd):
+def test_unknown_devices_are_an_error(capfd):
     assert "The trainer cannot be created: `devices`" in sentence_of(capfd, [*FIT, "--trainer.devices", "foo"])
 
 
 class Pickled:
-    """Unpickled, it would make a folder."""
+    """Creates a folder when unpickled."""
 
     def __reduce__(self):
         return os.mkdir, ("made",)
 
 
-def test_configs_are_compared_key_by_key():
+def test_config_differences():
     before = {"a": {"b": 1, "c": [1, 2]}, "d": None, "e": {}}
     assert config_differences(before, before) == []
     now = {"a": {"b": 2, "c": [1, 2]}, "d": {"x": "y"}, "e": {}}
@@ -404,7 +406,7 @@ def test_configs_are_compared_key_by_key():
     assert config_differences({"name": "a", "output": "b"}, {"name": "c", "ckpt_path": "last"}) == []
 
 
-def test_the_git_state_names_what_differs(tmp_path):
+def test_git_state_names_changed_files(tmp_path):
     def git(*arguments):
         who = ["-c", "user.name=a", "-c", "user.email=a@b"]
         subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
@@ -419,7 +421,7 @@ def test_the_git_state_names_what_differs(tmp_path):
     assert len(git_state(tmp_path)["commit"]) == 40
 
 
-def test_a_saved_model_is_validated_as_its_checkpoint_whatever_the_config_says_of_the_model(capfd):
+def test_validation_uses_the_model_of_the_checkpoint_not_of_the_config(capfd):
     assert main([*FIT, "--trainer.max_epochs", "1", "--model.attention", "ECA"]) == 0
     trained = load_model(run_folder("runs"))
     trained.save_pretrained("hub")

@@ -13,7 +13,7 @@ COMMANDS = ("fit", "validate", "test")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_it_fits_a_page(command, capsys):
+def test_help_fits_a_page(command, capsys):
     assert cli.main([command, "--config", "camvid_fla.yaml", "--help"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith(f"usage: segattn {command}")
@@ -22,7 +22,7 @@ def test_it_fits_a_page(command, capsys):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_its_options_exist(command, capsys):
+def test_options_in_the_help_exist(command, capsys):
     with pytest.raises(SystemExit):
         main([command, "--help-all"])
     everything = set(re.findall(r"--[\w.-]+", capsys.readouterr().out))
@@ -47,6 +47,6 @@ def test_options_of_classes_exist(capsys):
         assert named <= described | {f"--{group}.init_args{option.removeprefix(f'--{group}')}" for option in described}
 
 
-def test_it_loads_no_torch():
+def test_help_does_not_import_torch():
     loaded = modules_after("import segattn.cli; segattn.cli.main(['fit', '--help'])")
     assert not loaded & {"torch", "lightning", "numpy", "jsonargparse"}

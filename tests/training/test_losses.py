@@ -35,14 +35,14 @@ def test_ohem_equals_the_oracle(seed, threshold, min_kept):
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_label_smoothing_is_torchs():
+def test_label_smoothing_matches_torch():
     logits, mask = random_case(0)
     expected = nn.functional.cross_entropy(logits, mask, ignore_index=IGNORE_INDEX, label_smoothing=0.1)
     torch.testing.assert_close(CrossEntropy(label_smoothing=0.1)(logits, mask), expected)
 
 
 @pytest.mark.parametrize("loss", EVERY_LOSS, ids=lambda loss: type(loss).__name__)
-def test_a_batch_of_ignored_pixels_costs_nothing(loss):
+def test_loss_is_zero_if_all_pixels_are_ignored(loss):
     logits = torch.randn(2, 4, 5, 7, requires_grad=True)
     value = loss(logits, torch.full((2, 5, 7), IGNORE_INDEX))
     value.backward()
@@ -51,7 +51,7 @@ def test_a_batch_of_ignored_pixels_costs_nothing(loss):
 
 
 @pytest.mark.parametrize("loss", EVERY_LOSS, ids=lambda loss: type(loss).__name__)
-def test_ignored_pixels_change_nothing_and_a_perfect_prediction_is_cheap(loss):
+def test_ignored_pixels_have_no_effect_and_a_perfect_prediction_has_low_loss(loss):
     logits, mask = random_case(1)
     before = loss(logits, mask)
     ignored = (mask == IGNORE_INDEX).unsqueeze(1)
@@ -60,7 +60,7 @@ def test_ignored_pixels_change_nothing_and_a_perfect_prediction_is_cheap(loss):
     assert loss(perfect, mask) < 1e-3 < before
 
 
-def test_weighted_sum_adds():
+def test_weighted_sum():
     logits, mask = random_case(2)
     both = WeightedSum([CrossEntropy(), Lovasz()], [0.3, 2.0])(logits, mask)
     torch.testing.assert_close(both, 0.3 * CrossEntropy()(logits, mask) + 2 * Lovasz()(logits, mask))
@@ -78,6 +78,6 @@ def test_weighted_sum_adds():
         (lambda: CrossEntropy([1.0, 1.0])(*random_case(0)), "2 values, but there are 4 classes"),
     ],
 )
-def test_wrong_arguments_are_refused(make, what):
+def test_invalid_arguments_are_errors(make, what):
     with pytest.raises(ValueError, match=what):
         make()

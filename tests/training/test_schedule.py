@@ -29,6 +29,6 @@ def test_every_group_decays_from_its_own_rate_to_the_same_floor():
 
 
 @pytest.mark.parametrize(("name", "value"), [("power", -1.0), ("floor", -1.0), ("warmup_steps", -1)])
-def test_negative_values_are_refused(name, value):
+def test_negative_values_are_errors(name, value):
     with pytest.raises(ValueError, match="must not be negative"):
         PolynomialSchedule(**{name: value})

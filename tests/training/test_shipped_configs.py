@@ -36,7 +36,7 @@ SMALL_SHAPES = ["--data.image_size", "48", "--data.num_train", "4", "--data.num_
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_trains_validates_and_leaves_a_checkpoint(tmp_path, monkeypatch, capsys, name):
+def test_shipped_config_trains_validates_and_saves(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert main(["fit", "--config", name, *TINY_RUN, *data_arguments(name, tmp_path)]) == 0

@@ -84,7 +84,7 @@ def test_scores_are_those_of_all_images_at_annotation_resolution(tmp_path):
     assert np.nanmean(per_class) == pytest.approx(scores["val/miou"], rel=1e-6)
 
 
-def test_validate_adds_the_scores_that_people_compare_with(tmp_path):
+def test_validate_adds_the_further_scores(tmp_path):
     task = tiny_task()
     fitted = trainer(tmp_path, max_steps=1)
     fitted.fit(task, loader(1), loader(3))
@@ -102,7 +102,7 @@ def test_validate_adds_the_scores_that_people_compare_with(tmp_path):
     assert not any("iiou" in name for name in scores)  # no instances
 
 
-def test_cityscapes_has_its_instance_level_iou(tmp_path):
+def test_cityscapes_reports_instance_level_iou(tmp_path):
     classes = CITYSCAPES_CLASSES
     task = SegmentationTask(classes, encoder=TINY, head=HEAD)
     car = classes.names.index("car")
@@ -126,14 +126,14 @@ class PixelLoss(torch.nn.Module):
         return CrossEntropy()(logits, mask) + 1
 
 
-def test_validation_loss_is_the_mean_over_images(tmp_path):
+def test_validation_loss_is_the_cross_entropy_averaged_over_images(tmp_path):
     task = tiny_task(loss=PixelLoss())
     batches_of = [*batches(2), *batches(1, batch=1)]
     batches_of[0]["mask"][0] = IGNORE_INDEX  # an image without labels
     (scores,) = trainer(tmp_path).validate(task, DataLoader(batches_of, batch_size=None), verbose=False)
     task.eval()
     losses = [
-        PixelLoss()(task(image[None]), mask[None]).item()
+        CrossEntropy()(task(image[None]), mask[None]).item()
         for batch in batches_of
         for image, mask in zip(batch["image"], batch["mask"], strict=True)
     ]
@@ -168,7 +168,7 @@ def test_sanity_check_leaves_no_scores(tmp_path):
     assert task.evaluation.scores
 
 
-def test_a_loss_that_is_not_finite_stops_training_and_names_the_files(tmp_path):
+def test_non_finite_loss_stops_training_and_names_the_files(tmp_path):
     task = tiny_task()
     with torch.no_grad():
         task.model.head.classifier[-1].bias[0] = torch.nan
@@ -190,12 +190,12 @@ def test_parameter_groups_follow_the_options(tmp_path):
         assert found[id(parameter)] == (pytest.approx(lr), 0.01 if decays else 0.0), name
 
 
-def test_one_group_decays_all_by_default(tmp_path):
+def test_weight_decay_applies_to_all_parameters_by_default(tmp_path):
     task = tiny_task()
     assert all("weight_decay" not in group for group in task._parameter_groups())
 
 
-def test_options_of_speed_change_no_result(tmp_path):
+def test_speed_options_do_not_change_results(tmp_path):
     batch = next(batches(1))
     plain, channels_last = tiny_task().eval(), tiny_task(channels_last=True).eval()
     torch.testing.assert_close(plain(batch["image"]), channels_last(batch["image"]), rtol=1e-4, atol=1e-5)
@@ -205,7 +205,7 @@ def test_options_of_speed_change_no_result(tmp_path):
     assert set(compiled.state_dict()) == set(plain.state_dict())
 
 
-def test_a_checkpoint_alone_suffices(tmp_path):
+def test_checkpoint_is_self_contained(tmp_path):
     inference = InferenceConfig(SizeRule(short_side=30), window=(24, 24), stride=(16, 16))
     task = tiny_task(inference=inference)
     run = trainer(tmp_path, max_steps=1)
