@@ -31,7 +31,7 @@ class Benchmark(SegattnCLI):
     """The parts of a run, built as ``segattn fit`` builds them, but not run."""
 
     def fit(self, model: LightningModule, **_: Any) -> None:
-        """Leave the parts as they are."""
+        """Run nothing."""
 
 
 def main() -> None:
@@ -90,7 +90,7 @@ def training_step(task: SegmentationTask, device: torch.device) -> Callable[[Any
 
 
 def predicted(task: SegmentationTask, batch: Any, device: torch.device) -> torch.Tensor:
-    """Predicted classes on the host, as every evaluation needs them."""
+    """Predicted classes on the CPU."""
     return infer_labels(task, batch["image"].to(device), task.inference)
 
 
@@ -114,7 +114,7 @@ def timed(batches: Iterable[Any], steps: int, work: Callable[[Any], Any]) -> flo
 
 
 def endless(batches: Iterable[Any]) -> Iterator[Any]:
-    """The batches again and again."""
+    """Repeat the batches endlessly."""
     while True:
         yield from batches
 
@@ -126,7 +126,7 @@ def synchronize() -> None:
 
 
 def machine(device: torch.device) -> str:
-    """What was measured on."""
+    """The hardware of the measurement."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"

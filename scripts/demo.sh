@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
-# Train two models on the built-in set of shapes, score them, predict masks, and compare them by object size: everything
-# segattn does, in a few minutes.
+# Train two models on synthetic shapes, score them, predict masks, and compare them by object size, in a few minutes.
 #
-# The two train at the same time, one core and one thread each: these models are small, and two threads of one model
-# spend much of their time waiting for each other. To be done in five minutes, they train one epoch less than their
-# configs say, and are validated once, after the last epoch.
+# Both models train at the same time with one thread each, because small models gain little from a second thread. To
+# finish in five minutes, they train one epoch less than in their configs and are validated once, after the last epoch.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
@@ -19,7 +17,7 @@ run() {
 
 rm -rf demo
 mkdir demo
-set -m # gives the next job a process group, so that it can be stopped as a whole
+set -m # gives the next job a process group, so that all of its processes can be stopped
 run quickstart_fcn >demo/quickstart_fcn.log 2>&1 &
 other=$!
 set +m
