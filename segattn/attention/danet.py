@@ -26,47 +26,6 @@ from segattn.attention.dot_product import Implementation, dot_product_attention
 Softmax = Literal["released", "formula"]
 
 
-def position_attention(
-    query: Float[Tensor, "b d h w"],
-    key: Float[Tensor, "b d h w"],
-    value: Float[Tensor, "b c h w"],
-    *,
-    implementation: Implementation = "fused",
-) -> Float[Tensor, "b c h w"]:
-    """For each position, the mean of the values of all positions, weighted by the softmax of query . key.
-
-    Args:
-        query: of each position.
-        key: of each position.
-        value: of each position.
-        implementation: ``plain`` builds the map of (H*W)² pairs, ``fused`` does not.
-
-    Returns:
-        The sum in equation 2, without gamma and residual.
-    """
-    height = query.shape[2]
-    query, key, value = (rearrange(part, "b c h w -> b 1 (h w) c") for part in (query, key, value))
-    attended = dot_product_attention(query, key, value, implementation=implementation)
-    return rearrange(attended, "b 1 (h w) c -> b c h w", h=height)
-
-
-def channel_attention(x: Float[Tensor, "b c h w"], *, softmax: Softmax = "released") -> Float[Tensor, "b c h w"]:
-    """For each channel, the mean of all channels, weighted by a softmax of their inner products.
-
-    Args:
-        x: the features, used as query, key and value.
-        softmax: ``released`` takes the softmax of (row maximum - energy), ``formula`` that of the energy.
-
-    Returns:
-        The sum in equation 4, without gamma and residual.
-    """
-    channels = rearrange(x, "b c h w -> b c (h w)")
-    energy = channels @ channels.mT
-    # The row maximum of the released code cancels in the softmax, and torch's softmax subtracts the maximum anyway.
-    weights = (-energy if softmax == "released" else energy).softmax(dim=-1)
-    return rearrange(weights @ channels, "b c (h w) -> b c h w", h=x.shape[2])
-
-
 class PositionAttention(nn.Module):
     """Position attention: each position gathers from all positions whose key matches its query.
 
@@ -88,8 +47,11 @@ class PositionAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The features plus gamma times what each position gathered; gamma starts at 0."""
-        attended = position_attention(self.query(x), self.key(x), self.value(x), implementation=self.implementation)
-        return torch.addcmul(x, self.gamma, attended)
+        query, key, value = (
+            rearrange(conv(x), "b c h w -> b 1 (h w) c") for conv in (self.query, self.key, self.value)
+        )
+        attended = dot_product_attention(query, key, value, implementation=self.implementation)
+        return torch.addcmul(x, self.gamma, rearrange(attended, "b 1 (h w) c -> b c h w", h=x.shape[2]))
 
 
 class ChannelAttention(nn.Module):
@@ -108,7 +70,11 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The features plus gamma times what each channel gathered; gamma starts at 0."""
-        return torch.addcmul(x, self.gamma, channel_attention(x, softmax=self.softmax))
+        channels = rearrange(x, "b c h w -> b c (h w)")
+        energy = channels @ channels.mT
+        # The row maximum of the released code cancels in the softmax, and torch's softmax subtracts it anyway.
+        weights = (-energy if self.softmax == "released" else energy).softmax(dim=-1)
+        return torch.addcmul(x, self.gamma, rearrange(weights @ channels, "b c (h w) -> b c h w", h=x.shape[2]))
 
 
 class DualAttention(nn.Module):

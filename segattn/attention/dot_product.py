@@ -57,17 +57,18 @@ def dot_product_attention(
     # over blocks would fix the size of the map.
     if implementation == "plain" or torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
         return attention_plain(query, key, value)
-    if query.dtype == torch.float64:  # no kernel supports it, and autocast does not change it
-        return attention_blocked(query, key, value)
-    if query.is_cuda:
+    if query.is_cuda and query.dtype != torch.float64:  # no kernel supports double precision
         return attention_by_kernel(query, key, value)
-    return attention_blocked(*as_autocast(query, key, value))
+    attended: Tensor = attention_blocked(*as_autocast(query, key, value))
+    return attended
 
 
 def as_autocast(*inputs: Tensor) -> tuple[Tensor, ...]:
     """Cast the inputs as autocast does for a matrix product, because it does not know custom operators."""
     device = inputs[0].device.type
-    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+    if inputs[0].dtype == torch.float64 or not torch.amp.is_autocast_available(device):
+        return inputs  # autocast does not change double precision
+    if not torch.is_autocast_enabled(device):
         return inputs
     return tuple(part.to(torch.get_autocast_dtype(device)) for part in inputs)
 
@@ -98,22 +99,15 @@ def attention_by_kernel(
     return attended[..., :width]
 
 
-def attention_blocked(
-    query: Float[Tensor, "b g n d"], key: Float[Tensor, "b #g n d"], value: Float[Tensor, "b g n e"]
-) -> Float[Tensor, "b g n e"]:
-    """Attention in blocks of at most :data:`GROUP_ELEMENTS` or :data:`QUERY_ELEMENTS` elements of the map.
-
-    Arguments and result as in :func:`attention_plain`.
-    """
-    attended: Tensor = _blocked(query, key, value)
-    return attended
-
-
 # Custom operators, so that torch.compile keeps each loop as one step instead of unrolling it for every size.
 
 
 @torch.library.custom_op("segattn::attention_blocked", mutates_args=())
-def _blocked(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def attention_blocked(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention in blocks of at most :data:`GROUP_ELEMENTS` or :data:`QUERY_ELEMENTS` elements of the map.
+
+    Arguments and result as in :func:`attention_plain`.
+    """
     attended = torch.empty_like(value)
     buffer = block_buffer(query, groups=query.shape[1], tokens=query.shape[2])
     with torch.autocast(query.device.type, enabled=False):
@@ -209,25 +203,23 @@ def _block_weights(query: Tensor, key: Tensor, buffer: Tensor) -> Tensor:
     return torch.softmax(weights, dim=-1, out=weights)
 
 
-@_blocked.register_fake
-def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return torch.empty_like(value)
+def register_gradient(operator: Any, backward: Any, *, like: int) -> None:
+    """Complete a custom operator: the backward operator from gradient and inputs, and the shapes for tracing.
+
+    Args:
+        operator: the forward operator.
+        backward: returns one gradient per input.
+        like: which input has the shape of the output.
+    """
+    operator.register_fake(lambda *inputs: torch.empty_like(inputs[like]))
+    backward.register_fake(lambda _, *inputs: [torch.empty_like(part) for part in inputs])
+    operator.register_autograd(
+        lambda ctx, gradient: tuple(backward(gradient, *ctx.saved_tensors)),
+        setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
+    )
 
 
-@_blocked_backward.register_fake
-def _(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
-    return [torch.empty_like(part) for part in (query, key, value)]
-
-
-def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-    return tuple(_blocked_backward(gradient, *ctx.saved_tensors))
-
-
-_blocked.register_autograd(_backward, setup_context=_keep_for_backward)
+register_gradient(attention_blocked, _blocked_backward, like=2)
 
 
 @register_flop_formula(torch.ops.segattn.attention_blocked)

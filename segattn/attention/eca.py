@@ -17,15 +17,9 @@ from torch import Tensor, nn
 from segattn.attention.arguments import require_odd
 
 
-def adaptive_kernel_size(channels: int, *, gamma: float = 2, b: float = 1) -> int:
-    """The odd kernel size of equation 12: log2(channels) / gamma + b / gamma as an integer, plus one if even.
-
-    Args:
-        channels: number of channels.
-        gamma: as in the paper.
-        b: as in the paper.
-    """
-    size = int(abs((math.log2(channels) + b) / gamma))
+def adaptive_kernel_size(channels: int) -> int:
+    """The odd kernel size of equation 12: (log2(channels) + 1) / 2 as an integer, plus 1 if even."""
+    size = int((math.log2(channels) + 1) / 2)
     return size if size % 2 else size + 1
 
 

@@ -23,21 +23,6 @@ from segattn.attention.arguments import require_divisible
 from segattn.attention.norms import GroupNorm
 
 
-def cross_spatial(first: Float[Tensor, "b c h w"], second: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
-    """Weight the channels of each branch by the softmax of the other's means, and sum all into one map.
-
-    Args:
-        first: one branch.
-        second: the other.
-
-    Returns:
-        The logits of one weight per position.
-    """
-    of_second = einsum(first.mean(dim=(2, 3)).softmax(dim=1), second, "b c, b c h w -> b h w")
-    of_first = einsum(second.mean(dim=(2, 3)).softmax(dim=1), first, "b c, b c h w -> b h w")
-    return (of_second + of_first)[:, None]
-
-
 class EfficientMultiScaleAttention(nn.Module):
     """Efficient multi-scale attention.
 
@@ -62,5 +47,8 @@ class EfficientMultiScaleAttention(nn.Module):
         means = torch.cat([grouped.mean(dim=3, keepdim=True), grouped.mean(dim=2, keepdim=True).mT], dim=2)
         rows, columns = self.conv1x1(means).split([x.shape[2], x.shape[3]], dim=2)
         gated = self.norm(grouped * rows.sigmoid() * columns.mT.sigmoid())
-        weights = cross_spatial(gated, self.conv3x3(grouped)).sigmoid()
+        local: Tensor = self.conv3x3(grouped)
+        of_local = einsum(gated.mean(dim=(2, 3)).softmax(dim=1), local, "b c, b c h w -> b h w")
+        of_gated = einsum(local.mean(dim=(2, 3)).softmax(dim=1), gated, "b c, b c h w -> b h w")
+        weights: Tensor = (of_local + of_gated).sigmoid()[:, None]
         return rearrange(grouped * weights, "(b g) c h w -> b (g c) h w", g=self.groups)

@@ -33,6 +33,7 @@ from segattn.attention.dot_product import (
     attend,
     block_buffer,
     dot_product_attention,
+    register_gradient,
 )
 
 LINES = 16
@@ -65,8 +66,7 @@ def fully_attentional(
     """
     exporting = torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
     if implementation == "fused" and not exporting and (not x.is_cuda or x.dtype == torch.float64):
-        if x.dtype != torch.float64:  # autocast does not change float64
-            x, column_key, row_key = as_autocast(x, column_key, row_key)
+        x, column_key, row_key = as_autocast(x, column_key, row_key)
         attended: Tensor = _blocked(x.contiguous(), column_key, row_key)
         return attended
     by_column = _along(x, column_key, lines="b w c h", implementation=implementation)
@@ -139,25 +139,7 @@ def _buffer(x: Float[Tensor, "b c h w"]) -> Tensor:
     return block_buffer(x, groups=LINES, tokens=x.shape[1])
 
 
-@_blocked.register_fake
-def _(x: Tensor, column_key: Tensor, row_key: Tensor) -> Tensor:
-    return torch.empty_like(x)
-
-
-@_blocked_backward.register_fake
-def _(gradient: Tensor, x: Tensor, column_key: Tensor, row_key: Tensor) -> list[Tensor]:
-    return [torch.empty_like(part) for part in (x, column_key, row_key)]
-
-
-def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-    return tuple(_blocked_backward(gradient, *ctx.saved_tensors))
-
-
-_blocked.register_autograd(_backward, setup_context=_keep_for_backward)
+register_gradient(_blocked, _blocked_backward, like=0)
 
 
 @register_flop_formula(torch.ops.segattn.fully_attentional)

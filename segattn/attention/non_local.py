@@ -10,33 +10,13 @@ which the paper cites for them.
 """
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from segattn.attention.danet import ChannelAttention, PositionAttention, Softmax
-from segattn.attention.dot_product import Implementation
+from segattn.attention.danet import DualAttention
 
 
-class ChannelPositionAttention(nn.Module):
-    """Channel attention, then position attention on its output.
-
-    Args:
-        channels: of input and output, at least ``reduction``.
-        reduction: query and key of the position attention have ``channels // reduction`` channels.
-        softmax: of the channel attention, see :class:`segattn.attention.ChannelAttention`.
-        implementation: of the position attention, see :class:`segattn.attention.PositionAttention`.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        *,
-        reduction: int = 8,
-        softmax: Softmax = "released",
-        implementation: Implementation = "fused",
-    ) -> None:
-        super().__init__()
-        self.channel = ChannelAttention(channels, softmax=softmax)
-        self.position = PositionAttention(channels, reduction=reduction, implementation=implementation)
+class ChannelPositionAttention(DualAttention):
+    """Channel attention, then position attention on its output; arguments as in the base class."""
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The features after both blocks; equal to the input while both gammas are 0."""

@@ -172,13 +172,7 @@ class SCSA(nn.Module):
         super().__init__()
         self.spatial = SMSA(channels, kernel_sizes=kernel_sizes, gate=gate)
         self.channel = PCSA(
-            channels,
-            heads=heads,
-            window=window,
-            pooling=pooling,
-            gate=gate,
-            qkv_bias=qkv_bias,
-            dropout=dropout,
+            channels, heads=heads, window=window, pooling=pooling, gate=gate, qkv_bias=qkv_bias, dropout=dropout
         )
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -20,24 +20,6 @@ from torch import Tensor, nn
 from segattn.attention.arguments import require_divisible
 
 
-def group_similarity(x: Float[Tensor, "b g c h w"], *, eps: float = 1e-5) -> Float[Tensor, "b g h w"]:
-    """The inner product of each position with the mean of its group, standardized over positions.
-
-    Args:
-        x: the features by group.
-        eps: added to the standard deviation.
-
-    Returns:
-        One value per group and position, with mean 0 and standard deviation 1 over the positions.
-    """
-    similarity = reduce(x * x.mean(dim=(3, 4), keepdim=True), "b g c h w -> b g h w", "sum")
-    centered = similarity - similarity.mean(dim=(2, 3), keepdim=True)
-    degrees = max(x.shape[3] * x.shape[4] - 1, 1)
-    # On a constant map a norm has gradient 0, whereas a square root would have nan.
-    deviation: Tensor = torch.linalg.vector_norm(centered, dim=(2, 3), keepdim=True) / degrees**0.5
-    return centered / (deviation + eps)
-
-
 class SGE(nn.Module):
     """Spatial group-wise enhance.
 
@@ -57,5 +39,10 @@ class SGE(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The features times one weight per group and position."""
         grouped = rearrange(x, "b (g c) h w -> b g c h w", g=self.groups)
-        weights = (self.weight * group_similarity(grouped) + self.bias).sigmoid()
+        similarity = reduce(grouped * grouped.mean(dim=(3, 4), keepdim=True), "b g c h w -> b g h w", "sum")
+        centered = similarity - similarity.mean(dim=(2, 3), keepdim=True)
+        degrees = max(x.shape[2] * x.shape[3] - 1, 1)
+        # On a constant map a norm has gradient 0, whereas a square root would have nan.
+        deviation: Tensor = torch.linalg.vector_norm(centered, dim=(2, 3), keepdim=True) / degrees**0.5
+        weights = (self.weight * (centered / (deviation + 1e-5)) + self.bias).sigmoid()
         return rearrange(grouped * weights[:, :, None], "b g c h w -> b (g c) h w")

@@ -57,6 +57,17 @@ class Head(nn.Module):
             raise ValueError(
                 f"{type(self).__name__} needs an encoder with {self.min_levels} levels of features, got {len(usable)}."
             )
+        self.stage3: nn.Module | None = None
+
+    def add_stage3(self, features: FeatureInfo, channels: int | None, num_classes: int, dropout: float) -> None:
+        """Add an auxiliary FCN head on the second to last level, as OpenMMLab does, if ``channels`` is given."""
+        if channels is not None:
+            self.stage3 = conv_classifier(features.channels[-2], channels, num_classes, dropout)
+            self.auxiliary_names = (*self.auxiliary_names, "stage3")
+
+    def stage3_logits(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The auxiliary logits of ``stage3`` in training, if the head has it."""
+        return {"stage3": self.stage3(features[-2])} if self.training and self.stage3 is not None else {}
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Compute logits from the features of all levels; the first level is the image."""

@@ -15,7 +15,6 @@ from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention import ChannelAttention, ChannelPositionAttention, DualAttention, PositionAttention
 from segattn.heads.base import FeatureInfo, Head, HeadOutput, conv_classifier
-from segattn.heads.fcn_head import stage3_classifier
 
 
 class ChannelSpatialHead(Head):
@@ -73,12 +72,10 @@ class ChannelSpatialHead(Head):
                 raise ValueError(f"kind must be position, channel, dual or channel_position, got {kind!r}.")
         self.attention = nn.Sequential(Conv2dNormActivation(in_channels, channels, kernel_size=3), block)
         self.classifier = conv_classifier(in_channels + channels, channels, num_classes, dropout)
-        self.stage3 = stage3_classifier(features, stage3_channels, num_classes, dropout)
-        self.auxiliary_names = () if self.stage3 is None else ("stage3",)
+        self.add_stage3(features, stage3_channels, num_classes, dropout)
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Logits at the output stride."""
         x = features[-1]
         logits = self.classifier(torch.cat([self.attention(x), x], dim=1))
-        auxiliary = {"stage3": self.stage3(features[-2])} if self.training and self.stage3 is not None else {}
-        return HeadOutput(logits, auxiliary)
+        return HeadOutput(logits, self.stage3_logits(features))

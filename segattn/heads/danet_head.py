@@ -13,7 +13,6 @@ from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention import ChannelAttention, PositionAttention
 from segattn.heads.base import FeatureInfo, Head, HeadOutput
-from segattn.heads.fcn_head import stage3_classifier
 
 
 class DANetHead(Head):
@@ -31,6 +30,7 @@ class DANetHead(Head):
         stage3_channels: width of the auxiliary head on the second to last level; null for none.
     """
 
+    auxiliary_names = ("position", "channel")
     min_levels = 2
 
     def __init__(
@@ -63,8 +63,7 @@ class DANetHead(Head):
                 for name in ("fused", "position", "channel")
             }
         )
-        self.stage3 = stage3_classifier(features, stage3_channels, num_classes, dropout)
-        self.auxiliary_names = ("position", "channel") + (() if self.stage3 is None else ("stage3",))
+        self.add_stage3(features, stage3_channels, num_classes, dropout)
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Logits at the output stride."""
@@ -72,10 +71,5 @@ class DANetHead(Head):
         logits = self.classifiers["fused"](position + channel)
         if not self.training:
             return HeadOutput(logits, {})
-        auxiliary = {
-            "position": self.classifiers["position"](position),
-            "channel": self.classifiers["channel"](channel),
-        }
-        if self.stage3 is not None:
-            auxiliary["stage3"] = self.stage3(features[-2])
-        return HeadOutput(logits, auxiliary)
+        auxiliary = {name: self.classifiers[name](x) for name, x in (("position", position), ("channel", channel))}
+        return HeadOutput(logits, auxiliary | self.stage3_logits(features))

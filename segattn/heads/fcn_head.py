@@ -49,19 +49,10 @@ class FCNHead(Head):
             *(Conv2dNormActivation(before, after, kernel_size=3) for before, after in pairwise(widths))
         )
         self.classifier = conv_classifier(in_channels + channels, channels, num_classes, dropout)
-        self.stage3 = stage3_classifier(features, stage3_channels, num_classes, dropout)
-        self.auxiliary_names = () if self.stage3 is None else ("stage3",)
+        self.add_stage3(features, stage3_channels, num_classes, dropout)
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Logits at the output stride."""
         x = features[-1]
         logits = self.classifier(torch.cat([x, self.convs(x)], dim=1))
-        auxiliary = {"stage3": self.stage3(features[-2])} if self.training and self.stage3 is not None else {}
-        return HeadOutput(logits, auxiliary)
-
-
-def stage3_classifier(
-    features: FeatureInfo, channels: int | None, num_classes: int, dropout: float
-) -> nn.Sequential | None:
-    """The auxiliary FCN head on the second to last level, as in the recipes of OpenMMLab; None without channels."""
-    return None if channels is None else conv_classifier(features.channels[-2], channels, num_classes, dropout)
+        return HeadOutput(logits, self.stage3_logits(features))

@@ -21,7 +21,6 @@ from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention import SCSA
 from segattn.heads.base import FeatureInfo, Head, HeadOutput
-from segattn.heads.fcn_head import stage3_classifier
 
 
 class SCSADecoder(Head):
@@ -70,8 +69,7 @@ class SCSADecoder(Head):
         )
         self.fuse = Conv2dNormActivation(channels * len(widths), channels, kernel_size=3)
         self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(channels, num_classes, kernel_size=1))
-        self.stage3 = stage3_classifier(features, stage3_channels, num_classes, dropout)
-        self.auxiliary_names = () if self.stage3 is None else ("stage3",)
+        self.add_stage3(features, stage3_channels, num_classes, dropout)
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Logits at stride 4."""
@@ -81,8 +79,7 @@ class SCSADecoder(Head):
             merged.append(lateral(feature) + _resize(merged[-1], feature))
         refined = [block(x) for block, x in zip(self.refine, reversed(merged), strict=True)]
         logits = self.classifier(self.fuse(torch.cat([_resize(x, refined[0]) for x in refined], dim=1)))
-        auxiliary = {"stage3": self.stage3(features[-2])} if self.training and self.stage3 is not None else {}
-        return HeadOutput(logits, auxiliary)
+        return HeadOutput(logits, self.stage3_logits(features))
 
 
 def _resize(x: Tensor, like: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from segattn.metrics.image_level import ImageLevelIoU
 from segattn.metrics.instance_iou import CITYSCAPES_AVERAGE_SIZES, InstanceIoU
 from segattn.metrics.object_size import ObjectSizeIoU
 from segattn.metrics.record_columns import record_columns
-from segattn.objects.ground_truth import Array, TargetObjects, target_objects
+from segattn.objects.ground_truth import Array, target_objects
 from segattn.objects.size_bins import ObjectSizes
 from segattn.sample import IGNORE_INDEX, Batch, ClassTable
 
@@ -66,11 +66,7 @@ class Evaluation(nn.Module):
         self.classes = classes
         count = len(classes)
         self.confusion = ConfusionMetric(count)
-        self.sizes: ObjectSizeIoU | None = None
-        if object_sizes:
-            options: dict[str, Any] = {"names": object_sizes.names, "relative": object_sizes.relative}
-            options |= {"min_objects": object_sizes.min_objects, "things": classes.things}
-            self.sizes = ObjectSizeIoU(count, edges=object_sizes.edges, **options)
+        self.sizes = ObjectSizeIoU(count, object_sizes, things=classes.things) if object_sizes else None
         self.further = nn.ModuleDict()
         if further_scores:
             self.further["boundary"] = BoundaryIoU(count, diagonal_fraction=further_scores.boundary_width)
@@ -95,12 +91,12 @@ class Evaluation(nn.Module):
             line += f" Boundary bands are {self.boundary_width:g} of the image diagonal wide."
         if self.sizes is None or "sizes" not in self.scores:
             return line
-        names, edges = self.sizes.names, self.sizes.edges
-        bounds = " <= ".join(f"{name} < {edge:g}" for name, edge in zip(names, edges, strict=False))
+        sizes = self.sizes.sizes
+        bounds = " <= ".join(f"{name} < {edge:g}" for name, edge in zip(sizes.names, sizes.edges, strict=False))
         return (
-            f"{line} Sizes in {'fractions of the image area' if self.sizes.relative else 'pixels'}: {bounds} <= "
-            f"{names[-1]}. Objects are {self.unit}. A bucket averages the classes with at least "
-            f"{self.sizes.min_objects} of them."
+            f"{line} Sizes in {'fractions of the image area' if sizes.relative else 'pixels'}: {bounds} <= "
+            f"{sizes.names[-1]}. Objects are {self.unit}. A bucket averages the classes with at least "
+            f"{sizes.min_objects} of them."
         )
 
     def update(self, prediction: Int64[Tensor, "b h w"], batch: Batch, *, with_sizes: bool, with_further: bool) -> None:
@@ -143,14 +139,6 @@ class Evaluation(nn.Module):
         """Remove and return the record rows of the images that are finished; see :attr:`keep_rows`."""
         return [self._rows.popleft() for _ in range(len(self._rows))]
 
-    def _find_objects(self, batch: dict[str, Any]) -> list[TargetObjects]:
-        """The objects of a batch that does not come from a data module of this package."""
-        instances = batch["instances"].cpu().numpy() if "instances" in batch else [None] * len(batch["mask"])
-        return [
-            target_objects(mask, len(self.classes), ignore_index=IGNORE_INDEX, instances=ids)
-            for mask, ids in zip(batch["mask"].cpu().numpy(), instances, strict=True)
-        ]
-
     @torch.inference_mode()  # resets under Lightning's inference mode make states that only it may change
     def _update(self, prediction: Tensor, batch: dict[str, Any], *, with_sizes: bool, with_further: bool) -> None:
         mask = batch["mask"].cpu()
@@ -162,7 +150,11 @@ class Evaluation(nn.Module):
                 instance_iou = metric
         if not (sizes or instance_iou or self.keep_rows):
             return
-        for index, objects in enumerate(batch.get("objects") or self._find_objects(batch)):
+        found = batch.get("objects")  # only data modules of this package find them
+        for index, true in enumerate(mask.numpy()):
+            ids = batch["instances"][index].cpu().numpy() if "instances" in batch else None
+            options: dict[str, Any] = {"ignore_index": IGNORE_INDEX, "instances": ids}
+            objects = found[index] if found else target_objects(true, len(self.classes), **options)
             image = slice(index, index + 1)
             rows = attribute(prediction[index].numpy(), objects, len(self.classes))
             if sizes:

@@ -14,7 +14,7 @@ from torchmetrics import Metric
 
 from segattn.metrics.attribution import Attribution, attribute, size_counts
 from segattn.objects.ground_truth import check_same_shape, target_objects
-from segattn.objects.size_bins import COCO_EDGES, bucket_cuts, check_edges, fine_edges, pixel_edges
+from segattn.objects.size_bins import ObjectSizes, bucket_cuts, fine_edges, pixel_edges
 
 _MEANS = ("miou", "mrecall", "classes", "objects")
 
@@ -51,12 +51,8 @@ class ObjectSizeIoU(Metric):
 
     Args:
         num_classes: number of classes.
+        sizes: edges and names of the buckets, and how many objects a class needs; ``every`` has no effect here.
         ignore_index: value of ignored pixels in targets.
-        edges: ascending areas between the buckets, half open: an area equal to an edge belongs to the bucket above. In
-            pixels or, if ``relative``, as fractions of the image area.
-        relative: whether the edges are relative to the image area.
-        names: one name per bucket, ascending by size; suffixes of the keys of the scores.
-        min_objects: ground-truth objects that a class needs in a bucket to enter the means of the bucket.
         things: indices of the thing classes. If not empty, the scores are also averaged over these classes only.
 
     Attributes:
@@ -69,28 +65,19 @@ class ObjectSizeIoU(Metric):
     def __init__(
         self,
         num_classes: int,
+        sizes: ObjectSizes = ObjectSizes(),
         *,
         ignore_index: int = 255,
-        edges: Sequence[int | float] = COCO_EDGES,
-        relative: bool = False,
-        names: Sequence[str] = ("small", "medium", "large"),
-        min_objects: int = 1,
         things: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        check_edges(edges, names, relative=relative)
-        if min_objects < 1:
-            raise ValueError(f"min_objects must be at least 1, got {min_objects}.")
         if any(not 0 <= thing < num_classes for thing in things):
             raise ValueError(f"things must be class indices 0 to {num_classes - 1}, got {list(things)}.")
         self.num_classes = num_classes
         self.ignore_index = ignore_index
-        self.edges = tuple(edges)
-        self.relative = relative
-        self.names = tuple(names)
-        self.min_objects = min_objects
+        self.sizes = sizes
         self.things = tuple(things)
-        self.fine_edges = fine_edges(edges, relative=relative)
+        self.fine_edges = fine_edges(sizes.edges, relative=sizes.relative)
         empty = torch.zeros(num_classes, len(self.fine_edges) + 1, 4, dtype=torch.int64)
         self.add_state("counts", empty, dist_reduce_fx="sum")
 
@@ -118,13 +105,13 @@ class ObjectSizeIoU(Metric):
             objects = [target_objects(true, self.num_classes, instances=owners, **options) for true, owners in maps]
             images = zip(prediction.cpu().numpy(), objects, strict=True)
             rows = [attribute(predicted, found, self.num_classes) for predicted, found in images]
-        edges = pixel_edges(self.fine_edges, *prediction.shape[1:], relative=self.relative)
+        edges = pixel_edges(self.fine_edges, *prediction.shape[1:], relative=self.sizes.relative)
         counts = sum(size_counts(image, edges, self.num_classes) for image in rows)
         self.counts += torch.as_tensor(counts, device=self.counts.device)
 
     def bucket_counts(self) -> Int64[Tensor, "k buckets 4"]:
         """The counts summed over the fine bins of each bucket."""
-        cuts = bucket_cuts(self.edges, relative=self.relative)
+        cuts = bucket_cuts(self.sizes.edges, relative=self.sizes.relative)
         return torch.stack([self.counts[:, low:high].sum(1) for low, high in pairwise(cuts)], dim=1)
 
     def compute(self) -> dict[str, Tensor]:
@@ -139,17 +126,17 @@ class ObjectSizeIoU(Metric):
             Curves over the fine bins [bins]: ``curve_miou``, ``curve_mrecall``, ``curve_classes``, ``curve_objects``.
         """
         buckets = self.bucket_counts()
-        scores = size_scores(buckets, self.min_objects)
+        scores = size_scores(buckets, self.sizes.min_objects)
         result = self._named(scores)
         if self.things:
             things = buckets[list(self.things)]
-            result |= self._named(size_scores(things, self.min_objects), suffix="_things")
+            result |= self._named(size_scores(things, self.sizes.min_objects), suffix="_things")
             tp, fp, fn, _ = things.sum(1).double().unbind(-1)
             result["miou_things"] = (tp / (tp + fp + fn)).nanmean()
             result["mean_accuracy_things"] = (tp / (tp + fn)).nanmean()
-        curve = size_scores(self.counts, self.min_objects)
+        curve = size_scores(self.counts, self.sizes.min_objects)
         result |= {f"curve_{key}": curve[key] for key in _MEANS}
         return result | {"iou": scores["iou"], "recall": scores["recall"], "objects": buckets[..., 3]}
 
     def _named(self, scores: dict[str, Tensor], suffix: str = "") -> dict[str, Tensor]:
-        return {f"{key}_{name}{suffix}": scores[key][b] for key in _MEANS for b, name in enumerate(self.names)}
+        return {f"{key}_{name}{suffix}": scores[key][b] for key in _MEANS for b, name in enumerate(self.sizes.names)}

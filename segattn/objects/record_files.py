@@ -200,15 +200,9 @@ def read_confusions(path: str | Path) -> "pd.DataFrame":
     Returns the columns ``row`` (position in the record), ``other`` (class) and ``px``; errors as in
     :func:`read_record`.
     """
-    table = _open(Path(path)).read(["confused_class", "confused_px"]).combine_chunks()
-    classes, pixels = (
-        pa.concat_arrays(table[name].chunks or [pa.array([], COLUMNS[name][0])]) for name in table.column_names
-    )
-    columns = {
-        "row": pc.list_parent_indices(classes),
-        "other": pc.list_flatten(classes),
-        "px": pc.list_flatten(pixels),
-    }
+    table = _open(Path(path)).read(["confused_class", "confused_px"])
+    classes, pixels = (column.combine_chunks() for column in table.columns)
+    columns = {"row": pc.list_parent_indices(classes), "other": classes.flatten(), "px": pixels.flatten()}
     frame: pd.DataFrame = pa.table(columns).to_pandas()
     return frame
 
@@ -222,9 +216,8 @@ def merge_records(parts: Sequence[Path], path: Path) -> None:
     """Concatenate the parts of a record, then remove them. Raises RecordError if they differ in their metadata."""
     files = [_open(part) for part in parts]
     infos = [_info(part, file) for part, file in zip(parts, files, strict=True)]
-    for part, info in zip(parts, infos, strict=True):
-        if info != infos[0]:
-            raise RecordError(f"{part} and {parts[0]} are parts of different records.")
+    if any(info != infos[0] for info in infos):
+        raise RecordError(f"{', '.join(map(str, parts))} are parts of different records.")
     with RecordWriter(path, infos[0]) as writer:
         for file in files:
             for batch in file.iter_batches(ROWS_PER_GROUP):

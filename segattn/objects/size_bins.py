@@ -36,26 +36,15 @@ def bucket_cuts(edges: Sequence[int | float], *, relative: bool) -> list[int]:
     return [0, *(fine.index(edge) + 1 for edge in edges), len(fine) + 1]
 
 
-def check_edges(edges: Sequence[int | float], names: Sequence[str], *, relative: bool) -> None:
-    """Validate the edges and names of buckets; raises ValueError."""
-    if any(low >= high for low, high in pairwise(edges)):
-        raise ValueError(f"Edges must be in ascending order, got {list(edges)}.")
-    if relative and not all(0 < edge < 1 for edge in edges):
-        raise ValueError(f"Relative edges are fractions of the image area between 0 and 1, got {list(edges)}.")
-    if not relative and not all(1 <= edge < _TOO_LARGE for edge in edges):
-        raise ValueError(f"Edges are areas of at least one pixel, got {list(edges)}; for fractions set relative.")
-    if len(names) != len(edges) + 1 or len(set(names)) < len(names):
-        raise ValueError(f"{len(edges)} edges need {len(edges) + 1} different bucket names, got {list(names)}.")
-
-
 @dataclass(frozen=True)
 class ObjectSizes:
     """How scores are split by object size. See ``docs/object_size.md``.
 
     Attributes:
-        edges: ascending areas between the buckets, in pixels or, if ``relative``, as fractions of the image area.
+        edges: ascending areas between the buckets, in pixels or, if ``relative``, as fractions of the image area. An
+            area equal to an edge belongs to the bucket above.
         relative: whether the edges are relative to the image area.
-        names: one name per bucket, ascending by size.
+        names: one name per bucket, ascending by size; suffixes of the names of the scores.
         min_objects: ground-truth objects that a class needs in a bucket to enter the means of the bucket.
         every: during ``fit``, split scores in every n-th validation only, and in the last one.
     """
@@ -68,6 +57,14 @@ class ObjectSizes:
 
     def __post_init__(self) -> None:
         """Validate the arguments."""
-        check_edges(self.edges, self.names, relative=self.relative)
+        edges, names = list(self.edges), list(self.names)
+        if any(low >= high for low, high in pairwise(edges)):
+            raise ValueError(f"Edges must be in ascending order, got {edges}.")
+        if self.relative and not all(0 < edge < 1 for edge in edges):
+            raise ValueError(f"Relative edges are fractions of the image area between 0 and 1, got {edges}.")
+        if not self.relative and not all(1 <= edge < _TOO_LARGE for edge in edges):
+            raise ValueError(f"Edges are areas of at least one pixel, got {edges}; for fractions set relative.")
+        if len(names) != len(edges) + 1 or len(set(names)) < len(names):
+            raise ValueError(f"{len(edges)} edges need {len(edges) + 1} different bucket names, got {names}.")
         if self.min_objects < 1 or self.every < 1:
             raise ValueError(f"min_objects and every must be at least 1, got {self.min_objects} and {self.every}.")

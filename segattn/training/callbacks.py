@@ -70,7 +70,7 @@ def print_scores(task: SegmentationTask, stage: str) -> None:
     if not scores:
         return
     sizes = scores.get("sizes")
-    buckets = task.evaluation.sizes.names if sizes and task.evaluation.sizes else ()
+    buckets = task.evaluation.sizes.sizes.names if sizes and task.evaluation.sizes else ()
     table = Table("class", title=f"{stage} scores in percent")
     for column in ("IoU", *buckets, *(("objects",) if buckets else ())):
         table.add_column(column, justify="right")

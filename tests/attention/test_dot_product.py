@@ -94,7 +94,7 @@ def test_blocked_gradients_equal_finite_differences(name: str, monkeypatch: pyte
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # raised by opcheck itself
 def test_custom_operators_pass_opcheck() -> None:
     query, key, value = inputs("shared key")
-    torch.library.opcheck(dot_product._blocked, (query, key, value))
+    torch.library.opcheck(attention_blocked, (query, key, value))
     x, *keys = torch.randn(2, 4, 3, 5), torch.randn(2, 4, 3), torch.randn(2, 4, 5)
     torch.library.opcheck(fully_attentional._blocked, tuple(part.requires_grad_() for part in (x, *keys)))
 

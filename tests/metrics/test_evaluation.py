@@ -51,7 +51,7 @@ def evaluated(pairs, *, further=True, keep_rows=True, **parts):
 def test_scores_equal_those_of_the_metrics(with_objects):
     pairs = batches(with_objects=with_objects)
     _, scores = evaluated(pairs)
-    sizes = ObjectSizeIoU(len(NAMES), edges=SIZES.edges, things=CLASSES.things)
+    sizes = ObjectSizeIoU(len(NAMES), SIZES, things=CLASSES.things)
     iiou = InstanceIoU(len(NAMES), {NAMES.index(name): size for name, size in CITYSCAPES_AVERAGE_SIZES.items()})
     for prediction, batch in pairs:
         maps = prediction, batch["mask"], batch["instances"]

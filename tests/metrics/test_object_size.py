@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 
 from segattn.metrics import ObjectSizeIoU
 from segattn.metrics.functional import attribute, size_scores, target_objects
-from segattn.objects.size_bins import FINE_EDGES
+from segattn.objects.size_bins import FINE_EDGES, ObjectSizes
 from tests.metrics.cases import HAND_CASES, drawn
 from tests.oracles.object_size import size_counts as oracle
 
@@ -31,15 +31,15 @@ def hand(case):
 
 
 def test_hand_case_scores():
-    metric = ObjectSizeIoU(2, edges=(4, 9))
+    metric = ObjectSizeIoU(2, ObjectSizes(edges=(4.0, 9.0)))
     metric.update(*hand("bounded blame"))
     scores = metric.compute()
     assert scores["miou_small"].item() == 1 / 2
     assert scores["mrecall_small"].item() == 1
     assert math.isnan(scores["miou_medium"])  # a false positive, but no object
     assert scores["miou_large"].item() == scores["mrecall_large"].item() == 20 / 24
-    assert [scores[f"classes_{name}"].item() for name in metric.names] == [1, 0, 1]
-    assert [scores[f"objects_{name}"].item() for name in metric.names] == [1, 0, 1]
+    assert [scores[f"classes_{name}"].item() for name in metric.sizes.names] == [1, 0, 1]
+    assert [scores[f"objects_{name}"].item() for name in metric.sizes.names] == [1, 0, 1]
     assert scores["iou"][1].tolist()[:2] == [1 / 2, 0]
 
 
@@ -56,7 +56,9 @@ def test_fine_counts_equal_the_oracle():
 @pytest.mark.parametrize("edges", [(32**2, 96**2), (10, 30), (50,), (64, 65, 66, 1000)])
 def test_buckets_are_sums_of_fine_bins(edges):
     prediction, target, _ = blocks(images=2)
-    metric = ObjectSizeIoU(4, edges=edges, names=[f"b{i}" for i in range(len(edges) + 1)])
+    metric = ObjectSizeIoU(
+        4, ObjectSizes(tuple(map(float, edges)), names=tuple(f"b{i}" for i in range(len(edges) + 1)))
+    )
     metric.update(prediction, target)
     wanted = sum(oracle(p, t, 4, edges) for p, t in zip(prediction.numpy(), target.numpy(), strict=True))
     assert metric.bucket_counts().tolist() == wanted.tolist()
@@ -65,8 +67,8 @@ def test_buckets_are_sums_of_fine_bins(edges):
 
 def test_relative_edges_scale_with_the_image():
     small, large = (
-        ObjectSizeIoU(2, edges=(0.07, 0.3), relative=True),
-        ObjectSizeIoU(2, edges=(0.07, 0.3), relative=True),
+        ObjectSizeIoU(2, ObjectSizes((0.07, 0.3), relative=True)),
+        ObjectSizeIoU(2, ObjectSizes((0.07, 0.3), relative=True)),
     )
     target = torch.zeros(1, 10, 10).long()
     target[0, 0, :7] = 1  # equal to the edge
@@ -104,7 +106,7 @@ def test_averaged_classes_do_not_depend_on_the_prediction():
         metric = ObjectSizeIoU(4)
         metric.update(torch.randint(0, 4, target.shape, generator=rng), target)
         scores = metric.compute()
-        seen.add(tuple(scores[f"{key}_{name}"].item() for key in ("classes", "objects") for name in metric.names))
+        seen.add(tuple(scores[f"{key}_{name}"].item() for key in ("classes", "objects") for name in metric.sizes.names))
     assert len(seen) == 1
 
 
@@ -164,21 +166,25 @@ def test_counts_of_two_processes(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        ({"edges": (96, 32)}, "ascending order"),
-        ({"edges": (96, float("inf"))}, "areas of at least one pixel"),
-        ({"edges": (96, 1e30)}, "areas of at least one pixel"),
-        ({"edges": (float("nan"), 96)}, "areas of at least one pixel"),
-        ({"edges": (0.1, 5)}, "at least one pixel"),
+        ({"edges": (96.0, 32.0)}, "ascending order"),
+        ({"edges": (96.0, float("inf"))}, "areas of at least one pixel"),
+        ({"edges": (96.0, 1e30)}, "areas of at least one pixel"),
+        ({"edges": (float("nan"), 96.0)}, "areas of at least one pixel"),
+        ({"edges": (0.1, 5.0)}, "at least one pixel"),
         ({"edges": (0.1, 1.5), "relative": True}, "between 0 and 1"),
-        ({"edges": (5,)}, "1 edges need 2 different bucket names"),
+        ({"edges": (5.0,)}, "1 edges need 2 different bucket names"),
         ({"names": ("a", "a", "b")}, "different bucket names"),
         ({"min_objects": 0}, "at least 1"),
-        ({"things": (4,)}, "class indices 0 to 3"),
     ],
 )
 def test_invalid_arguments(arguments, what):
     with pytest.raises(ValueError, match=what):
-        ObjectSizeIoU(4, **arguments)
+        ObjectSizes(**arguments)
+
+
+def test_invalid_things():
+    with pytest.raises(ValueError, match="class indices 0 to 3"):
+        ObjectSizeIoU(4, things=(4,))
 
 
 def test_shape_mismatch():

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from segattn.metrics import ConfusionMetric, ObjectSizeIoU
+from segattn.objects import ObjectSizes
 from segattn.report import load_runs, run_scores
 from segattn.report.scores import Bins, count_cells, object_cells, row_bins, row_buckets, score
 from tests.oracles import report as oracle
@@ -14,7 +15,10 @@ def test_record_reproduces_the_scores_of_the_metrics(tmp_path, edges, relative, 
     options = {"edges": edges, "relative": relative, "min_objects": min_objects}
     run = load_runs([write_record(tmp_path / "objects.parquet", **options)]).runs[0]
     scores, bins = run_scores(run)
-    metric, confusion = ObjectSizeIoU(7, names=NAMES, **options), ConfusionMetric(7)
+    metric, confusion = (
+        ObjectSizeIoU(7, ObjectSizes(names=NAMES, **options | {"edges": tuple(map(float, edges))})),
+        ConfusionMetric(7),
+    )
     rng = np.random.default_rng(0)
     for _, mask in scenes():
         target = torch.from_numpy(mask.astype(np.int64))[None]
