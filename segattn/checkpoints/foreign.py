@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,15 +31,6 @@ _ASSUMPTIONS = {
     "flanet": "The released code mixes up the encodings of the images in a batch; segattn does not, so logits agree "
     "for single images only.",
 }
-
-
-@dataclass(frozen=True)
-class _Overrides:
-    """What the user specifies; see :func:`import_checkpoint`."""
-
-    classes: ClassTable | None
-    align_corners: bool | None
-    multi_dilation: tuple[int, ...] | None
 
 
 def import_checkpoint(
@@ -78,10 +69,16 @@ def import_checkpoint(
     if found != origin:
         hint = f"use --from {found}" if found else f"its first weight is {next(iter(weights))}"
         raise CheckpointError(f"{path} is not a checkpoint of {origin}: {hint}.")
-    overrides = _Overrides(classes, align_corners, tuple(multi_dilation) if multi_dilation else None)
     meta = checkpoint.get("meta")
     try:
-        trained, notes = _rebuilt(weights, meta if isinstance(meta, Mapping) else {}, origin, overrides)
+        trained, notes = _rebuilt(
+            weights,
+            meta if isinstance(meta, Mapping) else {},
+            origin,
+            classes=classes,
+            align_corners=align_corners,
+            multi_dilation=multi_dilation,
+        )
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be imported: {one_line(error)}.") from error
     except (TypeError, KeyError, AttributeError) as error:  # the config in the file can be anything
@@ -94,7 +91,13 @@ def import_checkpoint(
 
 
 def _rebuilt(
-    weights: Mapping[str, Tensor], meta: Mapping[str, Any], origin: Origin, overrides: _Overrides
+    weights: Mapping[str, Tensor],
+    meta: Mapping[str, Any],
+    origin: Origin,
+    *,
+    classes: ClassTable | None,
+    align_corners: bool | None,
+    multi_dilation: Sequence[int] | None,
 ) -> tuple[TrainedModel, list[str]]:
     """The model and notes on it for the user."""
     repository = REPOSITORIES[origin]
@@ -105,12 +108,12 @@ def _rebuilt(
     encoder = repository.encoder(shapes)
     found = recipe_of(meta, encoder) if origin == "openmmlab" else None
     recipe = found or Recipe(encoder, repository.align_corners)
-    notes = [] if found or overrides.multi_dilation or overrides.align_corners is not None else [_ASSUMPTIONS[origin]]
-    if overrides.multi_dilation:
-        recipe = replace(recipe, encoder=replace(encoder, dilations={"layer4": list(overrides.multi_dilation)}))
-    if overrides.align_corners is not None:
-        recipe = replace(recipe, align_corners=overrides.align_corners)
-    classes, rule, source = class_table(shapes[repository.classifier][0], meta, overrides.classes)
+    notes = [] if found or multi_dilation or align_corners is not None else [_ASSUMPTIONS[origin]]
+    if multi_dilation:
+        recipe = replace(recipe, encoder=replace(encoder, dilations={"layer4": list(multi_dilation)}))
+    if align_corners is not None:
+        recipe = replace(recipe, align_corners=align_corners)
+    classes, rule, source = class_table(shapes[repository.classifier][0], meta, classes)
     spec = ModelSpec(
         num_classes=len(classes),
         encoder=recipe.encoder,

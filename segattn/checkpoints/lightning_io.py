@@ -27,9 +27,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             OSError: if it cannot be written; an existing file is left unchanged.
         """
-        if "://" in str(path):
-            super().save_checkpoint(checkpoint, path, storage_options)
-            return
         try:
             with atomic_write(Path(path), durable=True) as draft, draft.open("wb") as file:
                 torch.save(checkpoint, file)
@@ -48,8 +45,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             FileNotFoundError: if there is no such file.
             CheckpointError: if it is damaged or holds code.
         """
-        if "://" in str(path):
-            return super().load_checkpoint(path, map_location, weights_only=True)
         checkpoint = read_checkpoint(Path(path))
         if _VERSION in checkpoint:
             return checkpoint

@@ -76,12 +76,12 @@ class TrainedModel(
 
         Raises:
             FileNotFoundError: if there is no such folder.
-            CheckpointError: if a file in it is damaged, or its config.json describes another model than its weights do.
+            CheckpointError: if the file of weights in it is damaged.
         """
         folder = Path(pretrained_model_name_or_path)
         if folder.is_dir():
-            _require_one_description(folder)
-        elif folder.is_absolute() or len(folder.parts) > 2 or str(pretrained_model_name_or_path).startswith("."):
+            return load_model(folder)
+        if folder.is_absolute() or len(folder.parts) > 2 or str(pretrained_model_name_or_path).startswith("."):
             raise FileNotFoundError(f"There is no folder {folder.absolute()}.")
         trained: TrainedModel = super().from_pretrained(str(pretrained_model_name_or_path), **options)
         return trained
@@ -89,24 +89,9 @@ class TrainedModel(
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> "TrainedModel":
         """Called by ``from_pretrained``."""
-        if Path(model_id).is_dir():
-            return load_model(model_id)
         names = ("revision", "cache_dir", "force_download", "local_files_only", "token")
         given: dict[str, Any] = {name: options[name] for name in names if name in options}
         return load_model(snapshot_download(model_id, allow_patterns=[CONFIG_NAME, SAFETENSORS_SINGLE_FILE], **given))
-
-
-def _require_one_description(folder: Path) -> None:
-    path = folder / CONFIG_NAME
-    if not path.is_file():  # the file of weights has a description too
-        return
-    try:
-        described = json.loads(path.read_text(encoding="utf-8"))[CONTENT]
-    except (ValueError, RecursionError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} is damaged: it does not describe a model of segattn.") from error
-    weights = checkpoint_file(folder)
-    if read_checkpoint(weights).get(CONTENT) != described:
-        raise CheckpointError(f"{path} describes another model than {weights}: copy both from the same model.")
 
 
 def describe_model(model: SegmentationModel, classes: ClassTable, inference: InferenceConfig) -> dict[str, Any]:
@@ -224,14 +209,6 @@ def described_classes(content: Any, path: Path) -> ClassTable:
     Raises:
         CheckpointError: if it is damaged or from a newer version.
     """
-    _known_version(content, path)
-    try:
-        return ClassTable.from_json(content["classes"])
-    except Exception as error:  # the content of a damaged file can be anything
-        raise _unusable(error, path) from error
-
-
-def _known_version(content: Any, path: Path) -> str:
     try:
         version = str(content["version"])
         newer = Version(version) > Version(__version__)
@@ -239,7 +216,10 @@ def _known_version(content: Any, path: Path) -> str:
         raise CheckpointError(f"{path} is damaged: the version that wrote it is missing.") from error
     if newer:
         raise CheckpointError(f"{path} was written by segattn {version}, but this is {__version__}: update segattn.")
-    return version
+    try:
+        return ClassTable.from_json(content["classes"])
+    except Exception as error:  # the content of a damaged file can be anything
+        raise _unusable(error, path) from error
 
 
 def _unusable(error: Exception, path: Path) -> CheckpointError:
@@ -250,7 +230,6 @@ def _unusable(error: Exception, path: Path) -> CheckpointError:
 
 def _described(content: Any, path: Path) -> TrainedModel:
     """The described model, with random weights."""
-    version = _known_version(content, path)
     classes = described_classes(content, path)
     try:
         inference = InferenceConfig.from_dict(content["inference"])
@@ -262,7 +241,7 @@ def _described(content: Any, path: Path) -> TrainedModel:
         raise
     except Exception as error:  # constructors get the arguments of a damaged file
         raise _unusable(error, path) from error
-    return TrainedModel(model.eval(), classes, inference, version)
+    return TrainedModel(model.eval(), classes, inference, str(content["version"]))
 
 
 def _fill(model: SegmentationModel, weights: Mapping[str, Tensor], path: Path) -> None:

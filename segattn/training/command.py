@@ -26,7 +26,7 @@ from segattn.io.config_files import data_seed, expand_configs, read_config
 from segattn.io.error_text import one_line
 from segattn.sample import ClassTable
 from segattn.training.callbacks import OrderlyStop, OverlayImages, ProgressBar, ScoreTable, ValidateAtEnd
-from segattn.training.failures import in_one_sentence, quiet_lightning
+from segattn.training.failures import InterruptedRunError, explain_failure, quiet_lightning
 from segattn.training.model_table import ModelTable
 from segattn.training.provenance import config_differences, record_start
 from segattn.training.record_callback import RecordObjects
@@ -253,5 +253,10 @@ class SegattnCLI(LightningCLI):
         return {"run": folder.parent.name, "run_version": folder.name, "data": data, "checkpoint": checkpoint}
 
     def _run_subcommand(self, subcommand: str) -> None:
-        with in_one_sentence(self.trainer):
+        try:
             super()._run_subcommand(subcommand)
+        except Exception as error:
+            sentence = explain_failure(error, self.trainer)
+            if sentence is None:
+                raise
+            raise InterruptedRunError(sentence) from error

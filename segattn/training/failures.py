@@ -3,8 +3,6 @@
 import logging
 import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from textwrap import shorten
 
 from lightning.pytorch import Trainer
@@ -18,26 +16,6 @@ _IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker process \d+\.")
 
 class InterruptedRunError(RuntimeError):
     """A run failed for a reason outside of the code; the message says what to try."""
-
-
-@contextmanager
-def in_one_sentence(trainer: Trainer) -> Iterator[None]:
-    """Turn failures that users can fix into one sentence; other exceptions pass unchanged.
-
-    Args:
-        trainer: the running trainer.
-
-    Raises:
-        InterruptedRunError: if memory ran out, a DataLoader worker was killed, a file is unusable, or a checkpoint does
-            not fit the model.
-    """
-    try:
-        yield
-    except Exception as error:
-        sentence = explain_failure(error, trainer)
-        if sentence is None:
-            raise
-        raise InterruptedRunError(sentence) from error
 
 
 def explain_failure(error: Exception, trainer: Trainer) -> str | None:
