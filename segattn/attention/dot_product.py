@@ -32,15 +32,9 @@ QUERY_ELEMENTS = 2**23
 def attention_plain(
     query: Float[Tensor, "b g n d"], key: Float[Tensor, "b #g n d"], value: Float[Tensor, "b g n e"]
 ) -> Float[Tensor, "b g n e"]:
-    """The definition. Builds the map of all b*g*n*n pairs.
+    """For each of n tokens, the mean of the values of its group, weighted by the softmax of query . key.
 
-    Args:
-        query: of the n tokens of each group.
-        key: of the n tokens of each group, or one key for all groups.
-        value: of the n tokens of each group.
-
-    Returns:
-        For each token, the mean of the values of its group, weighted by the softmax of query . key.
+    All groups may share one key. This is the definition; it builds the map of all b*g*n*n pairs.
     """
     return (query @ key.mT).softmax(dim=-1) @ value
 
@@ -204,13 +198,7 @@ def _block_weights(query: Tensor, key: Tensor, buffer: Tensor) -> Tensor:
 
 
 def register_gradient(operator: Any, backward: Any, *, like: int) -> None:
-    """Complete a custom operator: the backward operator from gradient and inputs, and the shapes for tracing.
-
-    Args:
-        operator: the forward operator.
-        backward: returns one gradient per input.
-        like: which input has the shape of the output.
-    """
+    """Register the backward operator and the shapes of both; the output has the shape of input number ``like``."""
     operator.register_fake(lambda *inputs: torch.empty_like(inputs[like]))
     backward.register_fake(lambda _, *inputs: [torch.empty_like(part) for part in inputs])
     operator.register_autograd(

@@ -55,14 +55,8 @@ def fully_attentional(
 ) -> Float[Tensor, "b c h w"]:
     """Channel-to-channel attention inside each column plus the same inside each row.
 
-    Args:
-        x: the features, used as query and value.
-        column_key: the encoding of the image, used as key of each column.
-        row_key: the encoding of the image, used as key of each row.
-        implementation: ``plain`` builds the (H + W) maps of C² pairs, ``fused`` does not.
-
-    Returns:
-        The sum of both in equation 4, without gamma and residual.
+    This is the sum in equation 4, without gamma and residual. The features ``x`` are query and value. All columns share
+    one key, and so do all rows. For ``implementation`` see :class:`FullyAttentional`.
     """
     exporting = torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
     if implementation == "fused" and not exporting and (not x.is_cuda or x.dtype == torch.float64):

@@ -28,7 +28,7 @@ class SelectiveKernel(nn.Module):
 
     Args:
         channels: of input and output, divisible by the number of groups.
-        kernel_sizes: odd kernel size of each branch, at least two.
+        kernel_sizes: odd kernel size of each branch.
         dilated: whether a kernel larger than 3x3 is a dilated 3x3 kernel of the same extent.
         groups: of the convolutions; None uses the greatest common divisor of 32 and channels.
         reduction: the fused vector has ``channels // reduction`` channels, but at least ``min_width``.
@@ -47,8 +47,6 @@ class SelectiveKernel(nn.Module):
     ) -> None:
         super().__init__()
         require_odd("kernel_sizes", *kernel_sizes)
-        if len(kernel_sizes) < 2:
-            raise ValueError(f"kernel_sizes needs at least two branches to select from, got {kernel_sizes!r}.")
         groups = math.gcd(channels, 32) if groups is None else groups
         self.branches = nn.ModuleList()
         for kernel_size in kernel_sizes:

@@ -161,8 +161,7 @@ def find_regions(prediction: Array, objects: TargetObjects, num_classes: int) ->
 def _assign(regions: Regions, objects: TargetObjects) -> tuple[Array, Array, Array, Contested | None]:
     """Give every false positive of a region with true positives to an object.
 
-    Returns region, object and number of pixels of each pair of a region and an object; then the pixels of shared
-    regions.
+    Returns region, object and number of pixels of each pair, then the pixels of shared regions.
     """
     chosen = (regions.fp > 0) & (regions.owner > 0)
     region = np.flatnonzero(chosen & ~regions.shared)

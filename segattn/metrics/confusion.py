@@ -44,10 +44,7 @@ def confusion_counts(
 
 
 def confusion_scores(confusion: Int64[Tensor, "k k"]) -> dict[str, Float64[Tensor, "..."]]:
-    """All scores of a confusion matrix.
-
-    Args:
-        confusion: pixel counts; rows are ground truth, columns are prediction.
+    """All scores of a confusion matrix, see :func:`confusion_counts`.
 
     Returns:
         Per class, shape (k,), in 0..1 or nan: ``iou``, ``precision``, ``recall``, ``f1``. Recall is nan for a class

@@ -13,7 +13,6 @@ positives or false negatives.
 """
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -23,18 +22,16 @@ from torchmetrics import Metric
 
 from segattn.metrics.attribution import Attribution
 
-CITYSCAPES_AVERAGE_SIZES: Mapping[str, float] = MappingProxyType(
-    {
-        "person": 3462.4756337644,
-        "rider": 3930.4788056518,
-        "car": 12794.0202738185,
-        "truck": 27855.1264367816,
-        "bus": 35732.1511111111,
-        "train": 67583.7075812274,
-        "motorcycle": 6298.7200839748,
-        "bicycle": 4672.3249222261,
-    }
-)
+CITYSCAPES_AVERAGE_SIZES = {
+    "person": 3462.4756337644,
+    "rider": 3930.4788056518,
+    "car": 12794.0202738185,
+    "truck": 27855.1264367816,
+    "bus": 35732.1511111111,
+    "train": 67583.7075812274,
+    "motorcycle": 6298.7200839748,
+    "bicycle": 4672.3249222261,
+}
 """Average instance sizes in pixels of 1024x2048 images, from the official evaluation script."""
 
 

@@ -39,7 +39,8 @@ def object_rows(  # noqa: PLR0917 - published signature
         class_names: names by index; None uses the indices.
 
     Returns:
-        The columns of :func:`record_columns`.
+        Columns in the order of :data:`segattn.objects.COLUMNS`, where each is explained, with one value per row: the
+        objects in row-major order of their first pixels, then the free-standing false positives.
     """
     ids = None if instances is None else np.asarray(instances)
     objects = target_objects(np.asarray(target), num_classes, ignore_index=ignore_index, instances=ids)
@@ -48,17 +49,7 @@ def object_rows(  # noqa: PLR0917 - published signature
 
 
 def record_columns(rows: Attribution, *, image: str, class_names: Sequence[str]) -> dict[str, Array]:
-    """All columns of the object record for the rows of one image.
-
-    Args:
-        rows: of the image.
-        image: name of the image.
-        class_names: names by index.
-
-    Returns:
-        Columns in the order of :data:`segattn.objects.COLUMNS`, where each is explained, with one value per row: the
-        objects in row-major order of their first pixels, then the free-standing false positives.
-    """
+    """All columns of the object record for the rows of one image, as returned by :func:`object_rows`."""
     objects, regions = rows.objects, rows.regions
     height, width = objects.labels.shape
     number, first_false = len(rows.size), len(objects.size) - 1

@@ -92,12 +92,7 @@ class Encoder(nn.Module):
 
 
 def dilate_stage(encoder: nn.Module, stage: str, dilations: Sequence[int]) -> None:
-    """Set the dilations of a stage of a ResNet-family encoder, in place.
-
-    Args:
-        encoder: a library encoder.
-        stage: name of the stage, e.g. ``layer4``.
-        dilations: one per residual block, repeated if there are more blocks.
+    """Set the dilations of a stage of a ResNet-family encoder, in place; see :class:`EncoderSpec`.
 
     Raises:
         ValueError: if there is no such stage, a dilation is not positive, or the stage has a stride.
@@ -151,25 +146,21 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
 
 
 def _build(name: str, output_stride: int, *, downloaded: bool) -> Any:
-    if not name.startswith("tu-") and name not in smp.encoders.encoders:
+    known = timm.is_model(name.removeprefix("tu-")) if name.startswith("tu-") else name in smp.encoders.encoders
+    if not known:
+        names = ", ".join(smp.encoders.get_encoder_names())
         raise ValueError(
-            f"There is no encoder {name!r}; use tu-NAME for a timm model, or one of: "
-            f"{', '.join(smp.encoders.get_encoder_names())}."
+            f"There is no encoder {name!r}; use tu-NAME for a model of timm.list_models(), or one of: {names}."
         )
-    if name.startswith("tu-") and not timm.is_model(name.removeprefix("tu-")):
-        raise ValueError(f"timm has no model {name.removeprefix('tu-')!r} (encoder {name!r}); see timm.list_models().")
     if downloaded:
         _require_network(name)
-        if not name.startswith("tu-") and "imagenet" not in smp.encoders.encoders[name]["pretrained_settings"]:
-            names = ", ".join(smp.encoders.encoders[name]["pretrained_settings"]) or "none"
-            raise ValueError(f"There are no 'imagenet' weights for the encoder {name!r} (available: {names}).")
     weights: Any = (True if name.startswith("tu-") else "imagenet") if downloaded else None
     any_size = {"strict_img_size": False} if name.startswith("tu-swin") else {}  # else only that of the pretraining
     try:
         return smp.encoders.get_encoder(name, weights=weights, output_stride=output_stride, **any_size)
     except OSError as error:
         raise OSError(_no_download(name, error)) from error
-    except (ValueError, TypeError, NotImplementedError, AssertionError, AttributeError) as error:  # of the libraries
+    except (ValueError, TypeError, KeyError, NotImplementedError, AssertionError, AttributeError) as error:
         what = "be used" if output_stride == 32 else f"be dilated to output stride {output_stride} (try 32)"
         raise ValueError(f"The encoder {name!r} cannot {what}: {first_line(error)}.") from error
 

@@ -15,16 +15,13 @@ Position = Literal["middle", "last"]
 def insert_in_residual_blocks(
     encoder: nn.Module, attention: Callable[[int], nn.Module], position: Position
 ) -> list[nn.Module]:
-    """Insert an attention block into every residual block of an encoder.
+    """Insert an attention block into every residual block of an encoder, in place, and return the new blocks.
 
     Args:
-        encoder: changed in place.
+        encoder: to change.
         attention: called with the number of channels at the position.
         position: ``last`` is after the last convolution and its norm, before the shortcut is added; ``middle`` is after
             the middle convolution, its norm and its activation, before the last convolution.
-
-    Returns:
-        The attention blocks, newly initialized.
 
     Raises:
         ValueError: if the encoder has no such blocks or the position is unknown.

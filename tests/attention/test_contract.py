@@ -145,7 +145,6 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("SMSA", {"kernel_sizes": ()}, "divisible by number_of_kernel_sizes"),
     ("SMSA", {"kernel_sizes": (3, 4)}, "kernel_sizes must be positive and odd, got 4"),
     ("SMSA", {"gate": "tanh"}, "gate must be one of"),
-    ("SelectiveKernel", {"kernel_sizes": (3,)}, "at least two branches"),
     ("SelectiveKernel", {"kernel_sizes": (3, 4)}, "kernel_sizes must be positive and odd, got 4"),
     ("SelectiveKernel", {"groups": 3}, "divisible by groups"),
     ("ShuffleAttention", {"groups": 64}, "channels must be divisible by twice_the_groups"),

@@ -136,7 +136,7 @@ def test_wrong_weight_files_are_errors(tmp_path, write, what):
         ("vgg11", 8, "cannot be dilated to output stride 8"),
         ("tu-test_vit", 32, "cannot be used"),
         ("resnet19", 8, "no encoder 'resnet19'"),
-        ("tu-resnet19", 8, "timm has no model 'resnet19'"),
+        ("tu-resnet19", 8, "no encoder 'tu-resnet19'"),
     ],
 )
 def test_unusable_encoders_are_errors(name, stride, what):
