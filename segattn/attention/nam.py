@@ -15,11 +15,7 @@ from torch import Tensor, nn
 
 
 class NAM(nn.Module):
-    """Normalization-based channel attention.
-
-    Args:
-        channels: of input and output.
-    """
+    """Normalization-based channel attention."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

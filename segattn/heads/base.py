@@ -36,9 +36,6 @@ class HeadOutput(NamedTuple):
 class Head(nn.Module):
     """Base class of all heads. A head knows neither losses nor labels.
 
-    Args:
-        features: of the encoder.
-
     Attributes:
         auxiliary_names: the keys of ``HeadOutput.auxiliary`` in training.
         min_levels: number of encoder levels that the head uses.

@@ -62,9 +62,6 @@ class EncoderSpec:
 class Encoder(nn.Module):
     """An encoder that normalizes its input.
 
-    Args:
-        spec: describes the encoder.
-
     Raises:
         ValueError: if the name is unknown, the encoder does not support the dilation, or a weight file does not fit.
         OSError: if a weight file is missing or weights cannot be downloaded.

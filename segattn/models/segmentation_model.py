@@ -17,11 +17,8 @@ from segattn.models.residual_attention import insert_in_residual_blocks
 class SegmentationModel(nn.Module):
     """An encoder, attention blocks on its levels or inside its residual blocks, and a head.
 
-    Args:
-        spec: describes the model.
-
     Attributes:
-        spec: the same, without the weights that were loaded and with the normalization that goes with them.
+        spec: describes the model, without the weights that were loaded and with the normalization that goes with them.
 
     Raises:
         ValueError: if the encoder has no such level or no residual blocks.
