@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image
 
 from segattn.check.data_check import Report
-from segattn.check.finding_tables import size_line
 from segattn.check.split_result import SplitResult
 from segattn.data.errors import DataError
 from segattn.io.html_page import picture_uri, write_html
@@ -18,12 +17,7 @@ THUMBNAIL = (200, 150)
 
 
 def write_page(report: Report, path: Path) -> None:
-    """Write the page.
-
-    Args:
-        report: result of the check.
-        path: of the page.
-    """
+    """Write the page."""
     roots = sorted({str(result.dataset.root) for result in report.splits.values()})
     write_html(
         path,
@@ -55,7 +49,7 @@ def _split(result: SplitResult) -> dict[str, Any]:
     ]
     return {
         "title": f"{result.name}: {len(result.inspections)} of {len(result.dataset)} pairs",
-        "sizes": size_line(result),
+        "sizes": result.size_line,
         "ignored": f"{int(result.pixels[-1]):,} pixels are ignored.",
         "heads": ["class", "images", "pixels", "share", *result.sizes.names],
         "rows": rows,

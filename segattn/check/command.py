@@ -8,25 +8,24 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from segattn.check.check_page import write_page
 from segattn.check.data_check import Report, check_data
-from segattn.check.finding_tables import print_report, print_summary
+from segattn.check.findings import SEVERITIES, Finding
+from segattn.check.split_result import SplitResult
 from segattn.data import SegmentationDataModule
 from segattn.io.atomic_write import atomic_write
 from segattn.io.config_files import FLAGS, expand_configs
 from segattn.io.yaml_files import read_yaml
 from segattn.objects.size_bins import ObjectSizes
 
+COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
+
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command. Returns 1 if there are errors in the data.
-
-    Raises:
-        FileNotFoundError: if a config or the data is missing.
-        ValueError: if a config is wrong.
-        OSError: if a result cannot be written.
-    """
+    """Run the command. Returns 1 if there are errors in the data."""
     parser = _parser()
     given = parser.instantiate(parser.parse_args(_data_sections(expand_configs(arguments[1:]))))
     data: SegmentationDataModule = given.data
@@ -38,13 +37,65 @@ def main(arguments: Sequence[str]) -> int:
         workers=data.loading_workers() if given.all else 0,
     )
     console = Console(highlight=False)
-    print_report(report, console)
+    _print_report(report, console)
     for path, write in ((given.fix_report, _write_findings), (given.html, write_page)):
         if path:
             write(report, Path(path))
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
-    print_summary(report, every=given.all)
+    _print_summary(report, every=given.all)
     return 1 if report.errors else 0
+
+
+def _print_report(report: Report, console: Console) -> None:
+    """Print counts and findings."""
+    for result in report.splits.values():
+        console.print(_count_table(result))
+        console.print(result.size_line, soft_wrap=True)
+    for finding in report.findings:
+        _print_finding(finding, console)
+
+
+def _count_table(result: SplitResult) -> Table:
+    """Images, pixels and objects of every class; classes that never occur are one row at the end."""
+    title = f"{result.name}: {len(result.inspections)} of {len(result.dataset)} pairs read"
+    table = Table("class", title=title, title_style="bold")
+    for column in ("images", "pixels", "share", *result.sizes.names):
+        table.add_column(column, justify="right")
+    total = max(1, int(result.pixels[:-1].sum()))
+    names = result.dataset.classes.names
+    absent = 0
+    for index, name in enumerate(names):
+        pixels = int(result.pixels[index])
+        if not pixels:
+            absent += 1
+            continue
+        objects = [f"{count:,}" for count in result.objects[index].tolist()]
+        table.add_row(escape(name), f"{result.images[index]:,}", f"{pixels:,}", f"{pixels / total:.2%}", *objects)
+    table.add_section()
+    if absent:
+        table.add_row(f"{absent} absent classes", *["0"] * (3 + len(result.sizes.names)))
+    table.add_row("ignored", "", f"{int(result.pixels[-1]):,}")
+    return table
+
+
+def _print_summary(report: Report, *, every: bool) -> None:
+    """Print one line with the result, on the error stream if there are errors."""
+    counts = {severity: sum(finding.severity == severity for finding in report.findings) for severity in SEVERITIES}
+    parts = [f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count]
+    is_sample = not every and not all(result.is_complete for result in report.splits.values())
+    more = " in a sample; --all reads all files" if is_sample else ""
+    text = f"{', '.join(parts) or 'no problems found'}{more}"
+    if report.errors:
+        text = f"segattn check: training on this data would fail or train a useless model: {text}."
+    Console(stderr=bool(report.errors)).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_finding(finding: Finding, console: Console) -> None:
+    color = COLORS[finding.severity]
+    console.print(f"[{color}]{finding.severity}[/] {finding.split}: {escape(finding.what)}", soft_wrap=True)
+    if finding.files:
+        console.print(f"  {escape(finding.where)}", soft_wrap=True)
+    console.print(f"  -> {escape(finding.remedy)}", soft_wrap=True)
 
 
 def _write_findings(report: Report, path: Path) -> None:

@@ -14,7 +14,7 @@ from segattn.check.file_rules import class_findings, crop_findings, duplicate_fi
 from segattn.check.findings import SEVERITIES, Finding
 from segattn.check.inspection import Inspection, Inspector
 from segattn.check.label_rules import VOID, is_foreground, label_findings, may_be_foreground
-from segattn.check.listing import listing_findings, open_splits, sample, usable_pairs
+from segattn.check.listing import listing_findings, open_splits, sample
 from segattn.check.split_result import SplitResult
 from segattn.data import SegmentationDataModule
 from segattn.data.base_datamodule import start_worker
@@ -36,12 +36,7 @@ class UnsoundDataError(DataError):
 
 @dataclass(frozen=True)
 class Report:
-    """The result of a check.
-
-    Attributes:
-        findings: errors first.
-        splits: sums over the files that were read, by split.
-    """
+    """The result of a check: its findings, errors first, and sums over the files that were read, by split."""
 
     findings: list[Finding]
     splits: dict[str, SplitResult]
@@ -72,7 +67,11 @@ def check_data(
     opened, findings = open_splits(data, splits)
     missing = {split: dataset.missing_files() for split, dataset in opened.items()}
     findings += listing_findings(opened, missing)
-    usable = {split: usable_pairs(dataset, missing[split]) for split, dataset in opened.items()}
+    incomplete = {image for pairs in missing.values() for image, _ in pairs}
+    usable = {
+        split: [index for index, pair in enumerate(dataset.pairs) if pair.image not in incomplete]
+        for split, dataset in opened.items()
+    }
     chosen = usable if every else sample(opened, usable)
     console = Console(stderr=True)
     results = {}
@@ -105,16 +104,7 @@ def check_data(
 
 
 def inspect_all(inspector: Inspector, indices: Sequence[int], *, workers: int) -> Iterator[Inspection]:
-    """Inspect pairs of files in the order of the indices.
-
-    Args:
-        inspector: inspects one pair.
-        indices: indices of the pairs.
-        workers: number of reading processes; 0 reads in this process.
-
-    Raises:
-        RuntimeError: if a reading process was killed.
-    """
+    """Inspect pairs of files in the order of the indices."""
     try:
         yield from DataLoader(
             inspector,

@@ -58,14 +58,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem of a split.
-
-    Attributes:
-        kind: one of :data:`KINDS`.
-        split: ``train``, ``val`` or ``test``.
-        what: the problem, one sentence.
-        files: all affected files; empty if the problem is not in single files.
-    """
+    """A problem of a split in one sentence, and all affected files; none if the problem is not in single files."""
 
     kind: str
     split: str

@@ -75,12 +75,7 @@ class Inspection:
 
 
 class Inspector(Dataset[Inspection]):
-    """Inspects the pairs of a data set.
-
-    Args:
-        dataset: the files.
-        sizes: the size bins of the object counts.
-    """
+    """Inspects the pairs of a data set."""
 
     def __init__(self, dataset: SegmentationDataset, sizes: ObjectSizes) -> None:
         self.dataset = dataset
@@ -111,11 +106,7 @@ class Inspector(Dataset[Inspection]):
             return _EMPTY
 
     def _inspect_labels(self, path: Path, seen: Inspection) -> None:
-        """Add what the label file contains.
-
-        Raises:
-            DataError: if it cannot be read.
-        """
+        """Add what the label file contains."""
         labels = self.dataset.read_values(path)
         seen.values, seen.pixels = _value_counts(labels)
         label_map = self.dataset.label_map
@@ -136,11 +127,7 @@ class Inspector(Dataset[Inspection]):
             seen.problems["unreadable-instances"] = str(error)
 
     def _count_objects(self, mask: UInt8[np.ndarray, "h w"], seen: Inspection) -> None:
-        """Add the objects of a mask.
-
-        Raises:
-            DataError: if the instance map cannot be used.
-        """
+        """Add the objects of a mask."""
         path = self.dataset.pairs[seen.index].instances
         instances = None if path is None else self.dataset.read_instances(path)
         if instances is not None and instances.shape != mask.shape:

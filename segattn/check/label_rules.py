@@ -32,17 +32,10 @@ TINY_SHARE = 2 / 3
 
 @dataclass(frozen=True)
 class Labels:
-    """Label files of a split that no rule has explained yet, and the context that the rules need.
-
-    Attributes:
-        files: the label files.
-        all_splits: the same and all label files of the other splits.
-        classes: the classes of the data set.
-        label_map: the meaning of its label values.
-    """
+    """Label files of a split that no rule has explained yet, and the context that the rules need."""
 
     files: Sequence[Inspection]
-    all_splits: Sequence[Inspection]
+    all_splits: Sequence[Inspection]  # the same and all label files of the other splits
     classes: ClassTable
     label_map: LabelMap
 
@@ -59,9 +52,7 @@ class Labels:
 def label_findings(result: SplitResult, elsewhere: Sequence[Inspection]) -> Iterator[Finding]:
     """Problems with the label values; each file is reported by the first rule that applies.
 
-    Args:
-        result: the split.
-        elsewhere: inspections of the other splits.
+    Some rules also look at the inspections of the other splits (elsewhere).
     """
     left = [seen for seen in result.inspections if len(seen.values)]
     label_map = result.dataset.label_map

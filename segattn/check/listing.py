@@ -60,12 +60,6 @@ def _surplus_labels(dataset: SegmentationDataset) -> list[str]:
     return [path for path in found if path not in taken and fnmatch(path, dataset.label_files)]
 
 
-def usable_pairs(dataset: SegmentationDataset, missing: Sequence[tuple[Path, Path]]) -> list[int]:
-    """Indices of the pairs whose files all exist."""
-    incomplete = {image for image, _ in missing}
-    return [index for index, pair in enumerate(dataset.pairs) if pair.image not in incomplete]
-
-
 def sample(splits: Mapping[str, SegmentationDataset], usable: Mapping[str, list[int]]) -> dict[str, list[int]]:
     """Choose the pairs that a quick check reads, in random order.
 

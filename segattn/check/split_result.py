@@ -16,17 +16,7 @@ Counts = npt.NDArray[np.int64]
 
 
 class SplitResult:
-    """The inspections of a split and their sums.
-
-    Args:
-        name: the split.
-        dataset: its files.
-        inspections: of the files that were read.
-        sizes: the size bins of the object counts.
-
-    Attributes:
-        sound: inspections of label files that contain only known values.
-    """
+    """The inspections of a split and their sums; ``sound`` are those of label files with only known values."""
 
     def __init__(
         self, name: str, dataset: SegmentationDataset, inspections: Iterable[Inspection], sizes: ObjectSizes
@@ -66,6 +56,13 @@ class SplitResult:
             classes, bins, numbers = seen.objects.T
             np.add.at(counts, (classes, bins), numbers)
         return counts
+
+    @property
+    def size_line(self) -> str:
+        """One line that explains the columns of object counts."""
+        unit = "of the image's area" if self.sizes.relative else "pixels"
+        bounds = [f"{name} < {edge:g}" for name, edge in zip(self.sizes.names, self.sizes.edges, strict=False)]
+        return f"Objects by size in {unit}: {' <= '.join([*bounds, self.sizes.names[-1]])}."
 
     def examples(self) -> dict[int, int]:
         """For every class that occurs, the index of the pair with the most pixels of it."""

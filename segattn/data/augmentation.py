@@ -21,6 +21,9 @@ from segattn.sample import IGNORE_INDEX, SizeRule
 Transform: TypeAlias = A.BasicTransform | A.BaseCompose
 """Any albumentations transform, or a composition such as ``OneOf``."""
 
+Size: TypeAlias = tuple[int, int]
+"""(height, width) in pixels, or (top, left)."""
+
 PADDING_COLOR = (124, 116, 104)
 """RGB of padded pixels: the ImageNet mean, so that padding is close to zero after normalization."""
 
@@ -33,21 +36,11 @@ _CROP_TRIES = 10
 class ScaledCrop(A.DualTransform):
     """Resize the image at random and crop a random window; the crop is smaller where the image is smaller.
 
-    Args:
-        crop_size: (height, width) of the window.
-        size_rule: the image size at scale 1.
-        scale_range: smallest and largest scale, drawn uniformly.
-        max_class_share: up to ten windows are drawn until no class covers more than this share of the valid pixels; 1
-            takes the first window.
+    The scale is uniform. Up to ten windows are drawn until no class exceeds its share of the valid pixels.
     """
 
     def __init__(
-        self,
-        crop_size: tuple[int, int],
-        size_rule: SizeRule,
-        *,
-        scale_range: tuple[float, float],
-        max_class_share: float,
+        self, crop_size: Size, size_rule: SizeRule, *, scale_range: tuple[float, float], max_class_share: float
     ) -> None:
         super().__init__(p=1)
         self.crop_size = crop_size
@@ -73,20 +66,18 @@ class ScaledCrop(A.DualTransform):
                 break
         return {"size": size, "corner": corner}
 
-    def apply(self, img: np.ndarray, *, size: tuple[int, int], corner: tuple[int, int], **_: Any) -> np.ndarray:
+    def apply(self, img: np.ndarray, *, size: Size, corner: Size, **_: Any) -> np.ndarray:
         """Crop the resized image."""
         return self._window(resize_image(img, size), corner)
 
-    def apply_to_mask(
-        self, mask: np.ndarray, *, size: tuple[int, int], corner: tuple[int, int], **_: Any
-    ) -> np.ndarray:
+    def apply_to_mask(self, mask: np.ndarray, *, size: Size, corner: Size, **_: Any) -> np.ndarray:
         """Crop the resized mask."""
         return self._window(self._resize_mask(mask, size), corner)
 
-    def _resize_mask(self, mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    def _resize_mask(self, mask: np.ndarray, size: Size) -> np.ndarray:
         return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
-    def _window(self, array: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
+    def _window(self, array: np.ndarray, corner: Size) -> np.ndarray:
         (top, left), (height, width) = corner, self.crop_size
         return array[top : top + height, left : left + width]
 

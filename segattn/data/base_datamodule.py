@@ -83,20 +83,11 @@ class SegmentationDataModule(LightningDataModule, ABC):
             DataError: if files contradict each other.
         """
 
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.classes)
-
     def setup(self, stage: str) -> None:
         """Open the splits of a stage, so that missing files are found before anything starts.
 
         Args:
             stage: ``fit``, ``validate``, ``test``, or ``predict``, which needs no split.
-
-        Raises:
-            DataNotFoundError: if a split does not exist.
-            DataError: if label files are missing.
         """
         stages: dict[str, tuple[str, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
         for split in stages.get(stage, ()):
@@ -104,11 +95,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
             self.datasets[split].require_files()
 
     def train_dataloader(self) -> TrainingLoader:
-        """Shuffled batches of augmented crops; with several processes, each image goes to one of them.
-
-        Raises:
-            ValueError: if there are too few images for one batch.
-        """
+        """Shuffled batches of augmented crops; with several processes, each image goes to one of them."""
         dataset = self.datasets["train"]
         replicas, rank = self._processes()
         if len(dataset) < self.batch_size * replicas:

@@ -34,12 +34,7 @@ from segattn.sample import ClassInfo, ClassTable
 
 @dataclass(frozen=True)
 class LabelScheme:
-    """The content of a class file.
-
-    Attributes:
-        classes: the classes.
-        label_map: from values to indices.
-    """
+    """The content of a class file."""
 
     classes: ClassTable
     label_map: LabelMap
@@ -70,6 +65,8 @@ class LabelScheme:
         entries, ignore, remap = content["classes"], content.get("ignore", []), content.get("remap", [])
         for entry in entries:
             _require_keys(entry, {"name"}, {"label", "color", "thing"}, f"the class {entry}")
+            if not isinstance(entry.get("thing", False), bool):
+                raise ValueError(f"thing must be true or false, got {entry['thing']!r}.")
         by_color = all("label" not in entry for entry in entries)
         key, value_of = ("color", _color_value) if by_color else ("label", _label)
         for entry in entries:
@@ -83,7 +80,7 @@ class LabelScheme:
                     name=str(entry["name"]),
                     color=_color(entry["color"]) if "color" in entry else _distinct_color(index),
                     label_id=index if by_color else _label(entry["label"]),
-                    thing=_flag(entry.get("thing", False)),
+                    thing=entry.get("thing", False),
                 )
                 for index, entry in enumerate(entries)
             )
@@ -106,14 +103,8 @@ def _require_keys(entry: Any, required: set[str], optional: set[str], what: str)
 
 
 def _label(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if type(value) is not int:  # True is an instance of int
         raise ValueError(f"a label value must be an integer, got {value!r}.")
-    return value
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"thing must be true or false, got {value!r}.")
     return value
 
 

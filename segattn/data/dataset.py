@@ -15,14 +15,7 @@ from segattn.sample import ClassTable, Sample
 
 
 class RawSample(NamedTuple):
-    """A sample as read from the files, before any transform.
-
-    Attributes:
-        image: RGB.
-        mask: class indices or ``IGNORE_INDEX``.
-        name: path of the image relative to the image folder.
-        instances: instance ids, 0 where there is no instance.
-    """
+    """The content of the files of a sample: RGB, class indices or ``IGNORE_INDEX``, and instance ids or 0."""
 
     image: UInt8[np.ndarray, "h w 3"]
     mask: UInt8[np.ndarray, "h w"]
@@ -70,12 +63,7 @@ class SegmentationDataset:
 
     @classmethod
     def part(cls, split: str) -> str:
-        """The folder name of a split.
-
-        Raises:
-            DataNotFoundError: if the data set has no labeled test images.
-            ValueError: if there is no such split.
-        """
+        """The folder name of a split."""
         if split not in (*cls.parts, "test"):
             raise ValueError(f"split must be one of {', '.join(dict.fromkeys([*cls.parts, 'test']))}, got {split!r}.")
         if split not in cls.parts:
@@ -86,23 +74,14 @@ class SegmentationDataset:
 
     @classmethod
     def existing(cls, folder: Path) -> Path:
-        """Return the folder if it exists.
-
-        Raises:
-            DataNotFoundError: if it does not exist.
-        """
+        """Return the folder if it exists."""
         if not folder.is_dir():
             raise cls.not_found(folder)
         return folder
 
     @classmethod
     def find_pairs(cls, root: Path | str, split: str) -> list[Pair]:
-        """Pair the files of ``images/PART`` and ``annotations/PART``.
-
-        Raises:
-            DataNotFoundError: if there is no such folder of images.
-            ValueError: if there is no such split.
-        """
+        """Pair the files of ``images/PART`` and ``annotations/PART``."""
         part = cls.part(split)
         return pair_files(cls.existing(Path(root) / "images" / part), Path(root) / "annotations" / part)
 
@@ -114,29 +93,17 @@ class SegmentationDataset:
         return [(image, path) for image, path in wanted if str(path) not in present]
 
     def require_files(self) -> None:
-        """Require a label file (and instance map) for every image.
-
-        Raises:
-            DataError: if files are missing.
-        """
+        """Require a label file (and instance map) for every image."""
         if missing := self.missing_files():
             image, path = missing[0]
             raise DataError(f"{len(missing)} label files are missing, for example {path} for the image {image}.")
 
     def read_values(self, path: Path) -> Integer[np.ndarray, "h w"]:
-        """Read the stored values of a label file.
-
-        Raises:
-            DataError: if the file cannot be read as labels.
-        """
+        """Read the stored values of a label file."""
         return read_labels(path)
 
     def read_mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
-        """Read a label file as class indices or ``IGNORE_INDEX``.
-
-        Raises:
-            DataError: if the file cannot be read or contains values that are not labels.
-        """
+        """Read a label file as class indices or ``IGNORE_INDEX``."""
         return self.label_map(self.read_values(path), path)
 
     def read_instances(self, path: Path) -> Int32[np.ndarray, "h w"]:
@@ -180,12 +147,7 @@ def to_sample(raw: RawSample) -> Sample:
 
 
 def incomplete_splits(open_split: Callable[[str], SegmentationDataset], expected: Mapping[str, int]) -> list[str]:
-    """Describe what is missing in a copy of a data set, one sentence per split; empty if it is complete.
-
-    Args:
-        open_split: opens a split.
-        expected: number of images of each split.
-    """
+    """Describe what is missing in a copy of a data set, one sentence per split; empty if it is complete."""
     problems = []
     for split, count in expected.items():
         try:

@@ -21,9 +21,6 @@ class Folder(SegmentationDataset):
         images: the folder of images, with any subfolders.
         masks: the folder of masks.
         scheme: the content of the class file.
-
-    Raises:
-        DataError: if two masks belong to the same image.
     """
 
     layout: ClassVar[str] = "a folder of images, a folder of masks with the same relative paths, and a class file"

@@ -15,14 +15,7 @@ from segattn.io.image_listing import list_images
 
 @dataclass(frozen=True)
 class Pair:
-    """The files of one sample.
-
-    Attributes:
-        name: path of the image relative to the image folder, with forward slashes.
-        image: the image file.
-        mask: the label file.
-        instances: the instance map, if the data set has them and they were requested.
-    """
+    """The files of one sample; its name is the path of the image relative to the image folder, with forward slashes."""
 
     name: str
     image: Path
@@ -41,11 +34,7 @@ def pair_files(images: Path, masks: Path) -> list[Pair]:
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """Read an image file as RGB, rotated as its EXIF data says.
-
-    Raises:
-        DataError: if the file cannot be read.
-    """
+    """Read an image file as RGB, rotated as its EXIF data says."""
     try:
         return image_files.read_image(path)
     except image_files.ImageFileError as error:
@@ -75,11 +64,7 @@ def read_labels(path: Path) -> Integer[np.ndarray, "h w"]:
 
 
 def read_colors(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """Read the RGB colors of a label file; palette indices become the colors of the palette.
-
-    Raises:
-        DataError: if the file cannot be read.
-    """
+    """Read the RGB colors of a label file; palette indices become the colors of the palette."""
     return np.array(_decode(path).convert("RGB"))
 
 

@@ -59,15 +59,7 @@ class LabelMap:
             self._index_plus_one[value] = index + 1
 
     def __call__(self, labels: Integer[np.ndarray, "h w"], path: Path) -> UInt8[np.ndarray, "h w"]:
-        """Map label values to class indices.
-
-        Args:
-            labels: the stored values.
-            path: their file, for the error message.
-
-        Raises:
-            DataError: if a value is unknown.
-        """
+        """Map label values to class indices; a DataError names unknown values and their file."""
         if labels.size and (labels.min() < 0 or labels.max() >= len(self._index_plus_one)):
             raise self._unknown_values(labels, path)
         found = self._index_plus_one[labels]

@@ -48,11 +48,7 @@ class EvaluationDataset(Dataset[Sample]):
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack samples into a batch.
-
-    Raises:
-        ValueError: if they differ in size.
-    """
+    """Stack samples into a batch."""
     for key in ("image", "mask"):
         sizes = {tuple(sample[key].shape[-2:]) for sample in samples}
         if len(sizes) > 1:

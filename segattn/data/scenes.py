@@ -4,8 +4,6 @@ Object sizes are log-uniform, so that small, medium and large objects are all co
 solid and a thin class, so that color alone does not separate the classes.
 """
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -36,15 +34,7 @@ _SHIFT = 4  # bits of a fraction: OpenCV draws with coordinates of 1/16 pixel
 def draw_scene(
     generator: np.random.Generator, size: int
 ) -> tuple[UInt8[np.ndarray, "size size 3"], UInt8[np.ndarray, "size size"]]:
-    """Draw an image and its mask, in which every object has an ignored outline of one pixel.
-
-    Args:
-        generator: source of all randomness.
-        size: side length of the image in pixels.
-
-    Returns:
-        The image (RGB) and the mask of class indices.
-    """
+    """Draw an RGB image and its mask of class indices, in which every object has an ignored outline of one pixel."""
     canvas = _texture(generator, (size, size), hue=int(generator.integers(180)), saturation=int(generator.integers(60)))
     mask = np.zeros((size, size), dtype=np.uint8)
     sides = np.exp(generator.uniform(np.log(_SMALLEST_SIDE), np.log(_LARGEST_SHARE * size), generator.integers(4, 9)))
@@ -83,22 +73,16 @@ def _texture(
 def _coverage(
     generator: np.random.Generator, index: int, side: float, size: int
 ) -> tuple[Float32[np.ndarray, "h w"], tuple[slice, slice]]:
-    """Draw the pixel coverage of an object of a class at a random position and angle.
-
-    Args:
-        generator: source of position and angle.
-        index: the class.
-        side: the square root of the object's area in pixels.
-        size: side length of the image.
+    """Draw an object of a class with an area of side² at a random position and angle.
 
     Returns:
-        The coverage in 0..1 inside a box around the object, and that box as (rows, columns) of the image.
+        The coverage of pixels in 0..1 inside a box around the object, and that box as (rows, columns) of the image.
     """
     angle = generator.uniform(0, 2 * np.pi)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], dtype=np.float32)
     margin = 0.1 * size + 0.25 * side  # of the center from the image's edge: large objects stay near the middle
     center = generator.uniform(margin, size - margin, size=2)
-    outlines = [outline @ rotation.T + center for outline in _OUTLINES[index - 1](side)]
+    outlines = [outline @ rotation.T + center for outline in _outlines(CLASSES.names[index], side)]
     corners = np.concatenate(outlines)
     low = np.clip(np.floor(corners.min(axis=0)) - 2, 0, size).astype(int)
     high = np.clip(np.ceil(corners.max(axis=0)) + 3, 0, size).astype(int)
@@ -119,38 +103,26 @@ def _rectangle(width: float, height: float) -> Points:
     return corners * np.array([width / 2, height / 2], dtype=np.float32)
 
 
-def _disk(side: float) -> list[Points]:
-    return [_circle(side / np.sqrt(np.pi))]
-
-
-def _ring(side: float) -> list[Points]:
-    """The hole has 0.75 of the radius."""
-    radius = side / np.sqrt(np.pi * (1 - 0.75**2))
-    return [_circle(radius), _circle(0.75 * radius)]
-
-
-def _square(side: float) -> list[Points]:
-    return [_rectangle(side, side)]
-
-
-def _bar(side: float) -> list[Points]:
-    """Eight times as long as wide."""
-    return [_rectangle(side * np.sqrt(8), side / np.sqrt(8))]
-
-
-def _triangle(side: float) -> list[Points]:
-    """Equilateral."""
-    return [_circle(side * np.sqrt(4 / np.sqrt(27)))[[0, 21, 43]]]
-
-
-def _cross(side: float) -> list[Points]:
+def _cross(width: float) -> Points:
     """Two arms, five times as long as wide."""
-    width = side / 3
     half, long = width / 2, width * 2.5
     quarter = np.array([[half, half], [half, long], [-half, long]], dtype=np.float32)
     rotations = [np.array([[c, -s], [s, c]], dtype=np.float32) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
-    return [np.concatenate([quarter @ rotation.T for rotation in rotations])]
+    return np.concatenate([quarter @ rotation.T for rotation in rotations])
 
 
-_OUTLINES: tuple[Callable[[float], list[Points]], ...] = (_disk, _ring, _square, _bar, _triangle, _cross)
-"""By class without the background: outlines around the origin, filled by the even-odd rule, of area side²."""
+def _outlines(name: str, side: float) -> list[Points]:
+    """Outlines of a class around the origin; filled by the even-odd rule, they have an area of side²."""
+    match name:
+        case "disk":
+            return [_circle(side / np.sqrt(np.pi))]
+        case "ring":  # the hole has 0.75 of the radius
+            radius = side / np.sqrt(np.pi * (1 - 0.75**2))
+            return [_circle(radius), _circle(0.75 * radius)]
+        case "square":
+            return [_rectangle(side, side)]
+        case "bar":  # eight times as long as wide
+            return [_rectangle(side * np.sqrt(8), side / np.sqrt(8))]
+        case "triangle":  # equilateral
+            return [_circle(side * np.sqrt(4 / np.sqrt(27)))[[0, 21, 43]]]
+    return [_cross(side / 3)]

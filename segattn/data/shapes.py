@@ -25,15 +25,7 @@ _DESCRIPTION = "shapes.json"
 
 @dataclass(frozen=True)
 class Drawing:
-    """The size of the data set.
-
-    Attributes:
-        image_size: side length of the images in pixels.
-        num_train: number of training images.
-        num_val: number of validation images.
-        num_test: number of test images.
-        version: version of the drawing code; another version draws other images.
-    """
+    """Side length of the images in pixels, their numbers, and the version of the code that draws them."""
 
     image_size: int = 224
     num_train: int = 480
@@ -61,10 +53,6 @@ class Drawing:
 
 def draw_shapes(root: Path, drawing: Drawing) -> None:
     """Draw the data set unless it exists. Several processes may do so at the same time.
-
-    Args:
-        root: the folder to create.
-        drawing: what to draw.
 
     Raises:
         DataError: if the folder exists and contains something else.

@@ -164,14 +164,7 @@ def _averaged(views: Sequence[Float[Tensor, "b k h w"]]) -> Float[Tensor, "b k h
 def resized_rows(
     logits: Float[Tensor, "b k h w"], size: tuple[int, int], top: int, bottom: int
 ) -> Float[Tensor, "b k rows new_w"]:
-    """Some rows of the bilinearly resized logits, without resizing all of them.
-
-    Args:
-        logits: at the size that the model sees.
-        size: (height, width) of the complete result.
-        top: the first row.
-        bottom: the row after the last one.
-    """
+    """Rows ``top`` to ``bottom - 1`` of the logits resized bilinearly to ``size``, without resizing all of them."""
     height, width = logits.shape[-2:]
     if (top, bottom) == (0, size[0]):
         return logits if (height, width) == size else interpolate(logits, size, mode="bilinear", align_corners=False)

@@ -76,11 +76,7 @@ class InferenceConfig:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "InferenceConfig":
-        """Build a config from plain data, such as ``dataclasses.asdict`` returns and checkpoints store.
-
-        Raises:
-            ValueError: if a key is unknown or a value is out of range.
-        """
+        """Build a config from plain data, such as ``dataclasses.asdict`` returns and checkpoints store."""
         if unknown := sorted(set(content) - {field.name for field in fields(cls)}):
             raise ValueError(f"unknown keys in an inference config: {', '.join(unknown)}.")
         plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}

@@ -35,13 +35,7 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
 
 
 def window_weights(length: int, window: int, stride: int) -> Float[Tensor, "windows window"]:
-    """Weight of every pixel of every window along one axis; at each pixel of the axis they sum to one.
-
-    Args:
-        length: length of the axis.
-        window: length of the windows, at most that of the axis.
-        stride: distance between the starts of windows.
-    """
+    """Weight of every pixel of every window along one axis; at each pixel of the axis they sum to one."""
     window = min(window, length)
     overlap = window - stride
     distance = torch.arange(1, window + 1)

@@ -39,11 +39,7 @@ def expand_configs(arguments: Sequence[str]) -> list[str]:
 
 
 def find_config(name: str, beside: Path | None = None) -> Path:
-    """The file of a config: in the current folder, beside the config that extends it, or among the shipped ones.
-
-    Raises:
-        FileNotFoundError: if it does not exist; the message lists the shipped ones.
-    """
+    """The file of a config: in the current folder, beside the config that extends it, or among the shipped ones."""
     folders = [Path(), *([beside] if beside else []), SHIPPED]
     for folder in folders:
         if (folder / name).is_file():
@@ -53,11 +49,7 @@ def find_config(name: str, beside: Path | None = None) -> Path:
 
 
 def with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
-    """A config preceded by the configs that it extends, the most general one first.
-
-    Raises:
-        ValueError: if it is not a YAML mapping, or extends itself.
-    """
+    """A config preceded by the configs that it extends, the most general one first."""
     if path in seen:
         raise ValueError(f"The config {path} extends itself: {' -> '.join(str(p) for p in (*seen, path))}.")
     bases = read_config(path).get("base") or []
@@ -68,11 +60,7 @@ def with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The content of a config.
-
-    Raises:
-        ValueError: if it is not a YAML mapping.
-    """
+    """The content of a config."""
     try:
         content = read_yaml(path)
     except ValueError as error:
@@ -80,8 +68,3 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"The config {path} must be a YAML mapping with keys like model, data and trainer.")
     return content
-
-
-def data_seed(seed: bool | int | None) -> int:
-    """The seed of the data: that of the run, or 0 if the run has none."""
-    return int(seed or 0)

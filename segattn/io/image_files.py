@@ -26,12 +26,7 @@ BAND_ROWS = 256
 
 
 class ImageFileError(ValueError):
-    """A file cannot be read as an image.
-
-    Args:
-        path: the file.
-        reason: without a full stop.
-    """
+    """A file cannot be read as an image."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"The file {path} cannot be read as an image: {reason}.")
@@ -41,34 +36,22 @@ class ImageFileError(ValueError):
 class ImageFile:
     """An open image file. The pixels are decoded by :meth:`read` or :meth:`stored`.
 
-    Attributes:
-        path: the file.
-        stored_size: (height, width) before the image is turned upright.
-        notes: what a user should know: 16 bits are scaled to 8, or only the first of several frames is read.
+    Its notes say what a user should know: 16 bits are scaled to 8, or only the first of several frames is read.
     """
 
     def __init__(self, path: Path, image: Image.Image) -> None:
         self.path = path
-        self.stored_size = (image.height, image.width)
         self.notes = _notes(image)
         self._image = image
 
     def stored(self) -> Image.Image:
-        """Decode the image as it is stored, neither turned nor converted, such as a label file.
-
-        Raises:
-            ImageFileError: if it is damaged.
-        """
+        """Decode the image as it is stored, neither turned nor converted, such as a label file."""
         with _errors_of(self.path):
             self._image.load()
             return self._image
 
     def read(self) -> UInt8[np.ndarray, "h w 3"]:
-        """Decode the image as upright RGB.
-
-        Raises:
-            ImageFileError: if the pixels are damaged, or are not 8 or 16-bit values.
-        """
+        """Decode the image as upright RGB."""
         with _errors_of(self.path):
             ImageOps.exif_transpose(self._image, in_place=True)
             return _to_rgb(self._image, self.path)
@@ -113,12 +96,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def resize_image(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "new_h new_w 3"]:
-    """Resize an image: area average (no aliasing) if it shrinks, bilinear if it grows.
-
-    Args:
-        image: RGB.
-        size: (height, width) of the result.
-    """
+    """Resize an image: area average (no aliasing) if it shrinks, bilinear if it grows."""
     height, width = image.shape[:2]
     if (height, width) == size:
         return image

@@ -11,9 +11,6 @@ from segattn.io.error_text import one_line
 def read_yaml(path: Path) -> Any:
     """Read a YAML file. Nothing in it is executed.
 
-    Args:
-        path: the file.
-
     Raises:
         ValueError: without the name of the file, if it is not valid YAML.
     """

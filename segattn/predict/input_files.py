@@ -5,7 +5,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from segattn.io.image_listing import list_images
@@ -35,26 +35,16 @@ class Source:
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
-@dataclass
-class Inputs:
-    """The inputs of a run.
-
-    Attributes:
-        sources: files to predict, sorted by name.
-        problems: reason by name, for paths that do not exist or cannot be read.
-    """
-
-    sources: list[Source] = field(default_factory=list)
-    problems: dict[str, str] = field(default_factory=dict)
-
-
-def find_inputs(paths: Sequence[str | Path], output: Path) -> Inputs:
+def find_inputs(paths: Sequence[str | Path], output: Path) -> tuple[list[Source], dict[str, str]]:
     """Find images and videos.
 
     Args:
         paths: folders (searched for images with their subfolders), files, glob patterns, and lists of paths: text files
             (``.txt``, or any file after an ``@``) with one path per line.
         output: the folder of the results. Subfolders that contain results of a prediction are not searched.
+
+    Returns:
+        The files to predict, sorted by name, and reasons by name for paths that do not exist or cannot be read.
 
     Raises:
         FileNotFoundError: if there are no images.
@@ -71,7 +61,7 @@ def find_inputs(paths: Sequence[str | Path], output: Path) -> Inputs:
     stems = result_stems([name for name, _ in named])
     sources = [Source(path, name, stem) for (name, path), stem in zip(named, stems, strict=True)]
     _require_separate_output(sources, output)
-    return Inputs(sources, {_relative(path, base): reason for path, reason in search.problems.items()})
+    return sources, {_relative(path, base): reason for path, reason in search.problems.items()}
 
 
 def result_stems(names: Sequence[str]) -> list[str]:
@@ -87,12 +77,7 @@ def result_stems(names: Sequence[str]) -> list[str]:
 
 
 class _Search:
-    """Collects files.
-
-    Attributes:
-        roots: by file, the folder from which it was found.
-        problems: reason by path.
-    """
+    """Collects files, each with the folder from which it was found, and the problems of paths."""
 
     def __init__(self, output: Path) -> None:
         self.output = output.resolve()

@@ -83,11 +83,7 @@ class Options:
         return self.overlay or self.panels
 
     def applied_to(self, config: "InferenceConfig") -> "InferenceConfig":
-        """Replace values in the inference config of a checkpoint.
-
-        Raises:
-            ValueError: if the result is not a valid config.
-        """
+        """Replace values in the inference config of a checkpoint."""
         changes: dict[str, Any] = {}
         if self.whole:
             changes |= {"window": None, "stride": None, "whole_image_weight": 0.0}

@@ -88,18 +88,18 @@ def predict_folder(
         OSError: if the results cannot be written.
     """
     chosen, output = Options(**options), Path(output)
-    inputs = find_inputs([images] if isinstance(images, str | Path) else images, output)
-    _require_separate_names(inputs.sources, chosen)
+    sources, problems = find_inputs([images] if isinstance(images, str | Path) else images, output)
+    _require_separate_names(sources, chosen)
     predictor = _load_predictor(Path(checkpoint), chosen, settings)
     writer = ResultWriter(output, predictor.network.classes, chosen)
     manifest = Manifest(output, _description(Path(checkpoint), predictor, settings))
-    masks = [f"{source.stem}.png" for source in inputs.sources]
+    masks = [f"{source.stem}.png" for source in sources]
     earlier = manifest.start(masks, resume=settings.resume, overwrite=settings.overwrite)
-    paths = {source.name: str(source.path) for source in inputs.sources}
+    paths = {source.name: str(source.path) for source in sources}
     rows = {name: row for name, row in earlier.items() if paths.get(name, row["path"]) == row["path"]}
-    kept = [source.name for source in inputs.sources if source.name in rows]
+    kept = [source.name for source in sources if source.name in rows]
     run = _Run(predictor, writer, settings, finished=frozenset(rows))
-    rows |= {name: {"image": name, "reason": reason} for name, reason in inputs.problems.items()}
+    rows |= {name: {"image": name, "reason": reason} for name, reason in problems.items()}
     try:
         writer.write_classes()
         console = Console(stderr=True)
@@ -107,18 +107,18 @@ def predict_folder(
         with Progress(
             BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, disable=not shown
         ) as bar:
-            task = bar.add_task("predicting", total=len(inputs.sources) - len(kept))
-            for row in run.rows(inputs.sources):
+            task = bar.add_task("predicting", total=len(sources) - len(kept))
+            for row in run.rows(sources):
                 rows[row["image"]] = row
                 manifest.add(row)
                 bar.advance(task)
         manifest.finish(rows)
     except OSError as error:
-        done = sum("reason" not in rows.get(source.name, {"reason": ""}) for source in inputs.sources)
+        done = sum("reason" not in rows.get(source.name, {"reason": ""}) for source in sources)
         raise OSError(
-            f"{one_line(error)}; {done} of {len(inputs.sources)} images are finished, continue with --resume."
+            f"{one_line(error)}; {done} of {len(sources)} images are finished, continue with --resume."
         ) from error
-    return _report(output, inputs.sources, rows, kept)
+    return _report(output, sources, rows, kept)
 
 
 @dataclass(frozen=True)
@@ -189,11 +189,7 @@ class _Run:
 
 
 def _unless_fatal(error: OSError) -> str:
-    """The reason for a file that cannot be written.
-
-    Raises:
-        OSError: the error, if no other file could be written either.
-    """
+    """The reason for a file that cannot be written."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     if cause.errno in FATAL:
         raise error

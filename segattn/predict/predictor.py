@@ -33,13 +33,10 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model computes for an image, at the size of the image.
+    """What a model computes for an image, at the size of the image; None is not written.
 
-    Attributes:
-        labels: class indices.
-        confidence: the largest class probability times 255; None if it is not written.
-        probabilities: of all classes, or of the most likely ones in descending order; None if they are not written.
-        ranked: class indices of ``probabilities``; None if those are of all classes in order.
+    The confidence is the largest class probability times 255. The probabilities are those of all classes, or of the
+    most likely ones in descending order; ``ranked`` are then their class indices.
     """
 
     labels: UInt8[np.ndarray, "h w"]
@@ -50,10 +47,6 @@ class Prediction:
 
 class Predictor:
     """A model with the options of a run. It can be used from several threads.
-
-    Args:
-        networks: the model on every device.
-        options: what is computed, and how the model is applied.
 
     Raises:
         ValueError: if the options do not fit the model.

@@ -25,11 +25,6 @@ OVERLAYS, PANELS, CONFIDENCE, PROBABILITIES = "overlays", "panels", "confidence"
 class ResultWriter:
     """Writes the files of images. It can be used from several threads.
 
-    Args:
-        folder: for the results.
-        classes: of the model.
-        options: which files are written, and with which values.
-
     Raises:
         ValueError: if the values do not fit into a palette.
     """
@@ -58,16 +53,8 @@ class ResultWriter:
     def write(self, stem: str, prediction: "Prediction", image: UInt8[np.ndarray, "h w 3"]) -> dict[str, int]:
         """Write all files of an image.
 
-        Args:
-            stem: of the files, relative to the folder.
-            prediction: what the model computed.
-            image: RGB.
-
         Returns:
             Size in bytes by relative path.
-
-        Raises:
-            OSError: if a file cannot be written.
         """
         images = {f"{stem}.png": self._mask(prediction.labels)}
         if self.options.draws_colors:

@@ -29,15 +29,6 @@ def predict_video(source: Source, predictor: "Predictor", writer: ResultWriter, 
 
     The masks are ``STEM/000000.png`` and so on, the overlay video is ``overlays/STEM.mp4``, without sound.
 
-    Args:
-        source: the video.
-        predictor: the model.
-        writer: writes the results.
-        batch_size: number of frames that are computed together.
-
-    Returns:
-        What the row of the manifest says about the results.
-
     Raises:
         VideoError: if the video cannot be predicted.
     """

@@ -22,7 +22,7 @@ from segattn.checkpoints.lightning_io import AtomicCheckpointIO
 from segattn.data import SegmentationDataModule
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.inference import InferenceConfig
-from segattn.io.config_files import data_seed, expand_configs, read_config
+from segattn.io.config_files import expand_configs, read_config
 from segattn.io.error_text import one_line
 from segattn.sample import ClassTable
 from segattn.training.callbacks import OrderlyStop, OverlayImages, ProgressBar, ScoreTable, ValidateAtEnd
@@ -96,7 +96,7 @@ class SegattnCLI(LightningCLI):
         parser.add_class_arguments(InferenceConfig, "inference")
         parser.link_arguments("data.size_rule", "inference.size_rule", apply_on="instantiate")
         parser.link_arguments("inference", "model.inference", apply_on="instantiate")
-        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=data_seed)
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=lambda seed: int(seed or 0))
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser whose errors do not repeat all options, and are one sentence for the name of a missing class."""

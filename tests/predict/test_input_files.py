@@ -8,8 +8,8 @@ from tests.predict.conftest import save_pictures
 
 
 def found(*paths, output="/nowhere"):
-    result = find_inputs(paths, Path(output))
-    return [source.name for source in result.sources], result.problems
+    sources, problems = find_inputs(paths, Path(output))
+    return [source.name for source in sources], problems
 
 
 def test_folders_are_searched_with_subfolders(tmp_path):
