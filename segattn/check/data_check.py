@@ -149,12 +149,7 @@ def _foreground(inspector: Inspector, usable: Sequence[int], inspections: Sequen
 
 
 def check_before_fit(data: SegmentationDataModule) -> None:
-    """The quick check before training: print warnings, raise an error if there are errors.
-
-    Raises:
-        DataNotFoundError: if a split does not exist.
-        UnsoundDataError: if training would fail or train a useless model.
-    """
+    """The quick check before training: print warnings, raise an error if there are errors."""
     report = check_data(data, splits=("train", "val"))
     for finding in report.errors:
         if finding.kind == "no-data":

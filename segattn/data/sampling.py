@@ -20,13 +20,7 @@ class TrainingSampler(DistributedSampler[int]):
     It yields keys ``epoch * len(dataset) + index``, because the augmentation of a sample depends on the epoch and the
     workers live longer than an epoch. It is a ``DistributedSampler`` so that Lightning does not replace it.
 
-    Args:
-        dataset: the data set to sample from.
-        seed: seed of the permutations.
-        num_replicas: number of processes.
-        rank: rank of this process.
-        used: called at the start of an epoch; returns how many of its samples this process has used before the run was
-            interrupted.
+    At the start of an epoch, ``used`` returns how many of its samples this process had used before an interruption.
     """
 
     def __init__(
@@ -49,11 +43,7 @@ class TrainingSampler(DistributedSampler[int]):
 
 
 class EvaluationSampler(DistributedSampler[int]):
-    """Every image exactly once, in order; process r of n takes the indices r, r + n, r + 2n, ...
-
-    Raises:
-        ValueError: if there are fewer images than processes: a process without images would block the others.
-    """
+    """Every image exactly once, in order; process r of n takes the indices r, r + n, r + 2n, ..."""
 
     def __init__(self, dataset: Dataset[Sample], *, num_replicas: int = 1, rank: int = 0) -> None:
         super().__init__(dataset, num_replicas, rank, shuffle=False)

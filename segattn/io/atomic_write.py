@@ -17,9 +17,6 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
     Yields:
         A path beside the file, with the same extension, to write to. It is removed if the block fails.
-
-    Raises:
-        OSError: if the file cannot be written.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f"partial-{os.getpid()}-{target.name}")

@@ -20,9 +20,6 @@ def write_html(path: Path, template: str, **content: Any) -> None:
         path: of the page. Its folder is created if needed.
         template: path of the template inside the package, such as ``check/assets/check.html``.
         content: values of the template. They are escaped, except for :class:`markupsafe.Markup`.
-
-    Raises:
-        OSError: if the page cannot be written.
     """
     loader = PackageLoader("segattn", "")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)

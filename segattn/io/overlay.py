@@ -12,14 +12,7 @@ def blend(
     *,
     opacity: float = 0.5,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Blend the colors of the classes with an image.
-
-    Args:
-        image: RGB.
-        labels: class indices; pixels with other values, such as ignored ones, show only the image.
-        palette: color of every class.
-        opacity: of the colors, 0..1.
-    """
+    """Blend the colors of the classes with an RGB image; other pixels, such as ignored ones, show only the image."""
     known = (labels >= 0) & (labels < len(palette))
     colors = palette[np.where(known, labels, 0)]
     mixed = cv2.addWeighted(image, 1 - opacity, colors, opacity, 0)
