@@ -84,29 +84,24 @@ def benchmark(
     import torch
 
     from segattn.benchmark.cost_tables import print_estimates, print_measurements
+    from segattn.benchmark.single_modules import attention_block, head_on_features
+    from segattn.models.encoders import EncoderSpec
 
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("No CUDA device is available; omit --device to measure on the CPU.")
 
-    def factory(shape: "Shape") -> "ModuleFactory":
-        if block:
-            from segattn.benchmark.single_modules import attention_block
-
-            return partial(attention_block, block, channels, dict(option))
-        if head:
-            from segattn.benchmark.single_modules import head_on_features
-            from segattn.models.encoders import EncoderSpec
-
-            spec = EncoderSpec(encoder, None, output_stride)
-            return partial(head_on_features, head, classes, spec, shape=shape, options=dict(option))
-        from segattn.benchmark.config_model import config_model
-
-        return partial(config_model, ("--config", str(config), *overrides))
-
-    factories = {}
+    factories: dict[Shape, ModuleFactory] = {}
     for height, width in size:
         shape = (batch, channels if block else 3, height, width)
-        factories[shape] = factory(shape)
+        if block:
+            factories[shape] = partial(attention_block, block, channels, dict(option))
+        elif head:
+            spec = EncoderSpec(encoder, None, output_stride)
+            factories[shape] = partial(head_on_features, head, classes, spec, shape=shape, options=dict(option))
+        else:
+            from segattn.benchmark.config_model import config_model  # loads Lightning
+
+            factories[shape] = partial(config_model, ("--config", str(config), *overrides))
     if predict:
         print_estimates(factories)
     else:

@@ -23,7 +23,6 @@ from segattn.benchmark.measure import (
 )
 from segattn.benchmark.single_modules import use_implementation
 
-IMPLEMENTATIONS = ("fused", "plain")
 WIDTH = 110
 
 
@@ -52,9 +51,8 @@ def print_estimates(factories: Mapping[Shape, ModuleFactory]) -> None:
             module = variant()
             optimizer: Any = getattr(module, "optimizer", None)
             weights = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
-            cells = [*_first_cells(shape, name, module)]
-            cells += [f"{used / MEBIBYTE:,.0f}" for used in (weights, *estimate_memory(module, shape, optimizer))]
-            table.add_row(*cells)
+            used = (weights, *estimate_memory(module, shape, optimizer))
+            table.add_row(*_first_cells(shape, name, module), *(f"{size / MEBIBYTE:,.0f}" for size in used))
     _print(table)
     Console(soft_wrap=True).print(
         "Only float32 tensors are counted. Convolution workspaces, memory reserved by the allocator and the CUDA "
@@ -66,7 +64,7 @@ def _variants(factory: ModuleFactory) -> dict[str, ModuleFactory]:
     """The factory for each implementation, or alone under ``-`` if the module has only one."""
     if use_implementation(factory(), "fused") == 0:
         return {"-": factory}
-    return {name: partial(_with_implementation, factory, name) for name in IMPLEMENTATIONS}
+    return {name: partial(_with_implementation, factory, name) for name in ("fused", "plain")}
 
 
 def _with_implementation(factory: ModuleFactory, implementation: str) -> nn.Module:

@@ -53,13 +53,8 @@ class TensorMemory(TorchDispatchMode):
 def estimate_memory(module: nn.Module, shape: Shape, optimizer: OptimizerFactory | None = None) -> tuple[int, int]:
     """Estimate the peak bytes of all tensors, including weights, of a prediction and of a training step.
 
-    Args:
-        module: moved to the meta device, where tensors have shapes but no values.
-        shape: of the input, (B, C, H, W).
-        optimizer: builds an optimizer for the parameters, whose state counts; None for none.
-
-    Returns:
-        Bytes of a forward pass without gradients, and of the second training step, when the optimizer has state.
+    The module is moved to the meta device, where tensors have shapes but no values. The training step is the second
+    one, when the optimizer has state.
     """
     module.to("meta")
     weights = [*module.parameters(), *module.buffers()]

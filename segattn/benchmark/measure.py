@@ -26,10 +26,7 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def count_multiply_adds(module: nn.Module, shape: Shape) -> int:
-    """Count the multiply-adds of the matrix products and convolutions of one forward pass.
-
-    The module is moved to the meta device, so that nothing is computed.
-    """
+    """Count the multiply-adds of products and convolutions in one forward pass; moves the module to the meta device."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         module.to("meta").eval()(torch.empty(shape))
     return int(counter.get_total_flops()) // 2  # torch counts a multiply-add as two operations
@@ -68,16 +65,9 @@ def best_seconds(functions: Sequence[Callable[[], object]], *, device: torch.dev
 def forward_and_step(
     factory: ModuleFactory, shape: Shape, *, device: torch.device, dtype: torch.dtype
 ) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Build a module and return two functions that run it once.
+    """Build a module and return two functions that run it: forward without gradients, and forward with backward.
 
-    Args:
-        factory: builds the module.
-        shape: of the input, (B, C, H, W). Features get a gradient as inside a network; images (C = 3) do not.
-        device: where to run.
-        dtype: of the computation; autocast is used unless it is float32.
-
-    Returns:
-        A forward pass without gradients, and a training step (forward and backward).
+    Features get a gradient as inside a network; images (C = 3) do not. Autocast is used unless ``dtype`` is float32.
     """
     torch.manual_seed(0)
     module = factory().to(device)
@@ -111,8 +101,7 @@ def peak_memory(
 ) -> tuple[float, float]:
     """Measure the peak memory of a forward pass and of a training step, in addition to weights and input.
 
-    On the CPU it is the peak resident memory of a new process (Linux only). The arguments are those of
-    :func:`forward_and_step`; the factory must be picklable.
+    On the CPU it is the peak resident memory of a new process (Linux only), so the factory must be picklable.
 
     Returns:
         MiB of the forward pass and of the training step, including all gradients; nan where it cannot be measured.
@@ -127,10 +116,8 @@ def peak_memory(
 def _peaks(factory: ModuleFactory, shape: Shape, device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
     for small in forward_and_step(factory, (*shape[:2], 64, 64), device=device, dtype=dtype):
         small()  # libraries allocate their buffers on the first call
-    forward, step = (
-        peak_growth(function, device) for function in forward_and_step(factory, shape, device=device, dtype=dtype)
-    )
-    return forward, step
+    forward, step = forward_and_step(factory, shape, device=device, dtype=dtype)
+    return peak_growth(forward, device), peak_growth(step, device)
 
 
 def peak_growth(function: Callable[[], object], device: torch.device) -> float:

@@ -3,44 +3,39 @@
 They are made by functions with picklable arguments, so that another process can make them too.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+import segattn.attention
+import segattn.heads
 from segattn.benchmark.measure import Shape
-
-if TYPE_CHECKING:
-    from segattn.models.encoders import EncoderSpec
+from segattn.heads.base import FeatureInfo
+from segattn.models.encoders import Encoder, EncoderSpec
 
 
 def attention_block(name: str, channels: int, options: Mapping[str, Any]) -> nn.Module:
     """Make a block of :mod:`segattn.attention`."""
-    import segattn.attention
-
     return _make(name, segattn.attention, channels, **options)
 
 
 def head_on_features(
-    name: str, num_classes: int, encoder: "EncoderSpec", *, shape: Shape, options: Mapping[str, Any]
+    name: str, num_classes: int, encoder: EncoderSpec, *, shape: Shape, options: Mapping[str, Any]
 ) -> nn.Module:
     """Make a head of :mod:`segattn.heads` that runs on random features with the shapes of an encoder's features."""
-    import segattn.heads
-    from segattn.models.encoders import Encoder
-
-    features = Encoder(encoder).info
-    head = _make(name, segattn.heads, features, num_classes, **options)
-    return HeadOnFeatures(head, features.channels, features.strides, shape)
+    info = Encoder(encoder).info
+    return HeadOnFeatures(_make(name, segattn.heads, info, num_classes, **options), info, shape)
 
 
 class HeadOnFeatures(nn.Module):
     """A head on random features instead of those of an image; they are made before the head is measured."""
 
-    def __init__(self, head: nn.Module, channels: Sequence[int], strides: Sequence[int], shape: Shape) -> None:
+    def __init__(self, head: nn.Module, info: FeatureInfo, shape: Shape) -> None:
         super().__init__()
         self.head = head
-        self._levels = tuple(zip(channels, strides, strict=True))
+        self._levels = tuple(zip(info.channels, info.strides, strict=True))
         self._features: dict[tuple[Any, ...], list[Tensor]] = {}
         self._features_of(torch.empty(shape))
 

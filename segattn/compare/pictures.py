@@ -19,7 +19,7 @@ from segattn.io.error_text import one_line
 from segattn.io.html_page import picture_uri
 from segattn.io.overlay import blend
 from segattn.io.yaml_files import read_yaml
-from segattn.report.page_parts import Exhibit, Picture
+from segattn.report.page_parts import Exhibit
 from segattn.report.runs import Run, Study
 
 SIDE = 128
@@ -32,10 +32,10 @@ OPACITY = 0.65
 
 
 def show_objects(study: Study, chosen: Mapping[str, pd.DataFrame], split: str) -> tuple[dict[str, list[Exhibit]], str]:
-    """Draw objects from the data and checkpoints of the runs, if these still exist.
+    """Draw objects from the data and checkpoints of the runs, if these still exist; of each name, the first run.
 
     Args:
-        study: the runs; of several runs of one name, the first is shown.
+        study: the runs.
         chosen: objects by title, as :func:`segattn.report.worst_objects` returns them.
         split: of the records.
 
@@ -64,8 +64,6 @@ def show_objects(study: Study, chosen: Mapping[str, pd.DataFrame], split: str) -
 def _open_data(run: Run, split: str) -> SegmentationDataset:
     """Open the data of a run's config."""
     path = run.path.parent / "config.yaml"
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no {path}")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(SegmentationDataModule, "data")
     try:
@@ -116,7 +114,7 @@ def _exhibit(
     ious = ", ".join(f"{name} {100 * row[f'iou {name}']:.0f}" for name in names)
     title = f"{row['class_name']}, {row['size_px']} px, IoU in %: {ious}"
     place = f"{row['image']}, x {box[0]} to {box[2]}, y {box[1]} to {box[3]}"
-    return Exhibit(title, place, [Picture(label, picture_uri(_crop(part, box))) for label, part in shown.items()])
+    return Exhibit(title, place, {label: picture_uri(_crop(part, box)) for label, part in shown.items()})
 
 
 def _crop(image: UInt8[np.ndarray, "h w 3"], box: Sequence[int]) -> Image.Image:

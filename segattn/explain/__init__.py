@@ -15,16 +15,13 @@ def explain(model: Any, image: Any, point: tuple[int, int], class_name: str | No
     """Explain the decision of a model on one pixel of an image.
 
     The image is computed in one pass at scale 1, even if the model's inference config has windows, scales or flip.
+    :mod:`segattn.explain.figures` draws and saves the explanation.
 
     Args:
         model: a :class:`segattn.checkpoints.TrainedModel`, or the path of a checkpoint.
         image: RGB as an array (height, width, 3) of uint8, a Pillow image, or the path of a file.
         point: (x, y) of the pixel, from the upper left corner.
         class_name: the class to show the evidence for; None takes the class predicted at the pixel.
-
-    Returns:
-        Class evidence, probabilities and what each attention block did; :mod:`segattn.explain.figures` draws and saves
-        it.
 
     Raises:
         FileNotFoundError: if the checkpoint is missing.

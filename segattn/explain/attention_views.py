@@ -4,6 +4,7 @@ One pixel needs one row of the attention map, so the map of all pairs of positio
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,19 +70,13 @@ def view(
     """Compute what a block did for a pixel from its input ``before`` and its output ``after``."""
     look = next((look for kind, look in _LOOKS.items() if isinstance(block, kind)), _gain)
     parts = look(block, before, after, pixel)
-    gamma = getattr(block, "gamma", None)
-    arrays: dict[str, dict[str, np.ndarray]] = {
-        kind: {name: value.float().cpu().numpy() for name, value in parts.get(kind, {}).items()}
-        for kind in ("maps", "rows", "bars", "extra")
+    channels = tuple(parts.pop("channels", ()))
+    arrays: dict[str, Any] = {
+        kind: {name: value.float().cpu().numpy() for name, value in values.items()} for kind, values in parts.items()
     }
-    return View(
-        layer,
-        type(block).__name__,
-        pixel,
-        gamma=float(gamma) if isinstance(gamma, Tensor) else None,
-        channels=tuple(parts.get("channels", ())),
-        **arrays,
-    )
+    gamma = getattr(block, "gamma", None)
+    factor = float(gamma) if isinstance(gamma, Tensor) else None
+    return View(layer, type(block).__name__, pixel, factor, channels=channels, **arrays)
 
 
 def position_row(query: Float[Tensor, "d"], key: Float[Tensor, "d h w"]) -> Float[Tensor, "h w"]:
@@ -102,6 +97,13 @@ def _strongest(x: Tensor, pixel: Pixel) -> Tensor:
     return at_pixel.topk(min(STRONGEST, len(at_pixel))).indices
 
 
+def _gathering(x: Tensor, channels: Tensor, gathered: Tensor) -> dict[str, Any]:
+    """The map of the first of the channels, and what it gathers from the others."""
+    first = int(channels[0])
+    maps = {f"channel {first}": x[first], f"channel {first} gathers": gathered}
+    return {"maps": maps, "channels": channels.tolist()}
+
+
 def _position(block: PositionAttention, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
     query, key = block.query(x[None])[0], block.key(x[None])[0]
     return {"maps": {"attends to": position_row(query[:, pixel[0], pixel[1]], key)}}
@@ -110,13 +112,8 @@ def _position(block: PositionAttention, x: Tensor, after: Tensor, pixel: Pixel) 
 def _channel(block: ChannelAttention, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
     channels = _strongest(x, pixel)
     rows = channel_rows(x, channels, softmax=block.softmax)
-    first = int(channels[0])
     gathered = einsum(rows[0], x, "c, c h w -> h w")
-    return {
-        "maps": {f"channel {first}": x[first], f"channel {first} gathers": gathered},
-        "rows": {"channel attention": rows},
-        "channels": channels.tolist(),
-    }
+    return _gathering(x, channels, gathered) | {"rows": {"channel attention": rows}}
 
 
 def _fully_attentional(block: FullyAttentional, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
@@ -130,23 +127,18 @@ def _fully_attentional(block: FullyAttentional, x: Tensor, after: Tensor, pixel:
     gathered[:, pixel[1]] = of_column[first] @ column
     gathered[pixel[0], :] = of_row[first] @ row
     gathered[pixel] = of_column[first] @ column[:, pixel[0]] + of_row[first] @ row[:, pixel[1]]
-    return {
-        "maps": {f"channel {first}": x[first], f"channel {first} gathers": gathered},
+    return _gathering(x, channels, gathered) | {
         "rows": {"in its column": of_column[channels], "in its row": of_row[channels]},
-        "channels": channels.tolist(),
         "extra": {"attention in the column": of_column, "attention in the row": of_row},
     }
 
 
 def _spatial_gates(block: SMSA, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
     gates: list[Tensor] = []
-    hooks = [
-        norm.register_forward_hook(lambda module, inputs, output: gates.append(output[0]))
-        for norm in (block.norm_h, block.norm_w)
-    ]
-    block(x[None])
-    for hook in hooks:
-        hook.remove()
+    with ExitStack() as hooks:
+        for norm in (block.norm_h, block.norm_w):
+            hooks.enter_context(norm.register_forward_hook(lambda _, inputs, output: gates.append(output[0])))
+        block(x[None])
     rows, columns = (gate.sigmoid() if block.gate == "sigmoid" else gate.softmax(dim=1) for gate in gates)
     product = rearrange(rows, "c h -> c h 1") * rearrange(columns, "c w -> c 1 w")
     sizes = [conv.kernel_size[0] for conv in block.convs if isinstance(conv, nn.Conv1d)]

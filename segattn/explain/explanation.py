@@ -118,19 +118,12 @@ def explain_pixel(
 
 @dataclass
 class _Record:
-    """Results of one forward pass of a model.
-
-    Attributes:
-        logits: output of the model.
-        features: of the encoder's last level; gradients end there.
-        padded_size: (height, width) of the encoder's input.
-        blocks: input and output (c, h, w) of every attention block, by layer.
-    """
+    """Results of one forward pass of a model."""
 
     logits: Tensor = field(default_factory=Tensor)
-    features: Tensor = field(default_factory=Tensor)
-    padded_size: Size = (0, 0)
-    blocks: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    features: Tensor = field(default_factory=Tensor)  # of the encoder's last level; gradients end there
+    padded_size: Size = (0, 0)  # of the encoder's input
+    blocks: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # input and output (c, h, w) by layer
 
 
 @contextmanager
@@ -169,8 +162,8 @@ def _views(model: nn.Module, record: _Record, place: tuple[float, float]) -> tup
     views = []
     for name, block in viewed_blocks(model).items():
         before, after = record.blocks[name]
-        row, column = (int(share * length) for share, length in zip(place, before.shape[-2:], strict=True))
-        views.append(view(name, block, before=before, after=after, pixel=(row, column)))
+        pixel = (int(place[0] * before.shape[-2]), int(place[1] * before.shape[-1]))
+        views.append(view(name, block, before=before, after=after, pixel=pixel))
     return tuple(views)
 
 

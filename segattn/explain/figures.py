@@ -26,10 +26,10 @@ def class_figure(explanation: Explanation) -> Figure:
     """Draw the image, the evidence for the class, its probability map, and the likeliest classes at the pixel."""
     name, (height, width) = explanation.class_name, explanation.image.shape[:2]
     figure, axes = _panels(4, explanation, title=f"{name} at {explanation.point}")
-    _show_image(axes[0], explanation)
-    _show_map(axes[1], explanation, explanation.over_image(explanation.evidence), f"evidence for {name}")
+    _show(axes[0], explanation, "image")
+    _show(axes[1], explanation, f"evidence for {name}", explanation.over_image(explanation.evidence))
     probability = cv2.resize(explanation.class_map, (width, height), interpolation=cv2.INTER_LINEAR)
-    _show_map(axes[2], explanation, probability, f"probability of {name}", limits=(0.0, 1.0))
+    _show(axes[2], explanation, f"probability of {name}", probability, limits=(0.0, 1.0))
     order = np.argsort(explanation.probabilities)[-10:]
     names = [explanation.classes.names[index] for index in order]
     colors = [tuple(explanation.classes.palette[index] / 255) for index in order]
@@ -43,10 +43,10 @@ def view_figure(explanation: Explanation, view: View) -> Figure:
     gamma = "" if view.gamma is None else f", gamma {view.gamma:.3g}"
     count = 1 + len(view.maps) + len(view.rows) + len(view.bars)
     figure, axes = _panels(count, explanation, title=f"{view.block} ({view.layer}{gamma}) at {explanation.point}")
-    _show_image(axes[0], explanation)
+    _show(axes[0], explanation, "image")
     rest = iter(axes[1:])
     for name, values in view.maps.items():
-        _show_map(next(rest), explanation, explanation.over_image(values.astype(np.float32)), name)
+        _show(next(rest), explanation, name, explanation.over_image(values.astype(np.float32)))
     for name, rows in view.rows.items():
         axis = next(rest)
         drawn = axis.imshow(rows, aspect="auto", cmap=COLORS, interpolation="nearest", vmin=0)
@@ -103,37 +103,30 @@ def _aspect(explanation: Explanation) -> float:
     return min(max(int(height) / int(width), 0.5), 2.0)
 
 
-def _thumbnail(explanation: Explanation) -> np.ndarray:
-    height, width = explanation.image.shape[:2]
-    scale = min(1.0, LONG_SIDE / max(height, width))
-    return resize_image(explanation.image, (max(1, round(height * scale)), max(1, round(width * scale))))
-
-
-def _show_image(axis: Axes, explanation: Explanation) -> None:
-    height, width = explanation.image.shape[:2]
-    axis.imshow(_thumbnail(explanation), extent=(-0.5, width - 0.5, height - 0.5, -0.5))
-    axis.plot(*explanation.point, marker="+", color="white", markersize=16, markeredgewidth=4)
-    axis.plot(*explanation.point, marker="+", color="red", markersize=14, markeredgewidth=2)
-    axis.set(title="image", xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-
-
-def _show_map(
+def _show(
     axis: Axes,
     explanation: Explanation,
-    values: Float[np.ndarray, "h w"],
     title: str,
+    values: Float[np.ndarray, "h w"] | None = None,
     *,
     limits: tuple[float, float] | None = None,
 ) -> None:
-    """Draw a map over the gray image, more opaque where its values are larger."""
-    height, width = values.shape
+    """Draw the image, or a map over the gray image that is more opaque where its values are larger."""
+    height, width = explanation.image.shape[:2]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    finite = values[np.isfinite(values)]
-    low, high = limits or ((float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0))
-    strength = np.nan_to_num((values - low) / ((high - low) or 1.0))
-    alpha = np.clip(0.25 + 0.6 * strength, 0, 1) * np.isfinite(values)
-    axis.imshow(_thumbnail(explanation).mean(axis=-1), cmap="gray", vmin=0, vmax=255, extent=extent)
-    drawn = axis.imshow(values, cmap=COLORS, vmin=low, vmax=high, alpha=alpha, extent=extent)
-    axis.plot(*explanation.point, marker="+", color="cyan", markersize=14, markeredgewidth=2)
+    scale = min(1.0, LONG_SIDE / max(height, width))
+    image = resize_image(explanation.image, (max(1, round(height * scale)), max(1, round(width * scale))))
+    if values is None:
+        axis.imshow(image, extent=extent)
+        axis.plot(*explanation.point, marker="+", color="white", markersize=16, markeredgewidth=4)
+    else:
+        finite = values[np.isfinite(values)]
+        low, high = limits or ((float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0))
+        strength = np.nan_to_num((values - low) / ((high - low) or 1.0))
+        alpha = np.clip(0.25 + 0.6 * strength, 0, 1) * np.isfinite(values)
+        axis.imshow(image.mean(axis=-1), cmap="gray", vmin=0, vmax=255, extent=extent)
+        drawn = axis.imshow(values, cmap=COLORS, vmin=low, vmax=high, alpha=alpha, extent=extent)
+        axis.figure.colorbar(drawn, ax=axis, shrink=0.9)
+    color = "red" if values is None else "cyan"
+    axis.plot(*explanation.point, marker="+", color=color, markersize=14, markeredgewidth=2)
     axis.set(title=title, xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-    axis.figure.colorbar(drawn, ax=axis, shrink=0.9)

@@ -28,7 +28,7 @@ def export_model(
 
     Args:
         checkpoint: written by ``segattn fit``.
-        output: the file; ``.onnx``, ``.pt2`` or ``.safetensors``, according to the format.
+        output: the file, with the extension of the format in :data:`SUFFIXES`.
         format: ``onnx``, ``torch`` (torch.export) or ``slim`` (safetensors with the weights and the model's config).
         images: files and folders of images to compare on, in addition to random images.
 
@@ -36,21 +36,16 @@ def export_model(
         How well the file agrees with the checkpoint.
 
     Raises:
-        FileNotFoundError: if the checkpoint or an image does not exist.
         ValueError: if the output does not match the format, packages are missing, a file cannot be read, or the model
-            cannot be exported.
-        DisagreementError: if the logits differ by more than rounding; the file is not kept.
-        OSError: if the file cannot be written.
+            cannot be exported, or its logits differ by more than rounding.
+        OSError: if the checkpoint or an image does not exist, or the file cannot be written.
     """
-    if format not in SUFFIXES:
-        raise ValueError(f"format must be one of {', '.join(SUFFIXES)}, got {format!r}.")
     output = Path(output)
     if output.suffix != SUFFIXES[format]:
         raise ValueError(f"The output of format {format} must end in {SUFFIXES[format]}, got {output.name}.")
     from segattn.checkpoints import load_model, save_model
     from segattn.export.agreement import agreement, find_images
-    from segattn.export.graph import to_program
-    from segattn.export.writing import require_packages, write_program
+    from segattn.export.graph import require_packages, to_program, write_program
     from segattn.io.atomic_write import atomic_write
 
     if format == "onnx":

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
 from torch import Tensor
 
 from segattn.checkpoints import TrainedModel
@@ -22,20 +21,11 @@ TOLERANCE = 1e-3
 """Largest difference due to rounding, relative to the largest logit."""
 
 
-class DisagreementError(ValueError):
-    """The logits of an exported file and of its checkpoint differ by more than rounding."""
-
-
 @dataclass(frozen=True)
 class Agreement:
     """How an exported file compares with its checkpoint.
 
-    Attributes:
-        images: number of images that were compared, random and real.
-        pixels: of all of them.
-        other_class: pixels with a different predicted class, where two logits are equal except for rounding.
-        largest_difference: of any logit.
-        largest_logit: of the checkpoint, in absolute value.
+    ``other_class`` counts the pixels with another predicted class, where two logits are equal except for rounding.
     """
 
     images: int
@@ -47,12 +37,7 @@ class Agreement:
 
 @torch.inference_mode()
 def agreement(trained: TrainedModel, path: Path, files: Sequence[Path]) -> Agreement:
-    """Compare an exported file with its model on random images, and on files with the model's inference config.
-
-    Raises:
-        DisagreementError: if logits differ by more than rounding.
-        ImageFileError: if an image cannot be read.
-    """
+    """Compare an exported file with its model on random images, and on files with the model's inference config."""
     images = pixels = other_class = 0
     difference, largest = torch.zeros(()), 0.0
     for expected, logits in _pairs(trained, exported_model(path), files):
@@ -62,16 +47,14 @@ def agreement(trained: TrainedModel, path: Path, files: Sequence[Path]) -> Agree
         largest = max(largest, float(expected.abs().max()))
         difference = torch.maximum(difference, (logits - expected).abs().max())  # keeps nan, unlike Python's max
     if not difference <= TOLERANCE * largest:
-        raise DisagreementError(
+        raise ValueError(
             f"The exported model disagrees with the checkpoint and is not kept: logits up to {largest:.3g} differ by "
             f"up to {difference:.3g}, and {other_class:,} of {pixels:,} pixels have another class."
         )
     return Agreement(images, pixels, other_class, float(difference), largest)
 
 
-def _pairs(
-    trained: TrainedModel, exported: LogitsFunction, files: Sequence[Path]
-) -> Iterator[tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]]]:
+def _pairs(trained: TrainedModel, exported: LogitsFunction, files: Sequence[Path]) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits of the model and of the exported file, on random images and on files."""
     generator = torch.Generator().manual_seed(0)
     for size, height, width in SIZES:

@@ -1,6 +1,9 @@
-"""A model as a graph for any batch size, height and width."""
+"""A model as a graph for any batch size, height and width, written as an ONNX or torch.export file."""
 
 import copy
+import json
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +17,8 @@ from torch.fx.experimental import _config as shape_config
 from torch.nn.functional import linear
 from torch.utils._sympy.value_ranges import ValueRanges
 
+from segattn.checkpoints import TrainedModel
+from segattn.checkpoints.network import DESCRIPTION, description_of
 from segattn.io.error_text import first_line
 from segattn.models.segmentation_model import SegmentationModel
 
@@ -24,13 +29,7 @@ SAME_PADDING = (Conv2dSame, MaxPool2dSame, AvgPool2dSame)
 
 
 def to_program(model: SegmentationModel) -> ExportedProgram:
-    """Trace a model.
-
-    Args:
-        model: in evaluation mode; it is not changed.
-
-    Returns:
-        Images (batch, 3, height, width) in 0..1 -> logits (batch, classes, height, width); all sizes are dynamic.
+    """Trace a model in evaluation mode: images (b, 3, h, w) in 0..1 -> logits (b, classes, h, w), for all sizes.
 
     Raises:
         ValueError: if a part of the model cannot be traced for all sizes.
@@ -44,6 +43,36 @@ def to_program(model: SegmentationModel) -> ExportedProgram:
         except Exception as error:  # the tracer's exceptions have no other common base
             raise ValueError(f"This model cannot be exported for all sizes: {first_line(error)}.") from error
     return _for_all_sizes(program)
+
+
+def require_packages() -> None:
+    """Check that the packages for ONNX are installed."""
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"The format onnx needs {', '.join(missing)}: pip install 'segattn[export]'.")
+
+
+def write_program(program: ExportedProgram, trained: TrainedModel, path: Path, *, format: str) -> None:
+    """Write a traced model as ``onnx`` or ``torch``, with a description of its output in the metadata.
+
+    Raises:
+        ValueError: if the format lacks an operator of the model.
+    """
+    description = json.dumps(description_of(trained))
+    if format == "torch":
+        torch.export.save(program, path, extra_files={DESCRIPTION: description})
+        return
+    try:
+        onnx = torch.onnx.export(program, input_names=["image"], output_names=["logits"], dynamo=True, verbose=False)
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise ValueError(f"This model cannot be written as ONNX: {first_line(error)}.") from error
+    if onnx is None:
+        raise AssertionError("without a file name, the exporter returns the program")
+    for value in (*onnx.model.graph.inputs, *onnx.model.graph.outputs):
+        for axis, name in ((0, "batch"), (2, "height"), (3, "width")):
+            value.shape[axis] = name  # type: ignore[index]  # these shapes are known
+    onnx.model.metadata_props[DESCRIPTION] = description
+    onnx.save(path)
 
 
 def _for_all_sizes(program: ExportedProgram) -> ExportedProgram:
@@ -69,11 +98,7 @@ class _Logits(nn.Module):
 
 
 class _CellMeans(nn.Module):
-    """Adaptive average pooling as two matrix products, because ONNX has it only for fixed sizes.
-
-    Args:
-        size: rows and columns of the result.
-    """
+    """Adaptive average pooling to ``size`` as two matrix products, because ONNX has it only for fixed sizes."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 from segattn.report.bootstrap import Comparison, compare
 from segattn.report.object_rows import PROPERTIES, divided_objects, property_table, worst_objects
-from segattn.report.runs import MixedRunsError, Run, Study, load_runs
+from segattn.report.runs import Run, Study, load_runs
 from segattn.report.scores import run_scores
 from segattn.report.tables import class_table, confusion_matrix, confusions, curves, size_gaps, size_table
 from segattn.report.verdict import verdict
@@ -11,7 +11,6 @@ __all__ = [
     "load_runs",
     "Run",
     "Study",
-    "MixedRunsError",
     "run_scores",
     "size_table",
     "class_table",

@@ -10,7 +10,7 @@ With Complex Survey Data, 1988).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -41,9 +41,6 @@ class Comparison:
         means: by ``name``, ``measure`` (``miou`` or ``mrecall``) and ``size`` (a bucket, or ``all``).
         curve: by ``name``, ``measure`` and fine bin, with its edges ``low_edge`` and ``high_edge``.
         classes: IoU by ``name``, ``class_name`` and ``size``.
-        level: of the intervals.
-        resamples: number of resamples.
-        seed: of the resampling.
     """
 
     baseline: str
@@ -102,9 +99,7 @@ class _Sampler:
     def scores(self, weights: Array, seed_weights: Mapping[str, Array] | None) -> dict[str, Scores]:
         """Compute the scores of every name.
 
-        Args:
-            weights: how often to count every image, (resamples, images).
-            seed_weights: how often to count every run of a name, (resamples, runs); None counts each once.
+        The weights are how often to count every image, (resamples, images), and every run of a name, (resamples, runs).
         """
         drawn = np.ascontiguousarray(weights.T)
         objects = (self._objects @ drawn).reshape(self._classes, -1, len(weights))
@@ -188,14 +183,12 @@ def _mean(scores: Sequence[Scores], share: Array) -> Scores:
     """The mean over runs, with weights (resamples, runs); runs without a score are left out."""
     if len(scores) == 1:
         return scores[0]
-    stacked = {field.name: np.stack([getattr(each, field.name) for each in scores], -1) for field in fields(Scores)}
-    return Scores(**{name: known_mean(values, share, axis=-1) for name, values in stacked.items()})
+    return Scores.combine(scores, lambda values: known_mean(np.stack(values, -1), share, axis=-1))
 
 
 def _joined(pieces: Sequence[Mapping[str, Scores]]) -> dict[str, Scores]:
     """One set of scores per name, with all resamples on the last axis."""
-    keys = [field.name for field in fields(Scores)]
     return {
-        name: Scores(**{key: np.concatenate([getattr(p[name], key) for p in pieces], axis=-1) for key in keys})
+        name: Scores.combine([piece[name] for piece in pieces], lambda values: np.concatenate(values, axis=-1))
         for name in pieces[0]
     }

@@ -2,16 +2,14 @@
 
 import io
 import re
-from collections.abc import Sequence
 from html import escape
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from segattn.report.bootstrap import Comparison
@@ -48,8 +46,9 @@ def curve_figure(study: Study, comparison: Comparison, measure: str = "miou") ->
         table = table[(table["name"] == name) & (table["measure"] == measure) & table["score"].notna()]
         x = _places(table)
         values = (100 * table[["score", "score_low", "score_high"]]).to_numpy().T
-        axes.fill_between(x, values[1], values[2], color=_color(number), alpha=0.18, linewidth=0)
-        axes.plot(x, values[0], color=_color(number), marker=_marker(number), markersize=4, label=name)
+        style = _style(number)
+        axes.fill_between(x, values[1], values[2], color=style["color"], alpha=0.18, linewidth=0)
+        axes.plot(x, values[0], **style, markersize=4, label=name)
     _size_axis(axes, study)
     axes.set_ylabel("mean IoU over classes, %" if measure == "miou" else "mean recall over classes, %")
     _legend(figure, axes)
@@ -57,24 +56,19 @@ def curve_figure(study: Study, comparison: Comparison, measure: str = "miou") ->
 
 
 def pooled_figure(study: Study, measure: str = "iou") -> Figure:
-    """Draw scores by object size: over all pixels of a size (solid), and means over objects (dashed).
-
-    Args:
-        study: the runs.
-        measure: ``iou`` or ``recall``.
-    """
+    """Draw ``iou`` or ``recall`` by object size: over all pixels of a size (solid), and means over objects (dashed)."""
     figure, axes = _axes(3.4 + 0.09 * len(study.names))
     table = curves(study)
     for number, name in enumerate(study.names):
         part = table[(table["name"] == name) & (table["objects"] > 0)]
-        style: dict[str, Any] = {"color": _color(number), "marker": _marker(number), "markersize": 4}
-        axes.plot(_places(part), 100 * part[f"pooled_{measure}"], label=name, **style)
-        style |= {"linestyle": "--", "markerfacecolor": "none"}
-        axes.plot(_places(part), 100 * part[f"object_{measure}"], **style)
+        x, style = _places(part), _style(number) | {"markersize": 4}
+        axes.plot(x, 100 * part[f"pooled_{measure}"], label=name, **style)
+        axes.plot(x, 100 * part[f"object_{measure}"], linestyle="--", markerfacecolor="none", **style)
     _size_axis(axes, study)
     axes.set_ylabel("IoU, %" if measure == "iou" else "recall, %")
-    kinds: tuple[tuple[Literal["-", "--"], str], ...] = (("-", "all pixels of a size"), ("--", "mean over objects"))
-    _legend(figure, axes, [Line2D([], [], color="#888888", linestyle=line, label=what) for line, what in kinds])
+    for line, what in (("-", "all pixels of a size"), ("--", "mean over objects")):
+        axes.plot([], [], color="#888888", linestyle=line, label=what)
+    _legend(figure, axes)
     return figure
 
 
@@ -98,14 +92,7 @@ def difference_figure(study: Study, comparison: Comparison) -> Figure:
 
 
 def class_figure(study: Study, comparison: Comparison, name: str, size: str = "all") -> Figure:
-    """Draw the differences between a run and the baseline by class, largest first, with intervals.
-
-    Args:
-        study: the runs.
-        comparison: of these runs.
-        name: of the run.
-        size: a bucket, or ``all``.
-    """
+    """Draw the differences between a run and the baseline by class, largest first, for a bucket or ``all`` sizes."""
     table = comparison.classes
     table = table[(table["name"] == name) & (table["size"] == size) & table["difference"].notna()]
     largest = table["difference"].abs().nlargest(MOST_CLASSES).index
@@ -126,8 +113,7 @@ def confusion_figure(study: Study, name: str, size: str | None = None) -> Figure
     figure, axes = _axes(4.6)
     axes.imshow(100 * share, cmap="viridis", vmin=0, vmax=100, interpolation="nearest", aspect="equal")
     axes.grid(visible=False)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("annotated")
+    axes.set(xlabel="predicted", ylabel="annotated")
     if classes <= MOST_CLASSES:
         small = 8 if classes <= 20 else 6
         names = [_short(name) for name in study.info.class_names]
@@ -142,10 +128,7 @@ def confusion_figure(study: Study, name: str, size: str | None = None) -> Figure
 
 
 def to_svg(figure: Figure, title: str) -> str:
-    """Convert a figure of this module to an SVG element with the text color and font of the page.
-
-    The title is the description for screen readers.
-    """
+    """Convert a figure to an SVG element with the text color and font of the page; ``title`` is for screen readers."""
     text = io.StringIO()
     for label in figure.findobj(Text):
         label.set_parse_math(False)  # names may contain dollar signs
@@ -197,17 +180,15 @@ def _intervals(axes: Axes, table: pd.DataFrame, y: Any, *, name: str, position: 
     values = (100 * table[["difference", "difference_low", "difference_high"]]).to_numpy().T
     reach = np.clip(np.stack([values[0] - values[1], values[2] - values[0]]), 0, None)
     axes.axvline(0, color="#888888", linewidth=1)
-    style: dict[str, Any] = {"fmt": _marker(position), "color": _color(position), "markersize": 5, "elinewidth": 1.6}
-    axes.errorbar(values[0], y, xerr=reach, label=name, **style)
+    axes.errorbar(values[0], y, xerr=reach, label=name, **_style(position), linestyle="", markersize=5, elinewidth=1.6)
 
 
-def _legend(figure: Figure, axes: Axes, extra: Sequence[Line2D] = ()) -> None:
+def _legend(figure: Figure, axes: Axes) -> None:
     """Add a legend above the axes."""
     handles, labels = axes.get_legend_handles_labels()
-    handles, labels = [*handles, *extra], [*map(_short, labels), *(str(line.get_label()) for line in extra)]
     if handles:
-        options: dict[str, Any] = {"frameon": False, "fontsize": 8, "columnspacing": 1.2}
-        figure.legend(handles, labels, loc="outside upper left", ncols=2, labelcolor=_INK, **options)
+        options: dict[str, Any] = {"frameon": False, "fontsize": 8, "columnspacing": 1.2, "labelcolor": _INK}
+        figure.legend(handles, map(_short, labels), loc="outside upper left", ncols=2, **options)
 
 
 def _short(name: str) -> str:
@@ -215,9 +196,5 @@ def _short(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 2]}…{name[-_LONGEST_NAME // 2 + 1 :]}"
 
 
-def _color(number: int) -> str:
-    return COLORS[number % len(COLORS)]
-
-
-def _marker(number: int) -> str:
-    return MARKERS[number % len(MARKERS)]
+def _style(number: int) -> dict[str, Any]:
+    return {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}

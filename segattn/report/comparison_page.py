@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from segattn.io.html_page import write_html
-from segattn.report import charts
 from segattn.report.bootstrap import Comparison
+from segattn.report.charts import class_figure, confusion_figure, curve_figure, difference_figure, pooled_figure
 from segattn.report.object_rows import PROPERTIES, property_table, worst_objects
-from segattn.report.page_parts import Chart, Exhibit, Table, chart, table
+from segattn.report.page_parts import Exhibit, Table, charts, table
 from segattn.report.runs import Run, Study
 from segattn.report.tables import confusions, size_gaps
 from segattn.report.verdict import listed, verdict, win_tie_loss
@@ -25,15 +27,7 @@ def write_page(
     galleries: Mapping[str, Sequence[Exhibit]] | None = None,
     missing: str = "",
 ) -> None:
-    """Write the page.
-
-    Args:
-        study: the runs.
-        comparison: of these runs.
-        path: of the page. Its folder is created if needed.
-        galleries: pictures of objects, by title.
-        missing: why there are no pictures, or fewer than expected.
-    """
+    """Write the page, with pictures of objects by title, and the reason why pictures are ``missing``."""
     info = study.info
     names = listed(study.names) if len(study.names) < 4 else f"{len(study.names)} models"
     matrix_caption = "share of the pixels of each class (row) by prediction, %"
@@ -58,7 +52,7 @@ def write_page(
         ),
         "classes": _classes(comparison),
         "gaps": _gaps(study),
-        "matrices": [chart(charts.confusion_figure(study, name), f"{name}: {matrix_caption}") for name in study.names],
+        "matrices": charts({f"{name}: {matrix_caption}": confusion_figure(study, name) for name in study.names}),
         "confusions": table(
             "confusion-table",
             confusions(study, info.bucket_names[0]),
@@ -104,45 +98,39 @@ def _scores(comparison: Comparison) -> Table:
         miou.merge(recall[["name", "size", "score"]].rename(columns={"score": "recall"}), on=["name", "size"]),
         columns,
         percent=["score", "recall", "difference"],
-        signed=["difference"],
         sortable=False,
     )
 
 
-def _curves(study: Study, comparison: Comparison) -> list[Chart]:
+def _curves(study: Study, comparison: Comparison) -> dict[str, Markup]:
     pooled = "by object size: all pixels of a size pooled, and mean over objects"
-    return [
-        chart(charts.curve_figure(study, comparison), "IoU by object size, mean over classes, with intervals"),
-        chart(charts.curve_figure(study, comparison, "mrecall"), "Recall by object size, mean over classes"),
-        chart(charts.pooled_figure(study), f"IoU {pooled}"),
-        chart(charts.pooled_figure(study, "recall"), f"Recall {pooled}"),
-    ]
+    return charts(
+        {
+            "IoU by object size, mean over classes, with intervals": curve_figure(study, comparison),
+            "Recall by object size, mean over classes": curve_figure(study, comparison, "mrecall"),
+            f"IoU {pooled}": pooled_figure(study),
+            f"Recall {pooled}": pooled_figure(study, "recall"),
+        }
+    )
 
 
-def _differences(study: Study, comparison: Comparison) -> list[Chart]:
+def _differences(study: Study, comparison: Comparison) -> dict[str, Markup]:
     others = [name for name in study.names if name != comparison.baseline]
-    if not others:
-        return []
-    figures = [chart(charts.difference_figure(study, comparison), "Difference of mIoU, with intervals")]
+    figures = {"Difference of mIoU, with intervals": difference_figure(study, comparison)} if others else {}
     for name in others:
-        for size in ("all", study.info.bucket_names[0]):
-            caption = f"{name}: difference of IoU by class, {'all sizes' if size == 'all' else f'{size} objects'}"
-            figures.append(chart(charts.class_figure(study, comparison, name, size), caption))
-    return figures
+        for size, what in (("all", "all sizes"), (study.info.bucket_names[0], f"{study.info.bucket_names[0]} objects")):
+            figures[f"{name}: difference of IoU by class, {what}"] = class_figure(study, comparison, name, size)
+    return charts(figures)
 
 
 def _classes(comparison: Comparison) -> Table:
     return table(
         "class-table",
         comparison.classes,
-        {
-            **{"class_name": "class", "size": "size", "name": "run", "score": "IoU", "difference": "difference"},
-            **{"result": "result", "objects": "objects"},
-        },
+        {"class_name": "class", "size": "size", "name": "run", "score": "IoU"}
+        | {key: key for key in ("difference", "result", "objects")},
         percent=["score", "difference"],
-        signed=["difference"],
         filters={"size": "all", "name": "", "result": ""},
-        hint="class",
     )
 
 
@@ -154,7 +142,6 @@ def _gaps(study: Study) -> Table:
         {"class_name": "class", "name": "run", smallest: smallest, largest: largest, "gap": "gap"},
         percent=[smallest, largest, "gap"],
         filters={"name": ""},
-        hint="class",
     )
 
 
@@ -162,10 +149,8 @@ def _property(study: Study, which: str) -> Table:
     return table(
         f"{which}-table",
         property_table(study, which),
-        {
-            **{"size": "size", "value": PROPERTIES[which][0], "name": "run", "objects": "objects"},
-            **{"object_recall": "recall", "object_iou": "IoU"},
-        },
+        {"size": "size", "value": PROPERTIES[which][0], "name": "run", "objects": "objects"}
+        | {"object_recall": "recall", "object_iou": "IoU"},
         percent=["object_recall", "object_iou"],
         filters={"size": study.info.bucket_names[0], "name": ""},
     )
@@ -176,7 +161,7 @@ def _worst(study: Study) -> Table:
     frame["place"] = [f"x {row.x0} to {row.x1}, y {row.y0} to {row.y1}" for row in frame.itertuples(index=False)]
     ious = {f"iou {name}": f"IoU of {name}" for name in study.names}
     columns = {"class_name": "class", "image": "image", "place": "place", "size_px": "size, px", **ious}
-    return table("worst-table", frame, columns, percent=list(ious), hint="class or file")
+    return table("worst-table", frame, columns, percent=list(ious))
 
 
 def _run(run: Run) -> dict[str, Any]:

@@ -47,14 +47,10 @@ PROPERTIES: Mapping[str, tuple[str, Callable[[pd.DataFrame], "pd.Series[str]"]]]
 
 
 def property_table(study: Study, which: str) -> pd.DataFrame:
-    """Recall and IoU of objects by a property (a key of :data:`PROPERTIES`), within each bucket.
+    """Recall and IoU of objects by a property within each bucket; ``which`` must be a key of :data:`PROPERTIES`.
 
-    Returns:
-        The number of ``objects``, their ``pooled_recall``, and the means over objects ``object_recall`` and
-        ``object_iou``, by ``name``, ``size`` and ``value`` of the property. All are means over the runs of a name.
-
-    Raises:
-        ValueError: if the property does not exist.
+    The number of ``objects``, their ``pooled_recall``, and the means over objects ``object_recall`` and ``object_iou``,
+    by ``name``, ``size`` and ``value`` of the property. All are means over the runs of a name.
     """
     if which not in PROPERTIES:
         raise ValueError(f"which must be one of {', '.join(PROPERTIES)}, got {which!r}.")
@@ -69,13 +65,10 @@ def property_table(study: Study, which: str) -> pd.DataFrame:
 def worst_objects(study: Study, size: str, count: int = 12, *, per_class: int = 3) -> pd.DataFrame:
     """The objects of a bucket with the lowest IoU over all runs; the largest first among equals.
 
-    At most ``count`` objects are listed, at most ``per_class`` of one class.
-
-    Returns:
-        Image, class, bounding box and size of each object, and the IoU of every name in columns ``iou NAME``.
+    At most ``count`` objects are listed, at most ``per_class`` of one class, with image, class, bounding box and size,
+    and the IoU of every name in columns ``iou NAME``.
     """
-    table = _object_ious(study, size)
-    table = table.sort_values(["iou", "size_px"], ascending=[True, False], kind="stable")
+    table = _object_ious(study, size).sort_values(["iou", "size_px"], ascending=[True, False], kind="stable")
     return table.groupby("class_id", sort=False).head(per_class).head(count).reset_index(drop=True)
 
 

@@ -36,41 +36,29 @@ class Filter(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table with filters above it; ``hint`` is shown in the search field."""
+    """A table with filters above it."""
 
     id: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     filters: Sequence[Filter]
     sortable: bool
-    hint: str
-
-
-class Chart(NamedTuple):
-    """A figure as an SVG element, with its caption."""
-
-    svg: Markup
-    caption: str
-
-
-class Picture(NamedTuple):
-    """A small image, as an address that contains it, with its label."""
-
-    label: str
-    uri: str
 
 
 class Exhibit(NamedTuple):
-    """Pictures of one object, with its class, size and scores as title, and its file and position as place."""
+    """Pictures of one object, with its class, size and scores as title, and its file and position as place.
+
+    The pictures are addresses that contain small images, by label.
+    """
 
     title: str
     place: str
-    pictures: Sequence[Picture]
+    pictures: Mapping[str, str]
 
 
-def chart(figure: Figure, caption: str) -> Chart:
-    """Convert a figure; the caption is also its description for screen readers."""
-    return Chart(Markup(to_svg(figure, caption)), caption)  # matplotlib escapes the texts in it
+def charts(figures: Mapping[str, Figure]) -> dict[str, Markup]:
+    """Convert figures to SVG elements, by caption; the caption is also the description for screen readers."""
+    return {caption: Markup(to_svg(figure, caption)) for caption, figure in figures.items()}  # texts are escaped
 
 
 def table(
@@ -79,37 +67,35 @@ def table(
     columns: Mapping[str, str],
     *,
     percent: Sequence[str] = (),
-    signed: Sequence[str] = (),
     filters: Mapping[str, str] | None = None,
     sortable: bool = True,
-    hint: str = "any text",
 ) -> Table:
     """Build a table from a data frame.
+
+    A column ``difference`` is shown with a sign and colored by the frame's ``result``.
 
     Args:
         name: id of the table in the page.
         frame: the values.
         columns: titles of the columns to show, by their names in the frame.
         percent: columns with fractions, shown in percent, with their intervals from ``NAME_low`` to ``NAME_high``.
-        signed: columns with differences, shown with a sign and colored by the frame's ``result``.
         filters: initial choice (empty for all) by the name of the column to filter by.
         sortable: whether clicking a title sorts the rows.
-        hint: shown in the search field.
     """
     numeric = {key: pd.api.types.is_numeric_dtype(frame[key]) for key in columns}
     rows = [
-        [_cell(row, key, percent=key in percent, signed=key in signed, numeric=numeric[key]) for key in columns]
+        [_cell(row, key, percent=key in percent, numeric=numeric[key]) for key in columns]
         for row in frame.to_dict("records")
     ]
     choices = [
         Filter(columns[key], list(columns).index(key), [str(value) for value in frame[key].unique() if value], chosen)
         for key, chosen in (filters or {}).items()
     ]
-    return Table(name, [Column(columns[key], numeric[key]) for key in columns], rows, choices, sortable, hint)
+    return Table(name, [Column(columns[key], numeric[key]) for key in columns], rows, choices, sortable)
 
 
-def _cell(row: Mapping[Any, Any], key: str, *, percent: bool, signed: bool, numeric: bool) -> Cell:
-    value, result = row[key], str(row.get("result", ""))
+def _cell(row: Mapping[Any, Any], key: str, *, percent: bool, numeric: bool) -> Cell:
+    value, result, signed = row[key], str(row.get("result", "")), key == "difference"
     if not numeric:
         return Cell(str(value), kind=result if key == "result" and result != "tie" else "")
     if np.isnan(value) or (signed and not result):

@@ -13,7 +13,6 @@ from segattn.objects.record_files import COLUMNS, RecordInfo, read_confusions, r
 
 SPLITS = ("val", "test")
 _LISTS = ("confused_class", "confused_px")
-_CATEGORIES = ("image", "class_name", "kind")
 _OBJECT_KEY = ("image", "class_id", "size_px", "y0", "x0", "y1", "x1")
 _MUST_BE_EQUAL = {
     "class_names": "classes",
@@ -23,10 +22,6 @@ _MUST_BE_EQUAL = {
     "unit": "units of an object",
     "min_objects": "numbers of required objects per class (min_objects)",
 }
-
-
-class MixedRunsError(ValueError):
-    """Runs that cannot be compared, with the difference between them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +52,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """Runs on the same images.
-
-    Attributes:
-        groups: runs by name, with several seeds under one name, in the given order.
-    """
+    """Runs on the same images, grouped by name, with several seeds under one name."""
 
     groups: Mapping[str, Sequence[Run]]
 
@@ -95,8 +86,7 @@ def load_runs(paths: Sequence[str | Path], split: str = "val") -> Study:
 
     Raises:
         FileNotFoundError: if there is no record.
-        MixedRunsError: if the runs differ in classes, sizes, images or objects.
-        ValueError: if a file is not a record, or a record is given twice.
+        ValueError: if a file is not a record or is given twice, or the runs differ in classes, sizes, images or objects.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
@@ -135,20 +125,20 @@ def _check_comparable(run: Run, other: Run) -> None:
         if one != two:
             if isinstance(one, tuple):  # of long lists, show the first difference
                 one, two = next(pair for pair in zip_longest(one, two, fillvalue="missing") if pair[0] != pair[1])
-            raise MixedRunsError(f"{cannot} the {what} differ: {one} and {two}.")
+            raise ValueError(f"{cannot} the {what} differ: {one} and {two}.")
     images, other_images = (set(each.rows["image"].cat.categories) for each in (run, other))
     for lacking, missing in ((other, images - other_images), (run, other_images - images)):
         if missing:
-            raise MixedRunsError(f"{cannot} {len(missing)} images, such as {min(missing)}, are not in {lacking.path}.")
+            raise ValueError(f"{cannot} {len(missing)} images, such as {min(missing)}, are not in {lacking.path}.")
     one, two = (each.objects[list(_OBJECT_KEY)].reset_index(drop=True) for each in (run, other))
     if len(one) != len(two) or not (one == two).all(axis=None):
         image = pd.concat([one, two]).drop_duplicates(keep=False)["image"].astype(str).min()
-        raise MixedRunsError(f"{cannot} the ground truth differs in the image {image}.")
+        raise ValueError(f"{cannot} the ground truth differs in the image {image}.")
 
 
 def _read(path: Path) -> Run:
     rows, info = read_record(path, columns=[name for name in COLUMNS if name not in _LISTS])
-    rows = rows.astype(dict.fromkeys(_CATEGORIES, "category"))
+    rows = rows.astype(dict.fromkeys(("image", "class_name", "kind"), "category"))
     order = np.argsort(rows["image"].cat.codes.to_numpy(), kind="stable")
     confusions = read_confusions(path)
     position = np.empty(len(rows), dtype=np.int64)

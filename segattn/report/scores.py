@@ -3,6 +3,7 @@
 Counts have the shape (classes, fine bins, 3, resamples) with tp, fp, fn; objects (classes, fine bins, resamples).
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -22,22 +23,11 @@ Array = npt.NDArray[Any]
 class Scores:
     """Scores as fractions of 1; nan where nothing can be scored.
 
-    Attributes:
-        miou: mean over the classes that are present or predicted.
-        mean_accuracy: mean recall of the classes that are present.
-        pixel_accuracy: share of pixels.
-        iou: per class.
-        recall: per class.
-        bucket_iou: per class and bucket.
-        bucket_recall: per class and bucket.
-        bucket_miou: mean of ``bucket_iou`` over the classes with enough objects in the bucket.
-        bucket_mrecall: the same of ``bucket_recall``.
-        curve_miou: mean IoU over the classes with enough objects in each fine bin.
-        curve_mrecall: the same of the recall.
+    The means of a bucket or of a fine bin (``curve_``) are over the classes with enough objects in it.
     """
 
-    miou: Float[np.ndarray, "..."]
-    mean_accuracy: Float[np.ndarray, "..."]
+    miou: Float[np.ndarray, "..."]  # of the classes that are present or predicted
+    mean_accuracy: Float[np.ndarray, "..."]  # recall of the classes that are present
     pixel_accuracy: Float[np.ndarray, "..."]
     iou: Float[np.ndarray, "classes ..."]
     recall: Float[np.ndarray, "classes ..."]
@@ -47,6 +37,11 @@ class Scores:
     bucket_mrecall: Float[np.ndarray, "buckets ..."]
     curve_miou: Float[np.ndarray, "bins ..."]
     curve_mrecall: Float[np.ndarray, "bins ..."]
+
+    @classmethod
+    def combine(cls, parts: Sequence["Scores"], function: Callable[[list[Array]], Array]) -> "Scores":
+        """Apply a function to the values that each part has for a score."""
+        return cls(**{field.name: function([getattr(part, field.name) for part in parts]) for field in fields(cls)})
 
 
 class Bins:
@@ -153,7 +148,7 @@ def run_scores(run: Run) -> tuple[Scores, Bins]:
     bins = Bins(run.info, objects)
     counts = count_cells(run).sum(axis=1).reshape(classes, -1, 3)
     scores = score(counts[..., None], objects[..., None], bins)
-    return Scores(**{field.name: getattr(scores, field.name)[..., 0] for field in fields(Scores)}), bins
+    return Scores.combine([scores], lambda values: values[0][..., 0]), bins
 
 
 def _iou_and_recall(counts: Array) -> tuple[Array, Array]:

@@ -1,5 +1,7 @@
 """Tables of a study: scores by size and class, curves, gaps between sizes, and confusions."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -16,20 +18,15 @@ def size_table(study: Study) -> pd.DataFrame:
     """
     parts = []
     for name, runs in study.groups.items():
-        scored = [run_scores(run) for run in runs]
-        bins = scored[0][1]
-        miou = np.array([[scores.miou, *scores.bucket_miou] for scores, _ in scored])
-        recall = np.array([[scores.mean_accuracy, *scores.bucket_mrecall] for scores, _ in scored])
-        present = (bins.objects.sum(1) > 0).sum()
-        part = {
-            "name": name,
-            "runs": len(runs),
-            "size": ["all", *study.info.bucket_names],
-            **_mean_and_std("miou", miou),
-            **_mean_and_std("recall", recall),
-            "classes": [present, *bins.bucket_supported.sum(0)],
-            "objects": [int(bins.objects.sum()), *bins.bucket_objects.sum(0).astype(int)],
-        }
+        scored, (bins, *_) = zip(*(run_scores(run) for run in runs), strict=True)
+        part: dict[str, Any] = {"name": name, "runs": len(runs), "size": ["all", *study.info.bucket_names]}
+        miou = [[scores.miou, *scores.bucket_miou] for scores in scored]
+        recall = [[scores.mean_accuracy, *scores.bucket_mrecall] for scores in scored]
+        for key, values in (("miou", miou), ("recall", recall)):
+            part[key] = np.mean(values, axis=0)
+            part[f"{key}_std"] = np.std(values, axis=0, ddof=1) if len(runs) > 1 else np.nan
+        part["classes"] = [(bins.objects.sum(1) > 0).sum(), *bins.bucket_supported.sum(0)]
+        part["objects"] = [int(bins.objects.sum()), *bins.bucket_objects.sum(0).astype(int)]
         parts.append(pd.DataFrame(part))
     return pd.concat(parts, ignore_index=True)
 
@@ -43,14 +40,8 @@ def class_table(study: Study) -> pd.DataFrame:
         iou = known_mean(np.stack([np.column_stack([scores.iou, scores.bucket_iou]) for scores in scored]))
         recall = known_mean(np.stack([np.column_stack([scores.recall, scores.bucket_recall]) for scores in scored]))
         objects = np.column_stack([bins.objects.sum(1), bins.bucket_objects]).astype(int)
-        part = {
-            "name": name,
-            "class_name": np.repeat(names, len(sizes)),
-            "size": np.tile(sizes, len(names)),
-            "iou": iou.ravel(),
-            "recall": recall.ravel(),
-            "objects": objects.ravel(),
-        }
+        part = {"name": name, "class_name": np.repeat(names, len(sizes)), "size": np.tile(sizes, len(names))}
+        part |= {"iou": iou.ravel(), "recall": recall.ravel(), "objects": objects.ravel()}
         parts.append(pd.DataFrame(part))
     return pd.concat(parts, ignore_index=True)
 
@@ -103,8 +94,7 @@ def confusion_matrix(study: Study, name: str, size: str | None = None) -> pd.Dat
 def confusions(study: Study, size: str | None = None, *, top: int = 3) -> pd.DataFrame:
     """The classes that objects (of one size, or all) are confused with, by ``name`` and ``class_name``.
 
-    Returns:
-        The ``top`` predicted classes ``other`` of each class, and the ``share`` of its pixels predicted as such.
+    Of each class: the ``top`` predicted classes ``other``, and the ``share`` of its pixels predicted as such.
     """
     parts = []
     for name in study.names:
@@ -137,8 +127,3 @@ def _curve(run: Run, bins: int) -> dict[str, Array]:
         "object_recall": divide(recall, objects),
         "objects": objects,
     }
-
-
-def _mean_and_std(key: str, values: Array) -> dict[str, Array]:
-    spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
-    return {key: values.mean(axis=0), f"{key}_std": spread}

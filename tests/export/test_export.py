@@ -13,7 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from segattn.checkpoints import CheckpointError
 from segattn.checkpoints.network import load_network
 from segattn.cli import main
-from segattn.export import command, export_model, writing
+from segattn.export import command, export_model, graph
 from segattn.export.agreement import Agreement
 from segattn.export.graph import _CellMeans, _with_fixed_padding
 from segattn.inference import InferenceConfig
@@ -105,7 +105,7 @@ def test_file_that_disagrees_is_not_kept(files, tmp_path, capsys, monkeypatch):
     save_checkpoint(tmp_path / "m.ckpt", lively_model(seed=1))
     (tmp_path / "m.pt2").write_text("before")
     wrong = (files / "m.pt2").read_bytes()
-    monkeypatch.setattr(writing, "write_program", lambda program, trained, path, format: path.write_bytes(wrong))
+    monkeypatch.setattr(graph, "write_program", lambda program, trained, path, format: path.write_bytes(wrong))
     assert run("export", tmp_path, format="torch", output=tmp_path / "m.pt2") == 1
     assert "disagrees with the checkpoint and is not kept" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.ckpt", "m.pt2"]
@@ -128,7 +128,7 @@ def test_user_errors_are_one_sentence(files, tmp_path, capsys, changed, message)
 
 
 def test_missing_package_is_named(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "find_spec", lambda name: None if name == "onnxscript" else name)
+    monkeypatch.setattr(graph, "find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(ValueError, match=r"needs onnxscript: pip install 'segattn\[export\]'"):
         export_model(files / "m.ckpt", tmp_path / "m.onnx", format="onnx")
 

@@ -10,8 +10,7 @@ from segattn import heads
 from segattn.checkpoints import TrainedModel
 from segattn.export import SUFFIXES
 from segattn.export.agreement import exported_model
-from segattn.export.graph import to_program
-from segattn.export.writing import write_program
+from segattn.export.graph import to_program, write_program
 from segattn.heads import (
     ChannelSpatialHead,
     DANetHead,

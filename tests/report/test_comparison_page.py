@@ -10,7 +10,7 @@ import pytest
 from segattn.report import compare, load_runs
 from segattn.report.charts import curve_figure, to_svg
 from segattn.report.comparison_page import write_page
-from segattn.report.page_parts import Exhibit, Picture
+from segattn.report.page_parts import Exhibit
 from tests.report.records import info, write_record
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-headless-shell", "google-chrome"))), None)
@@ -33,7 +33,7 @@ def page(tmp_path_factory):
         )
     (folder / "run0" / "config.yaml").write_text("head: '</pre><script>alert(2)</script>'\n")
     study = load_runs(paths)
-    exhibit = Exhibit("<i>ring</i>, 9 px", "a&b.png", [Picture("image", "data:image/png;base64,iVBORw0KGgo=")])
+    exhibit = Exhibit("<i>ring</i>, 9 px", "a&b.png", {"image": "data:image/png;base64,iVBORw0KGgo="})
     write_page(study, compare(study, resamples=50), folder / "out" / "index.html", galleries={"<u>Lost</u>": [exhibit]})
     return folder / "out" / "index.html"
 
