@@ -86,7 +86,7 @@ def load_runs(paths: Sequence[str | Path], split: str = "val") -> Study:
 
     Raises:
         FileNotFoundError: if there is no record.
-        ValueError: if a file is not a record or is given twice, or the runs differ in classes, sizes, images or objects.
+        ValueError: if a file is not a record or is given twice, or the runs cannot be compared.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
