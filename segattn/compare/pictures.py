@@ -34,13 +34,8 @@ OPACITY = 0.65
 def show_objects(study: Study, chosen: Mapping[str, pd.DataFrame], split: str) -> tuple[dict[str, list[Exhibit]], str]:
     """Draw objects from the data and checkpoints of the runs, if these still exist; of each name, the first run.
 
-    Args:
-        study: the runs.
-        chosen: objects by title, as :func:`segattn.report.worst_objects` returns them.
-        split: of the records.
-
-    Returns:
-        The pictures by title, and a sentence about what is missing (empty if nothing is missing).
+    The objects are tables by title, as :func:`segattn.report.worst_objects` returns them. The result is the pictures by
+    title, and a sentence about what is missing (empty if nothing is missing).
     """
     first = study.runs[0]
     try:

@@ -30,8 +30,6 @@ class View:
 
     Attributes:
         layer: name of the block in the model, such as ``head.position.1``.
-        block: name of its class.
-        pixel: of the block's features.
         gamma: learned factor of the attention's result, if the block has one. At 0 the block has no effect, whatever
             its maps show.
         maps: values (h, w) over the features, to draw over the image.

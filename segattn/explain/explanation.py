@@ -31,9 +31,7 @@ class Explanation:
     """What a model looked at to decide on one pixel.
 
     Attributes:
-        image: RGB, upright.
-        point: (x, y) of the pixel.
-        classes: of the model.
+        point: (x, y) of the pixel in the image.
         class_index: class whose evidence is shown.
         probabilities: of every class at the pixel.
         class_map: probability of that class over the model's input.

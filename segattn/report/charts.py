@@ -40,7 +40,7 @@ class ReportFigure(Figure):
 
 def curve_figure(study: Study, comparison: Comparison, measure: str = "miou") -> Figure:
     """Draw the mean over classes by object size, with intervals; ``measure`` is ``miou`` or ``mrecall``."""
-    figure, axes = _axes(3.4 + 0.09 * len(study.names))
+    figure, axes = _size_axes(study, "mean IoU over classes, %" if measure == "miou" else "mean recall over classes, %")
     for number, name in enumerate(study.names):
         table = comparison.curve
         table = table[(table["name"] == name) & (table["measure"] == measure) & table["score"].notna()]
@@ -49,23 +49,19 @@ def curve_figure(study: Study, comparison: Comparison, measure: str = "miou") ->
         style = _style(number)
         axes.fill_between(x, values[1], values[2], color=style["color"], alpha=0.18, linewidth=0)
         axes.plot(x, values[0], **style, markersize=4, label=name)
-    _size_axis(axes, study)
-    axes.set_ylabel("mean IoU over classes, %" if measure == "miou" else "mean recall over classes, %")
     _legend(figure, axes)
     return figure
 
 
 def pooled_figure(study: Study, measure: str = "iou") -> Figure:
     """Draw ``iou`` or ``recall`` by object size: over all pixels of a size (solid), and means over objects (dashed)."""
-    figure, axes = _axes(3.4 + 0.09 * len(study.names))
+    figure, axes = _size_axes(study, "IoU, %" if measure == "iou" else "recall, %")
     table = curves(study)
     for number, name in enumerate(study.names):
         part = table[(table["name"] == name) & (table["objects"] > 0)]
         x, style = _places(part), _style(number) | {"markersize": 4}
         axes.plot(x, 100 * part[f"pooled_{measure}"], label=name, **style)
         axes.plot(x, 100 * part[f"object_{measure}"], linestyle="--", markerfacecolor="none", **style)
-    _size_axis(axes, study)
-    axes.set_ylabel("IoU, %" if measure == "iou" else "recall, %")
     for line, what in (("-", "all pixels of a size"), ("--", "mean over objects")):
         axes.plot([], [], color="#888888", linestyle=line, label=what)
     _legend(figure, axes)
@@ -149,23 +145,23 @@ def _axes(height: float) -> tuple[Figure, Axes]:
     axes.grid(color="#888888", alpha=0.3, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(colors=_INK, labelsize=9)
-    for part in (axes.xaxis.label, axes.yaxis.label, axes.title):
-        part.set_color(_INK)
-        part.set_fontsize(10)
-    for spine in axes.spines.values():
-        spine.set_edgecolor("#888888")
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=_INK, fontsize=10)
+    axes.spines[:].set_edgecolor("#888888")
     return figure, axes
 
 
-def _size_axis(axes: Axes, study: Study) -> None:
-    """Show sizes as the side of a square of the same area, with lines at the edges of the buckets."""
+def _size_axes(study: Study, title: str) -> tuple[Figure, Axes]:
+    """Axes of sizes, shown as the side of a square of the same area, with lines at the edges of the buckets."""
+    figure, axes = _axes(3.4 + 0.09 * len(study.names))
     info = study.info
     axes.set_xscale("log", base=2)
-    axes.set_ylim(0, 103)
+    axes.set(ylim=(0, 103), ylabel=title)
     for edge in info.edges:
         axes.axvline(np.sqrt(edge), color="#888888", linestyle=":", linewidth=1)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
     axes.set_xlabel("size as the side of a square, " + ("relative to the image" if info.relative else "px"))
+    return figure, axes
 
 
 def _places(table: pd.DataFrame) -> "np.ndarray[Any, np.dtype[np.float64]]":

@@ -11,13 +11,6 @@ from matplotlib.figure import Figure
 from segattn.report.charts import to_svg
 
 
-class Column(NamedTuple):
-    """A column of a table; numeric ones are aligned to the right and sorted by value."""
-
-    title: str
-    numeric: bool
-
-
 class Cell(NamedTuple):
     """A cell: its text, the number to sort by (``nan`` comes last), and its CSS class (``win`` or ``loss``)."""
 
@@ -36,10 +29,10 @@ class Filter(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table with filters above it."""
+    """A table with filters above it; columns by title, numeric (True) or text."""
 
     id: str
-    columns: Sequence[Column]
+    columns: Mapping[str, bool]
     rows: Sequence[Sequence[Cell]]
     filters: Sequence[Filter]
     sortable: bool
@@ -91,7 +84,7 @@ def table(
         Filter(columns[key], list(columns).index(key), [str(value) for value in frame[key].unique() if value], chosen)
         for key, chosen in (filters or {}).items()
     ]
-    return Table(name, [Column(columns[key], numeric[key]) for key in columns], rows, choices, sortable)
+    return Table(name, {columns[key]: numeric[key] for key in columns}, rows, choices, sortable)
 
 
 def _cell(row: Mapping[Any, Any], key: str, *, percent: bool, numeric: bool) -> Cell:

@@ -85,11 +85,7 @@ def row_buckets(run: Run) -> npt.NDArray[np.int64]:
 
 
 def count_cells(run: Run) -> scipy.sparse.csr_array:
-    """The counts of every image, sparse because most images contain few classes in few sizes.
-
-    Returns:
-        (classes * fine bins * 3, images), float64, in which sums of integers are exact.
-    """
+    """The counts of every image: (classes * fine bins * 3, images), sparse, float64 (sums of integers are exact)."""
     cell, image, (cells, images) = _cells(run)
     values = run.rows[["tp", "fp", "fn"]].to_numpy().astype(np.float64)
     places = ((cell[:, None] * 3 + np.arange(3)).ravel(), np.repeat(image, 3))

@@ -114,10 +114,9 @@ def _curve(run: Run, bins: int) -> dict[str, Array]:
     of_row, rows = row_bins(run), run.rows
     tp, fp, fn = (np.bincount(of_row, weights=rows[key], minlength=bins) for key in ("tp", "fp", "fn"))
     chosen = (rows["kind"] == "object").to_numpy()
-    objects = np.bincount(of_row[chosen], minlength=bins)
-    iou, recall = (
-        np.bincount(of_row[chosen], weights=rows[key].to_numpy()[chosen], minlength=bins) for key in ("iou", "recall")
-    )
+    binned, found = of_row[chosen], rows[chosen]
+    objects = np.bincount(binned, minlength=bins)
+    iou, recall = (np.bincount(binned, weights=found[key], minlength=bins) for key in ("iou", "recall"))
     return {
         "miou": scores.curve_miou,
         "pooled_iou": divide(tp, tp + fp + fn),

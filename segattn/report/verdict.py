@@ -62,9 +62,8 @@ def _limits(study: Study) -> list[str]:
     single = [name for name, count in counts.items() if count == 1]
     limits = []
     if single:
-        limits.append(
-            f"For {listed(single)} there is one run each, so the intervals do not cover the variation between seeds."
-        )
+        reason = "so the intervals do not cover the variation between seeds"
+        limits.append(f"For {listed(single)} there is one run each, {reason}.")
     if several := [f"{count} of {name}" for name, count in counts.items() if count > 1]:
         limits.append(f"With several runs ({', '.join(several)}), the intervals cover the variation between seeds too.")
     if len(study.images) < FEW_IMAGES:
