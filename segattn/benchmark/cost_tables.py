@@ -75,10 +75,8 @@ def _with_implementation(factory: ModuleFactory, implementation: str) -> nn.Modu
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title)
-    for column in ("input", "path"):
-        table.add_column(column, no_wrap=True)
-    for column in ("parameters", "multiply-adds, M", *columns):
-        table.add_column(column, justify="right", no_wrap=True)
+    for column in ("input", "path", "parameters", "multiply-adds, M", *columns):
+        table.add_column(column, justify="left" if column in ("input", "path") else "right", no_wrap=True)
     return table
 
 

@@ -36,13 +36,10 @@ def machine(device: torch.device) -> str:
     """Describe the hardware."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    return f"{torch.get_num_threads()} threads on {_processor()}, torch {torch.__version__}"
-
-
-def _processor() -> str:
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
-    return re.sub(r"\s+", " ", found.group(1)) if found else platform.processor() or platform.machine()
+    processor = " ".join(found.group(1).split()) if found else platform.processor() or platform.machine()
+    return f"{torch.get_num_threads()} threads on {processor}, torch {torch.__version__}"
 
 
 def best_seconds(functions: Sequence[Callable[[], object]], *, device: torch.device, repeats: int = 3) -> list[float]:

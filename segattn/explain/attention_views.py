@@ -158,8 +158,8 @@ def _gain(block: nn.Module, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str,
 
     def ratio(dim: int | tuple[int, int]) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=dim)
-        gain: Tensor = torch.linalg.vector_norm(after, dim=dim) / length
-        return gain.where(length > 0, torch.full_like(gain, torch.nan))
+        gain: Tensor = torch.linalg.vector_norm(after, dim=dim) / length.where(length > 0, torch.nan)
+        return gain
 
     return {"maps": {"gain": ratio(0)}, "bars": {"gain of channels": ratio((1, 2))}}
 

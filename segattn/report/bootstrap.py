@@ -11,6 +11,7 @@ With Complex Survey Data, 1988).
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -69,7 +70,9 @@ def compare(
         raise ValueError(f"resamples must be positive and level between 0 and 1, got {resamples} and {level}.")
     sampler = _Sampler(study, np.random.default_rng(seed))
     exact = sampler.scores(np.ones((1, sampler.num_images)), None)
-    drawn = _joined(list(sampler.draw(resamples)))
+    pieces = list(sampler.draw(resamples))
+    join = partial(np.concatenate, axis=-1)
+    drawn = {name: Scores.combine([piece[name] for piece in pieces], join) for name in study.names}
     tail = 100 * (1 - level) / 2
     tables = _Tables(exact, drawn, baseline=baseline, tails=(tail, 100 - tail)).all(study, sampler.bins)
     return Comparison(baseline, **tables, level=level, resamples=resamples, seed=seed)
@@ -184,11 +187,3 @@ def _mean(scores: Sequence[Scores], share: Array) -> Scores:
     if len(scores) == 1:
         return scores[0]
     return Scores.combine(scores, lambda values: known_mean(np.stack(values, -1), share, axis=-1))
-
-
-def _joined(pieces: Sequence[Mapping[str, Scores]]) -> dict[str, Scores]:
-    """One set of scores per name, with all resamples on the last axis."""
-    return {
-        name: Scores.combine([piece[name] for piece in pieces], lambda values: np.concatenate(values, axis=-1))
-        for name in pieces[0]
-    }

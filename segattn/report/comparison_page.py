@@ -30,6 +30,7 @@ def write_page(
     """Write the page, with pictures of objects by title, and the reason why pictures are ``missing``."""
     info = study.info
     names = listed(study.names) if len(study.names) < 4 else f"{len(study.names)} models"
+    wins = {"name": "run", "size": "size", "win": "classes better", "tie": "undecided", "loss": "worse"}
     matrix_caption = "share of the pixels of each class (row) by prediction, %"
     content = {
         "title": f"{names} by object size",
@@ -44,12 +45,7 @@ def write_page(
         "scores": _scores(comparison),
         "curves": _curves(study, comparison),
         "differences": _differences(study, comparison),
-        "wins": table(
-            "wins",
-            win_tie_loss(comparison),
-            {"name": "run", "size": "size", "win": "classes better", "tie": "undecided", "loss": "worse"},
-            sortable=False,
-        ),
+        "wins": table("wins", win_tie_loss(comparison), wins, sortable=False),
         "classes": _classes(comparison),
         "gaps": _gaps(study),
         "matrices": charts({f"{name}: {matrix_caption}": confusion_figure(study, name) for name in study.names}),

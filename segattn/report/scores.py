@@ -47,9 +47,7 @@ class Scores:
 class Bins:
     """Fine bins and buckets of a record, and the classes that count in each.
 
-    Args:
-        info: of the record, for its edges and ``min_objects``.
-        objects: number of ground-truth objects (classes, bins) in all images.
+    ``objects`` is the number of ground-truth objects (classes, bins) in all images.
     """
 
     def __init__(self, info: RecordInfo, objects: Array) -> None:
@@ -108,12 +106,9 @@ def _cells(run: Run) -> tuple[Array, Array, tuple[int, int]]:
 
 
 def score(counts: Array, objects: Array, bins: Bins) -> Scores:
-    """Compute all scores.
+    """Compute all scores from counts and numbers of ground-truth objects in the same images.
 
-    Args:
-        counts: (classes, fine bins, 3, resamples).
-        objects: number of ground-truth objects (classes, fine bins, resamples) in the same images.
-        bins: selects the classes of each mean; classes without an object in the resampled images are left out too.
+    ``bins`` selects the classes of each mean; classes without an object in the resampled images are left out too.
     """
     total = counts.sum(axis=1, keepdims=True)
     tp, fn = total[:, 0, 0], total[:, 0, 2]
