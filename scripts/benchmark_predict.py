@@ -147,7 +147,7 @@ def save_random_model(path: Path) -> Path:
     model = SegmentationModel(ModelSpec(len(classes), spec, partial(FLAHead, channels=128)))
     content = {
         "version": __version__,
-        "classes": classes.to_json(),
+        "classes": classes.to_dicts(),
         "inference": asdict(InferenceConfig()),
         "model": model.spec.to_dict(),
     }

@@ -1,6 +1,5 @@
 """Types that all packages share: samples, batches, classes, the size of images. No torch."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
@@ -110,18 +109,13 @@ class ClassTable:
         dtype = np.uint8 if max(self.label_ids) <= np.iinfo(np.uint8).max else np.uint16
         return np.take(np.array(self.label_ids, dtype=dtype), indices)
 
-    def to_json(self) -> str:
-        """Convert the table to JSON text."""
-        return json.dumps([asdict(info) for info in self.classes])
-
-    @classmethod
-    def from_json(cls, text: str) -> "ClassTable":
-        """The inverse of :meth:`to_json`."""
-        return cls.from_dicts(json.loads(text))
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One dictionary per class, with the fields of :class:`ClassInfo`."""
+        return [asdict(info) for info in self.classes]
 
     @classmethod
     def from_dicts(cls, classes: Sequence[Mapping[str, Any]]) -> "ClassTable":
-        """Build a table from one mapping per class, with the keys of :class:`ClassInfo`."""
+        """The inverse of :meth:`to_dicts`."""
         return cls(tuple(ClassInfo(**{**info, "color": tuple(info["color"])}) for info in classes))
 
 

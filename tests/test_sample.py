@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ TABLE = ClassTable((ClassInfo("sky", (1, 2, 3), 23), ClassInfo("car", (4, 5, 6),
 
 
 def test_class_table_survives_json():
-    assert ClassTable.from_json(TABLE.to_json()) == TABLE
+    assert ClassTable.from_dicts(json.loads(json.dumps(TABLE.to_dicts()))) == TABLE
     assert TABLE.things == (1,)
     assert TABLE.palette.tolist() == [[1, 2, 3], [4, 5, 6]]
 

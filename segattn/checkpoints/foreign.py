@@ -9,13 +9,13 @@ from typing import Any, Literal
 from torch import Tensor
 
 from segattn.checkpoints.openmmlab import Recipe, classes_of, recipe_of
-from segattn.checkpoints.repositories import REPOSITORIES, Repository, origin_of
+from segattn.checkpoints.repositories import REPOSITORIES, origin_of
 from segattn.checkpoints.trained import TrainedModel
 from segattn.data import ade20k, cityscapes
 from segattn.inference.inference_config import InferenceConfig
 from segattn.io.error_text import one_line
 from segattn.models import ModelSpec, SegmentationModel
-from segattn.models.weight_files import CheckpointError, read_checkpoint, weights_of
+from segattn.models.weight_files import CheckpointError, load_weights, read_checkpoint, weights_of
 from segattn.sample import ClassTable, SizeRule
 
 Origin = Literal["openmmlab", "danet", "flanet"]
@@ -122,35 +122,12 @@ def _rebuilt(
         pad_to_stride=False,
     )
     model = SegmentationModel(spec)
-    left_out = _fill(model, weights, repository)
+    left_out = [name for name in weights if re.match(repository.left_out, name)]
+    load_weights(model, repository.renamed({name: value for name, value in weights.items() if name not in left_out}))
     notes += [f"Classes: {source}.", f"Imported {len(weights) - len(left_out)} of {len(weights)} weights."]
     if left_out:
         notes.append(f"Left out because segmentation does not need them: {', '.join(left_out)}.")
     return TrainedModel(model.eval(), classes, recipe.inference or InferenceConfig(rule)), notes
-
-
-def _fill(model: SegmentationModel, weights: Mapping[str, Tensor], repository: Repository) -> list[str]:
-    """Load the weights into the model and return the names of those that are not needed."""
-    own = model.state_dict()
-    placed: dict[str, Tensor] = {}
-    left_out, unknown = [], []
-    for name, value in repository.adapted(weights).items():
-        place = repository.own_name(name)
-        if re.match(repository.left_out, name):
-            left_out.append(name)
-        elif place not in own:
-            unknown.append(name)
-        elif own[place].shape != value.shape:
-            raise ValueError(f"{name} has shape {tuple(value.shape)} instead of {tuple(own[place].shape)}")
-        else:
-            placed[place] = value
-    missing = [key for key in own if key not in placed and not key.endswith("num_batches_tracked")]
-    if unknown or missing:
-        parts = [f"it lacks weights for {', '.join(missing)}"] if missing else []
-        parts += [f"it has unknown weights {', '.join(unknown)}"] if unknown else []
-        raise ValueError(" and ".join(parts))
-    model.load_state_dict(own | placed)
-    return left_out
 
 
 def class_table(count: int, meta: Mapping[str, Any], given: ClassTable | None) -> tuple[ClassTable, SizeRule, str]:

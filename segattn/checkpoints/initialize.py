@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segattn.checkpoints.foreign import INERT
 from segattn.checkpoints.repositories import REPOSITORIES, origin_of
-from segattn.checkpoints.trained import checkpoint_file, described_classes, own_weights
+from segattn.checkpoints.trained import checkpoint_file, own_weights, read_description
 from segattn.models import SegmentationModel
 from segattn.models.weight_files import CONTENT, CheckpointError, read_checkpoint, weights_of
 from segattn.sample import ClassTable
@@ -77,12 +77,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], ClassTable | None]:
     checkpoint = read_checkpoint(path, inert=INERT)
     weights = weights_of(checkpoint, path)
     content = checkpoint.get(CONTENT)
-    classes = None if content is None else described_classes(content, path)
+    classes = None if content is None else read_description(content, path)[0]
     repository = REPOSITORIES.get(origin_of(list(weights)) or "")
-    if repository is not None:
-        weights = {repository.own_name(name) or name: value for name, value in repository.adapted(weights).items()}
-    else:
-        weights = own_weights(weights)
+    weights = repository.renamed(weights) if repository is not None else own_weights(weights)
     if not any(key.startswith("encoder.") for key in weights):
         weights = {_BODY + key: value for key, value in weights.items()}
     return {_plain(key): value for key, value in weights.items()}, classes

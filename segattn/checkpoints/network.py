@@ -1,22 +1,17 @@
 """A trained model as a function, loaded from a checkpoint or an ONNX file."""
 
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from segattn.checkpoints.trained import TrainedModel, load_model
+from segattn.checkpoints.trained import load_model, read_description
 from segattn.inference.image_to_logits import LogitsFunction
 from segattn.inference.inference_config import InferenceConfig
 from segattn.io.error_text import first_line, one_line
-from segattn.models.weight_files import CheckpointError
+from segattn.models.weight_files import CONTENT, CheckpointError, parse_description
 from segattn.sample import ClassTable
-
-DESCRIPTION = "segattn"
-"""Metadata key of classes, inference config and normalization (as JSON) in an exported file."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,9 @@ def load_network(path: Path, device: torch.device, *, compile: bool = False) -> 
         if compile:
             raise ValueError(f"{path} is an ONNX file and cannot be compiled.")
         logits, description = _from_onnx(path, device)
-        classes, inference, version = described(path, description)
+        if not description:
+            raise CheckpointError(f"{path} was not written by segattn export: it contains no description.")
+        classes, inference, version = read_description(parse_description(description, path), path)
         return Network(logits, classes, replace(inference, precision="32"), version, device, exported=True)
     trained = load_model(path)
     model = trained.model.to(device)
@@ -94,37 +91,6 @@ def choose_devices(names: str | list[str] | None) -> list[torch.device]:
     return devices
 
 
-def description_of(trained: TrainedModel) -> dict[str, Any]:
-    """Return the metadata of an exported file as plain data; :func:`described` reads it.
-
-    The normalization is for information only: it is part of the exported model, whose input is RGB in 0..1.
-    """
-    spec = trained.model.encoder.spec
-    return {
-        "version": trained.version,
-        "classes": json.loads(trained.classes.to_json()),
-        "inference": asdict(trained.inference),
-        "normalization": {"mean": spec.mean, "std": spec.std, "inside": True},
-    }
-
-
-def described(path: Path, description: str | None) -> tuple[ClassTable, InferenceConfig, str]:
-    """Classes, inference config and version from the metadata of an exported file.
-
-    Raises:
-        CheckpointError: if the metadata is missing or invalid.
-    """
-    if not description:
-        raise CheckpointError(f"{path} was not written by segattn export: it contains no description of its classes.")
-    try:
-        content = json.loads(description)
-        inference = InferenceConfig.from_dict(content["inference"])
-        return ClassTable.from_dicts(content["classes"]), inference, content["version"]
-    except (ValueError, TypeError, KeyError) as error:
-        what = f"has no {one_line(error)}" if isinstance(error, KeyError) else one_line(error)
-        raise CheckpointError(f"The description of the model in {path} cannot be used: {what}.") from error
-
-
 def _from_onnx(path: Path, device: torch.device) -> tuple[LogitsFunction, str | None]:
     try:
         import onnxruntime
@@ -148,4 +114,4 @@ def _from_onnx(path: Path, device: torch.device) -> tuple[LogitsFunction, str | 
             raise RuntimeError(one_line(error)) from error
         return torch.from_numpy(output).to(device)
 
-    return logits, session.get_modelmeta().custom_metadata_map.get(DESCRIPTION)
+    return logits, session.get_modelmeta().custom_metadata_map.get(CONTENT)

@@ -60,23 +60,22 @@ class Repository:
     dilations: dict[str, list[int]] | None = None
     left_out: str = r"(?!)"
 
-    def own_name(self, name: str) -> str | None:
-        """Our name of a weight, or None if it is unknown."""
-        encoder = {f"{self.body}stem.7.": f"{_BODY}bn1.", f"{self.body}stem.": f"{_BODY}conv1.", self.body: _BODY}
-        for theirs, ours in {**self.names, **encoder}.items():
-            if name.startswith(theirs):
-                return ours + name.removeprefix(theirs)
-        return None
-
-    def adapted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights under their original names, but with our shapes and order of channels."""
-        adapted = {
-            name: value.reshape(1) if value.ndim == 0 and "gamma" in name else value for name, value in weights.items()
+    def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights with our names, shapes and order of channels; those with unknown names keep them."""
+        prefixes = {
+            **self.names,
+            f"{self.body}stem.7.": f"{_BODY}bn1.",
+            f"{self.body}stem.": f"{_BODY}conv1.",
+            self.body: _BODY,
         }
-        if self.other_order in adapted:
-            attended = weights[self.widths["channels"]].shape[0]
-            adapted[self.other_order] = adapted[self.other_order].roll(attended, dims=1)
-        return adapted
+        renamed = {}
+        for name, value in weights.items():
+            prefix = next((theirs for theirs in prefixes if name.startswith(theirs)), "")
+            key = prefixes.get(prefix, "") + name.removeprefix(prefix)
+            renamed[key] = value.reshape(1) if value.ndim == 0 and "gamma" in name else value
+            if name == self.other_order:
+                renamed[key] = value.roll(weights[self.widths["channels"]].shape[0], dims=1)
+        return renamed
 
     def head(self, shapes: Shapes) -> Callable[..., Head]:
         """Our head for weights of these shapes."""
@@ -85,11 +84,7 @@ class Repository:
         return partial(self.head_class, **widths, **self.options)
 
     def encoder(self, shapes: Shapes) -> EncoderSpec:
-        """The ResNet whose weights have these shapes.
-
-        Raises:
-            ValueError: if it is unknown.
-        """
+        """The ResNet whose weights have these shapes."""
         stages = re.compile(rf"{re.escape(self.body)}layer([1-4])\.\d+\.conv3\.weight$")
         found = [match[1] for match in map(stages.match, shapes) if match]
         blocks = tuple(found.count(stage) for stage in "1234")

@@ -20,7 +20,7 @@ from segattn.inference.inference_config import InferenceConfig
 from segattn.io.atomic_write import atomic_write
 from segattn.io.error_text import one_line
 from segattn.models import ModelSpec, SegmentationModel
-from segattn.models.weight_files import CONTENT, CheckpointError, read_checkpoint, weights_of
+from segattn.models.weight_files import CONTENT, CheckpointError, load_weights, read_checkpoint, weights_of
 from segattn.sample import ClassTable
 
 _MODEL_CARD = """---
@@ -83,22 +83,15 @@ class TrainedModel(
             return load_model(folder)
         if folder.is_absolute() or len(folder.parts) > 2 or str(pretrained_model_name_or_path).startswith("."):
             raise FileNotFoundError(f"There is no folder {folder.absolute()}.")
-        trained: TrainedModel = super().from_pretrained(str(pretrained_model_name_or_path), **options)
-        return trained
-
-    @classmethod
-    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "TrainedModel":
-        """Called by ``from_pretrained``."""
-        names = ("revision", "cache_dir", "force_download", "local_files_only", "token")
-        given: dict[str, Any] = {name: options[name] for name in names if name in options}
-        return load_model(snapshot_download(model_id, allow_patterns=[CONFIG_NAME, SAFETENSORS_SINGLE_FILE], **given))
+        files = [CONFIG_NAME, SAFETENSORS_SINGLE_FILE]
+        return load_model(snapshot_download(str(pretrained_model_name_or_path), allow_patterns=files, **options))
 
 
 def describe_model(model: SegmentationModel, classes: ClassTable, inference: InferenceConfig) -> dict[str, Any]:
     """The content of a checkpoint besides the weights, as plain data."""
     return {
         "version": __version__,
-        "classes": classes.to_json(),
+        "classes": classes.to_dicts(),
         "inference": asdict(inference),
         "model": model.spec.to_dict(),
     }
@@ -185,12 +178,7 @@ def own_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def require_resumable(path: str | Path) -> None:
-    """Check that a training can be resumed from a checkpoint.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        CheckpointError: if it is damaged, from a newer version, or lacks the state of the training.
-    """
+    """Check that a training can be resumed from a checkpoint; raise a ``CheckpointError`` otherwise."""
     path = Path(path)
     checkpoint = read_checkpoint(path)
     weights_of(checkpoint, path)
@@ -200,11 +188,11 @@ def require_resumable(path: str | Path) -> None:
         )
     if CONTENT not in checkpoint:
         raise CheckpointError(f"{path} was not written by segattn: start from it with --model.init_from.")
-    described_classes(checkpoint[CONTENT], path)
+    read_description(checkpoint[CONTENT], path)
 
 
-def described_classes(content: Any, path: Path) -> ClassTable:
-    """The classes in the description of a model.
+def read_description(content: Any, path: Path) -> tuple[ClassTable, InferenceConfig, str]:
+    """The classes, the inference config and the version of segattn in the description of a model.
 
     Raises:
         CheckpointError: if it is damaged or from a newer version.
@@ -217,7 +205,7 @@ def described_classes(content: Any, path: Path) -> ClassTable:
     if newer:
         raise CheckpointError(f"{path} was written by segattn {version}, but this is {__version__}: update segattn.")
     try:
-        return ClassTable.from_json(content["classes"])
+        return ClassTable.from_dicts(content["classes"]), InferenceConfig.from_dict(content["inference"]), version
     except Exception as error:  # the content of a damaged file can be anything
         raise _unusable(error, path) from error
 
@@ -230,36 +218,25 @@ def _unusable(error: Exception, path: Path) -> CheckpointError:
 
 def _described(content: Any, path: Path) -> TrainedModel:
     """The described model, with random weights."""
-    classes = described_classes(content, path)
+    classes, inference, version = read_description(content, path)
     try:
-        inference = InferenceConfig.from_dict(content["inference"])
         spec = ModelSpec.from_dict(content["model"])
         if spec.num_classes != len(classes):
             raise ValueError(f"its table has {len(classes)} classes, but its model {spec.num_classes}")
         model = SegmentationModel(replace(spec, encoder=spec.encoder.resolved()))  # nothing is downloaded
-    except CheckpointError:
-        raise
     except Exception as error:  # constructors get the arguments of a damaged file
         raise _unusable(error, path) from error
-    return TrainedModel(model.eval(), classes, inference, str(content["version"]))
+    return TrainedModel(model.eval(), classes, inference, version)
 
 
 def _fill(model: SegmentationModel, weights: Mapping[str, Tensor], path: Path) -> None:
-    own = model.state_dict()
-    missing, surplus = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
-    if missing or surplus:
-        lacks = f"lack {len(missing)} (first {missing[0]})" if missing else ""
-        more = f"have {len(surplus)} unknown ones (first {surplus[0]})" if surplus else ""
-        what = " and ".join(part for part in (lacks, more) if part)
-        raise CheckpointError(f"The weights in {path} do not match its model: they {what} of {len(own)}.")
-    for key, value in own.items():
-        if weights[key].shape != value.shape:
-            raise CheckpointError(
-                f"The weights in {path} do not match its model: {key} has shape "
-                f"{tuple(weights[key].shape)} instead of {tuple(value.shape)}."
-            )
-        if value.is_floating_point() and not (weights[key].is_floating_point() and weights[key].isfinite().all()):
+    for key, value in model.state_dict().items():
+        given = weights.get(key, value)
+        if value.is_floating_point() and not (given.is_floating_point() and given.isfinite().all()):
             raise CheckpointError(
                 f"The weights in {path} cannot be used: {key} contains values that are not finite numbers."
             )
-    model.load_state_dict(weights)
+    try:
+        load_weights(model, weights)
+    except ValueError as error:
+        raise CheckpointError(f"The weights in {path} do not match its model: {error}.") from error

@@ -17,8 +17,7 @@ from torch.fx.experimental import _config as shape_config
 from torch.nn.functional import linear
 from torch.utils._sympy.value_ranges import ValueRanges
 
-from segattn.checkpoints import TrainedModel
-from segattn.checkpoints.network import DESCRIPTION, description_of
+from segattn.checkpoints import CONTENT, TrainedModel, describe_model
 from segattn.io.error_text import first_line
 from segattn.models.segmentation_model import SegmentationModel
 
@@ -58,9 +57,14 @@ def write_program(program: ExportedProgram, trained: TrainedModel, path: Path, *
     Raises:
         ValueError: if the format lacks an operator of the model.
     """
-    description = json.dumps(description_of(trained))
+    spec = trained.model.encoder.spec
+    content = {
+        **describe_model(trained.model, trained.classes, trained.inference),
+        "normalization": {"mean": spec.mean, "std": spec.std, "inside": True},  # for information: it is in the graph
+    }
+    description = json.dumps(content)
     if format == "torch":
-        torch.export.save(program, path, extra_files={DESCRIPTION: description})
+        torch.export.save(program, path, extra_files={CONTENT: description})
         return
     try:
         onnx = torch.onnx.export(program, input_names=["image"], output_names=["logits"], dynamo=True, verbose=False)
@@ -71,7 +75,7 @@ def write_program(program: ExportedProgram, trained: TrainedModel, path: Path, *
     for value in (*onnx.model.graph.inputs, *onnx.model.graph.outputs):
         for axis, name in ((0, "batch"), (2, "height"), (3, "width")):
             value.shape[axis] = name  # type: ignore[index]  # these shapes are known
-    onnx.model.metadata_props[DESCRIPTION] = description
+    onnx.model.metadata_props[CONTENT] = description
     onnx.save(path)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from segattn.heads.base import FeatureInfo
 from segattn.io.error_text import first_line
-from segattn.models.weight_files import read_checkpoint, weights_of
+from segattn.models.weight_files import CheckpointError, load_weights, read_checkpoint, weights_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -89,11 +89,7 @@ class Encoder(nn.Module):
 
 
 def dilate_stage(encoder: nn.Module, stage: str, dilations: Sequence[int]) -> None:
-    """Set the dilations of a stage of a ResNet-family encoder, in place; see :class:`EncoderSpec`.
-
-    Raises:
-        ValueError: if there is no such stage, a dilation is not positive, or the stage has a stride.
-    """
+    """Set the dilations of a stage of a ResNet-family encoder, in place; see :class:`EncoderSpec`."""
     blocks = getattr(getattr(encoder, "model", encoder), stage, None)
     if not isinstance(blocks, nn.Sequential):
         raise ValueError(
@@ -113,11 +109,6 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
     """Load a local file of encoder weights, safetensors or a state dict, into a library encoder.
 
     The prefix ``model.`` of timm encoders is optional in the file; weights of a classifier are ignored.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        CheckpointError: if it is not a file of weights.
-        ValueError: if weights are missing or have another shape.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -126,20 +117,11 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
     state = weights_of(read_checkpoint(path), path)
     own = encoder.state_dict()
     prefix = "model." if all(key.startswith("model.") for key in own) else ""
-    found = {key if key in own else prefix + key: value for key, value in state.items()}
-    missing = [key for key in own if key not in found and not key.endswith("num_batches_tracked")]
-    if missing:
-        raise ValueError(
-            f"{path} lacks {len(missing)} of the {len(own)} weights of this encoder, first {missing[0]}; it holds "
-            f"{len(state)}, first {next(iter(state))}: is it a file for this encoder?"
-        )
-    for key, value in own.items():
-        if key in found and found[key].shape != value.shape:
-            raise ValueError(
-                f"{path} holds {key} of shape {tuple(found[key].shape)} where this encoder needs "
-                f"{tuple(value.shape)}: is it a file for this encoder?"
-            )
-    encoder.load_state_dict({key: found.get(key, value) for key, value in own.items()})
+    named = {key if key in own else prefix + key: value for key, value in state.items()}
+    try:
+        load_weights(encoder, {key: value for key, value in named.items() if key in own})
+    except ValueError as error:
+        raise CheckpointError(f"{path} does not fit this encoder: {error}.") from error
 
 
 def _build(name: str, output_stride: int, *, downloaded: bool) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from segattn.io.error_text import first_line, one_line
 
@@ -49,21 +49,15 @@ def read_checkpoint(path: Path, *, inert: Sequence[str] = ()) -> dict[str, Any]:
         raise CheckpointError(f"{path} is empty: copy or write it again.")
     if head[8:9] == b"{" or path.suffix == ".safetensors":
         return _read_safetensors(path)
-    if head.startswith(_ZIP):
-        problem = _zip_problem(path)
-        if problem is not None:
-            raise CheckpointError(f"{path} is damaged ({problem}): copy it again.")
+    if head.startswith(_ZIP) and (problem := _zip_problem(path)):
+        raise CheckpointError(f"{path} is damaged ({problem}): copy it again.")
     if not head.startswith((_ZIP, _PICKLE)):
         raise CheckpointError(f"{path} is not a checkpoint: it is neither safetensors nor a file of torch.save.")
     return _read_torch(path, inert)
 
 
 def weights_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """The weights in a checkpoint or a plain state dict, without the prefixes ``module.`` and ``_orig_mod.``.
-
-    Raises:
-        CheckpointError: if there are none, or one is sparse, quantized or on the meta device.
-    """
+    """The weights in a checkpoint or a plain state dict, without the prefixes ``module.`` and ``_orig_mod.``."""
     state = checkpoint.get("state_dict", checkpoint.get("model", checkpoint))
     named = isinstance(state, Mapping) and all(isinstance(key, str) for key in state)
     if not named or not state or not all(isinstance(value, Tensor) for value in state.values()):
@@ -75,6 +69,38 @@ def weights_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
         if all(key.startswith(wrapper) for key in state):
             state = {key.removeprefix(wrapper): value for key, value in state.items()}
     return {str(key): value for key, value in state.items()}
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load weights whose names and shapes must be those of the module; ``num_batches_tracked`` may be missing.
+
+    Raises:
+        ValueError: if a weight is missing, unknown or of another shape.
+    """
+    own = module.state_dict()
+    missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
+    unknown = [key for key in weights if key not in own]
+    problems = [
+        f"it {what} {keys[0]}" + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+        for what, keys in (("lacks", missing), ("has the unknown weight", unknown))
+        if keys
+    ]
+    problems += [
+        f"{key} has shape {tuple(value.shape)} instead of {tuple(own[key].shape)}"
+        for key, value in weights.items()
+        if key in own and value.shape != own[key].shape
+    ][:1]
+    if problems:
+        raise ValueError(", and ".join(problems))
+    module.load_state_dict({**own, **weights})
+
+
+def parse_description(text: str, path: Path) -> Any:
+    """Parse the description of a model, JSON in the metadata of a file."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: invalid JSON in its description ({one_line(error)}).") from error
 
 
 def _zip_problem(path: Path) -> str | None:
@@ -100,10 +126,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             f"{path} is damaged or not a safetensors file ({one_line(error)}): copy it again."
         ) from error
     if CONTENT in metadata:
-        try:
-            checkpoint[CONTENT] = json.loads(metadata[CONTENT])
-        except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path} is damaged: invalid JSON in its description ({one_line(error)}).") from error
+        checkpoint[CONTENT] = parse_description(metadata[CONTENT], path)
     return checkpoint
 
 
@@ -129,7 +152,7 @@ def _read_torch(path: Path, inert: Sequence[str]) -> dict[str, Any]:
 
 
 def _stand_ins(path: Path, packages: Sequence[str]) -> list[Any]:
-    """Stand-ins for the objects of some packages that a file names."""
+    """Stand-ins for the objects in a file that are from some packages."""
     if not packages:
         return []
     try:

@@ -44,7 +44,7 @@ class ResultWriter:
             "masks": "label ids of the data set" if self.options.ids == "dataset" else "class indices from 0",
             "classes": [
                 {"value": int(value), "index": index, **info}
-                for index, (value, info) in enumerate(zip(self.values, json.loads(self.classes.to_json()), strict=True))
+                for index, (value, info) in enumerate(zip(self.values, self.classes.to_dicts(), strict=True))
             ],
         }
         with atomic_write(self.folder / CLASSES) as draft:

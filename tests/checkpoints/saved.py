@@ -53,7 +53,7 @@ def save_checkpoint(path, model=None, *, classes=CLASSES, inference=DEFAULT):
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "version": __version__,
-        "classes": classes.to_json(),
+        "classes": classes.to_dicts(),
         "inference": asdict(inference),
         "model": model.spec.to_dict(),
     }

@@ -63,7 +63,7 @@ def test_slim_files_are_readable_without_segattn(slim):
         names = set(file.keys())
     assert content["inference"]["window"] == [32, 48]
     assert content["model"]["encoder"]["mean"] == [0.5, 0.5, 0.5]
-    assert [info["name"] for info in json.loads(content["classes"])] == list(CLASSES.names)
+    assert [info["name"] for info in content["classes"]] == list(CLASSES.names)
     assert "head.classifier.2.weight" in names
 
 
@@ -138,8 +138,8 @@ CHANGES = {
     "written by segattn 99.0, but this is": lambda c: c[CONTENT].update(version="99.0"),
     "the version that wrote it is missing": lambda c: c[CONTENT].update(version="soon"),
     "table has 4 classes, but its model 7": lambda c: c[CONTENT]["model"].update(num_classes=7),
-    "lack 1 .first head.classifier.2.bias": lambda c: c["state_dict"].pop("model.head.classifier.2.bias"),
-    "have 1 unknown ones .first head.x": lambda c: c["state_dict"].update({"model.head.x": torch.ones(1)}),
+    "it lacks head.classifier.2.bias": lambda c: c["state_dict"].pop("model.head.classifier.2.bias"),
+    "it has the unknown weight head.x": lambda c: c["state_dict"].update({"model.head.x": torch.ones(1)}),
     "head.classifier.2.bias has shape .5,. instead of .4,.": lambda c: c["state_dict"].update(
         {"model.head.classifier.2.bias": torch.ones(5)}
     ),

@@ -162,15 +162,15 @@ def extra(name, *shape):
     [
         (
             without("backbone.layer2.1.bn2.bias"),
-            r"it lacks weights for encoder\.body\.model\.layer2\.1\.bn2\.bias\.",
+            r"it lacks encoder\.body\.model\.layer2\.1\.bn2\.bias\.",
         ),
         (
             lambda state: state.update({"backbone.neck.a": torch.zeros(1), "decode_head.b": torch.zeros(1)}),
-            r"it has unknown weights backbone\.neck\.a, decode_head\.b\.",
+            r"it has the unknown weight encoder\.body\.model\.neck\.a and 1 more\.",
         ),
         (
             extra("decode_head.pam.key_project.weight", 8, 32, 1, 1),
-            r"key_project.weight has shape \(8, .*\(4, 32, 1, 1",
+            r"key\.weight has shape \(8, .*\(4, 32, 1, 1",
         ),
         (without("decode_head.conv_seg.weight"), "it lacks decode_head.conv_seg.weight"),
         (without("backbone.layer3.5.conv3.weight"), "not ResNet-50, 101 or 152: its stages have .3, 4, 5, 3."),

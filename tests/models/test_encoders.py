@@ -114,8 +114,8 @@ def write_code(path):
 @pytest.mark.parametrize(
     ("write", "what"),
     [
-        (write_other_encoder, "lacks .* weights of this encoder"),
-        (write_other_width, "where this encoder needs"),
+        (write_other_encoder, r"does not fit this encoder: it lacks model\.conv1\.0\.weight and \d+ more"),
+        (write_other_width, r"model\.conv1\.0\.weight has shape \(1, 3, 3, 3\) instead of"),
         (write_object, "holds no weights"),
         (write_code, "is refused: besides weights"),
         (lambda path: path.write_bytes(b"no tensors"), "is not a checkpoint"),
