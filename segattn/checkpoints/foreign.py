@@ -51,7 +51,7 @@ def import_checkpoint(
         align_corners: how OpenMMLab's config resizes logits; None uses the config in the file, else false.
         multi_dilation: dilations of the last stage's blocks, if the authors' DANet was trained with the option of this
             name; the released DANet101 was, with 4 8 16.
-        say: called with a sentence on every assumption and on weights that are left out.
+        say: called with a sentence about every assumption and about weights that are left out.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -71,13 +71,14 @@ def import_checkpoint(
         raise CheckpointError(f"{path} is not a checkpoint of {origin}: {hint}.")
     meta = checkpoint.get("meta")
     try:
-        trained, notes = _rebuilt(
+        return _rebuilt(
             weights,
             meta if isinstance(meta, Mapping) else {},
             origin,
             classes=classes,
             align_corners=align_corners,
             multi_dilation=multi_dilation,
+            say=say,
         )
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be imported: {one_line(error)}.") from error
@@ -85,9 +86,6 @@ def import_checkpoint(
         raise CheckpointError(
             f"{path} cannot be imported: unknown structure of its config ({one_line(error)})."
         ) from error
-    for note in notes:
-        say(note)
-    return trained
 
 
 def _rebuilt(
@@ -98,8 +96,9 @@ def _rebuilt(
     classes: ClassTable | None,
     align_corners: bool | None,
     multi_dilation: Sequence[int] | None,
-) -> tuple[TrainedModel, list[str]]:
-    """The model and notes on it for the user."""
+    say: Callable[[str], object],
+) -> TrainedModel:
+    """The model with the weights of the file."""
     repository = REPOSITORIES[origin]
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     missing = [name for name in (repository.classifier, *repository.widths.values()) if not shapes.get(name)]
@@ -108,7 +107,8 @@ def _rebuilt(
     encoder = repository.encoder(shapes)
     found = recipe_of(meta, encoder) if origin == "openmmlab" else None
     recipe = found or Recipe(encoder, repository.align_corners)
-    notes = [] if found or multi_dilation or align_corners is not None else [_ASSUMPTIONS[origin]]
+    if not (found or multi_dilation or align_corners is not None):
+        say(_ASSUMPTIONS[origin])
     if multi_dilation:
         recipe = replace(recipe, encoder=replace(encoder, dilations={"layer4": list(multi_dilation)}))
     if align_corners is not None:
@@ -124,10 +124,11 @@ def _rebuilt(
     model = SegmentationModel(spec)
     left_out = [name for name in weights if re.match(repository.left_out, name)]
     load_weights(model, repository.renamed({name: value for name, value in weights.items() if name not in left_out}))
-    notes += [f"Classes: {source}.", f"Imported {len(weights) - len(left_out)} of {len(weights)} weights."]
+    say(f"Classes: {source}.")
+    say(f"Imported {len(weights) - len(left_out)} of {len(weights)} weights.")
     if left_out:
-        notes.append(f"Left out because segmentation does not need them: {', '.join(left_out)}.")
-    return TrainedModel(model.eval(), classes, recipe.inference or InferenceConfig(rule)), notes
+        say(f"Left out because segmentation does not need them: {', '.join(left_out)}.")
+    return TrainedModel(model.eval(), classes, recipe.inference or InferenceConfig(rule))
 
 
 def class_table(count: int, meta: Mapping[str, Any], given: ClassTable | None) -> tuple[ClassTable, SizeRule, str]:
@@ -147,6 +148,6 @@ def class_table(count: int, meta: Mapping[str, Any], given: ClassTable | None) -
 
 
 def _same_names(table: ClassTable, known: ClassTable) -> bool:
-    """Whether two tables have the same classes; lists of ADE20K's classes differ in the number of synonyms."""
+    """Whether two tables have the same classes; published lists of ADE20K's classes differ in their synonyms."""
     pairs = zip(table.names, known.names, strict=True)
     return sum(name in [own, *(part.strip() for part in own.split(","))] for name, own in pairs) >= 0.9 * len(known)

@@ -1,7 +1,7 @@
 """Initializes a model with the weights of another one: its encoder, or everything that fits."""
 
 import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -50,7 +50,8 @@ def initialize(model: SegmentationModel, path: str | Path, *, classes: ClassTabl
     for key, value in own.items():
         if part == "encoder" and not key.startswith(_BODY):
             continue
-        source = next((name for name in _names(key) if name in given), None)
+        named = (_plain(key), _INSERTED.sub(r".\1\2.\3", _plain(key)))
+        source = next((name for name in named if name in given), None)
         if source is None:
             reasons[key] = "not in the file"
         elif given[source].shape != value.shape:
@@ -73,7 +74,7 @@ def initialize(model: SegmentationModel, path: str | Path, *, classes: ClassTabl
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], ClassTable | None]:
-    """The weights by our names, without the prefix ``model.`` of timm encoders, and the classes if they are named."""
+    """The weights by our names, without timm's prefix ``model.``, and the classes if the file has them."""
     checkpoint = read_checkpoint(path, inert=INERT)
     weights = weights_of(checkpoint, path)
     content = checkpoint.get(CONTENT)
@@ -86,12 +87,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], ClassTable | None]:
 
 
 def _plain(key: str) -> str:
+    """The name without timm's prefix."""
     return key.replace(f"{_BODY}model.", _BODY, 1)
-
-
-def _names(key: str) -> list[str]:
-    """The names that a weight can have in the file."""
-    return [_plain(key), _INSERTED.sub(r".\1\2.\3", _plain(key))]
 
 
 def _inserted(model: SegmentationModel) -> tuple[str, ...]:
@@ -115,11 +112,9 @@ def _group(key: str) -> str:
 
 
 def _report(own: Mapping[str, Any], taken: Mapping[str, Any], reasons: Mapping[str, str]) -> list[str]:
-    groups: dict[str, list[str]] = defaultdict(list)
-    for key in own:
-        groups[_group(key)].append(key)
     lines = []
-    for group, keys in groups.items():
+    for group in dict.fromkeys(map(_group, own)):
+        keys = [key for key in own if _group(key) == group]
         new = [key for key in keys if key not in taken]
         line = f"  {group}: {len(keys) - len(new)} of {len(keys)} weights copied"
         if why := sorted({reasons.get(key, "encoder only") for key in new}):
@@ -131,8 +126,6 @@ def _report(own: Mapping[str, Any], taken: Mapping[str, Any], reasons: Mapping[s
 def _unused(names: set[str], part: Part) -> list[str]:
     if part == "encoder" or not names:
         return []
-    groups: dict[str, int] = defaultdict(int)
-    for name in names:
-        groups[_group(name)] += 1
-    listed = ", ".join(f"{group} ({count})" for group, count in sorted(groups.items()))
+    groups = sorted(Counter(map(_group, names)).items())
+    listed = ", ".join(f"{group} ({count})" for group, count in groups)
     return [f"  unused weights of the file: {listed}"]

@@ -22,11 +22,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write a checkpoint.
-
-        Raises:
-            OSError: if it cannot be written; an existing file is left unchanged.
-        """
+        """Write a checkpoint; if that fails, an existing file is left unchanged."""
         try:
             with atomic_write(Path(path), durable=True) as draft, draft.open("wb") as file:
                 torch.save(checkpoint, file)
@@ -39,12 +35,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             ) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
-        """Read a checkpoint of training, or a saved model in the form that evaluation needs.
-
-        Raises:
-            FileNotFoundError: if there is no such file.
-            CheckpointError: if it is damaged or holds code.
-        """
+        """Read a training checkpoint, or a saved model in the form that evaluation needs."""
         checkpoint = read_checkpoint(Path(path))
         if _VERSION in checkpoint:
             return checkpoint

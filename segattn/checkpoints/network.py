@@ -42,11 +42,6 @@ def load_network(path: Path, device: torch.device, *, compile: bool = False) -> 
         path: a checkpoint or its folder, or an ``.onnx`` file of ``segattn export``.
         device: where the model computes.
         compile: whether to compile the model, which pays off for many images of one size.
-
-    Raises:
-        FileNotFoundError: if the file does not exist.
-        CheckpointError: if it is damaged or was not written by segattn.
-        ValueError: if the file is ONNX, and ``compile`` is set or it cannot run on the device.
     """
     if not path.exists():
         raise FileNotFoundError(f"There is no checkpoint {path.absolute()}.")
@@ -70,11 +65,7 @@ def load_network(path: Path, device: torch.device, *, compile: bool = False) -> 
 
 
 def choose_devices(names: str | list[str] | None) -> list[torch.device]:
-    """Devices by name: None is CUDA if available, otherwise the CPU; ``all`` is every CUDA device.
-
-    Raises:
-        ValueError: if a name is unknown, or its device is not available.
-    """
+    """Devices by name: None is CUDA if available, otherwise the CPU; ``all`` is every CUDA device."""
     if names is None:
         return [torch.device("cuda" if torch.cuda.is_available() else "cpu")]
     names = [names] if isinstance(names, str) else names

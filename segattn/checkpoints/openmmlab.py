@@ -36,12 +36,7 @@ class Recipe:
 def recipe_of(meta: Mapping[str, Any], encoder: EncoderSpec) -> Recipe | None:
     """The recipe in a checkpoint's ``meta``, or None if it contains no readable config.
 
-    Args:
-        meta: metadata of the checkpoint.
-        encoder: the encoder as far as the weights determine it.
-
-    Raises:
-        ValueError: if the config describes another model than DANet on ResNet.
+    ``encoder`` is the encoder as far as the weights determine it.
     """
     config = _literals(next((meta[key] for key in ("cfg", "config") if isinstance(meta.get(key), str)), ""))
     model = config.get("model")

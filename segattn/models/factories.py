@@ -15,11 +15,7 @@ TRUSTED = ("segattn", "torch.nn")
 
 
 def plain_factory(factory: Callable[..., Any]) -> Callable[..., Any]:
-    """A factory as a class or a partial of a class, whose arguments that are factories are in the same form.
-
-    Raises:
-        ValueError: if it is neither a class nor a partial of one.
-    """
+    """Return a factory as a class or a partial of a class, and the factories among its arguments in the same form."""
     if isinstance(factory, type):
         return factory
     if isinstance(factory, partial):
@@ -45,9 +41,6 @@ def build_factory(description: Mapping[str, Any]) -> Callable[..., nn.Module]:
 
     Classes outside segattn and torch.nn are used only if their module is already imported, so loading a checkpoint
     never imports, and thereby runs, code that the checkpoint names.
-
-    Raises:
-        ValueError: if the class does not exist, is not trusted, or is not a ``torch.nn.Module``.
     """
     module_name, _, name = description["class_path"].rpartition(".")
     trusted = any(module_name == root or module_name.startswith(f"{root}.") for root in TRUSTED)

@@ -17,14 +17,8 @@ def insert_in_residual_blocks(
 ) -> list[nn.Module]:
     """Insert an attention block into every residual block of an encoder, in place, and return the new blocks.
 
-    Args:
-        encoder: to change.
-        attention: called with the number of channels at the position.
-        position: ``last`` is after the last convolution and its norm, before the shortcut is added; ``middle`` is after
-            the middle convolution, its norm and its activation, before the last convolution.
-
-    Raises:
-        ValueError: if the encoder has no such blocks or the position is unknown.
+    The position ``last`` is after the last convolution and its norm, before the shortcut is added; ``middle`` is after
+    the middle convolution, its norm and its activation, before the last convolution.
     """
     if position not in ("middle", "last"):
         raise ValueError(f"The position in a residual block must be middle or last, got {position!r}.")

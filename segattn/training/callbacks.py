@@ -1,4 +1,4 @@
-"""Callbacks of every run: the table of scores, overlays in TensorBoard, the last validation, stopping on signals."""
+"""Callbacks of every run: progress bar, table of scores, overlays, final validation, and stopping on signals."""
 
 import signal
 import threading
@@ -24,7 +24,7 @@ class ProgressBar(RichProgressBar):
     """Lightning's progress bar without the version number of the run."""
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """The values to show."""
+        """Return the values to show."""
         metrics = super().get_metrics(trainer, pl_module)
         return {name: value for name, value in metrics.items() if name != "v_num"}
 
@@ -48,10 +48,10 @@ class ScoreTable(Callback):
 
 
 class ValidateAtEnd(Callback):
-    """Validates after the last training step, whatever the validation interval: every fit leaves checkpoints."""
+    """Validates after the last training step, so that every fit writes checkpoints."""
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """At the last step, make Lightning validate as it does before an early stop, unless it validates anyway."""
+        """At the last step, stop the run if no validation is due: Lightning validates before an early stop."""
         loop, batches = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
         ends = trainer.should_stop or is_last_step(trainer)
         if ends and batches and not loop._should_check_val_fx(batches):
@@ -65,7 +65,7 @@ def is_last_step(trainer: Trainer) -> bool:
 
 
 def print_scores(task: SegmentationTask, stage: str) -> None:
-    """Print the scores of the task's last evaluation in percent, per class and averaged, if there was one."""
+    """Print the scores of the task's last evaluation, if there was one, in percent, per class and averaged."""
     scores = task.evaluation.scores
     if not scores:
         return
@@ -94,7 +94,7 @@ def print_scores(task: SegmentationTask, stage: str) -> None:
 
 
 def _further_table(scores: dict[str, Any], classes: ClassTable) -> Table:
-    """The further scores: those per class with their means, then the others."""
+    """The table of the further scores: first those per class with their means, then the others."""
     scores = {**scores, **scores["further"]}
     columns = {"precision": "mean_precision", "recall": "mean_accuracy", "f1": "mean_f1"}
     columns |= {"boundary_iou": "boundary_miou", "iiou": "miiou"}
@@ -168,26 +168,23 @@ class OrderlyStop(Callback):
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Install the signal handlers, after Lightning has installed its own."""
+        """Install the signal handlers; Lightning has installed its own by now."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._on_signal)
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Restore the previous handlers, before Lightning restores those before its own."""
-        self._restore()
-
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the previous handlers."""
-        self._restore()
-
-    def _restore(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Restore the previous handlers; Lightning then restores those before its own."""
+        self.on_train_end(trainer, pl_module)
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Save and stop if a process got a signal; after the last step, let the run end by itself."""
+        """Save and stop if any process got a signal, unless this was the last step anyway."""
         stop = trainer.strategy.reduce_boolean_decision(self._stop, all=False)  # all processes stop at the same step
         if stop and not is_last_step(trainer):
             path = trainer.strategy.broadcast(self.folder) / "last.ckpt"  # the version number may differ by process

@@ -34,16 +34,11 @@ from segattn.training.run_folders import find_checkpoint, keep_old_metrics, run_
 from segattn.training.task import SegmentationTask
 
 NAMED_IN_CONFIGS = (segattn.attention, segattn.training.losses)
-"""Imported so that configs can name their classes without the module, as those of heads and data."""
+"""Imported so that configs can name the classes in them without their module."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``fit``, ``validate`` or ``test`` with the arguments of the command line.
-
-    Raises:
-        FileNotFoundError: if a config or the data is missing.
-        ValueError: if a config or the data is wrong.
-    """
+    """Run ``fit``, ``validate`` or ``test`` with the arguments of the command line."""
     quiet_lightning()
     options = ["--help" if argument == "--help-all" else argument for argument in arguments]
     try:
@@ -71,6 +66,7 @@ class SegattnCLI(LightningCLI):
         self.run_name = run_name
         self.command = list(command)
         self.differences: list[str] = []
+        self.checkpoint: Path | None = None
         self.trained: TrainedModel | None = None
         super().__init__(
             SegmentationTask,
@@ -84,7 +80,7 @@ class SegattnCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the options of a run; take classes and size rule from the data module."""
+        """Add the options of a run, and take classes and size rule from the data module."""
         parser.add_argument("--base", type=list[str] | str | None, help="configs that a config extends")
         parser.add_argument("--name", type=str, default=self.run_name, help="name of the run")
         parser.add_argument("--output", type=str, default="runs", help="folder of all runs")
@@ -99,7 +95,7 @@ class SegattnCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=lambda seed: int(seed or 0))
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """A parser whose errors do not repeat all options, and are one sentence for the name of a missing class."""
+        """Return a parser whose errors do not repeat all options, with one sentence for an unknown class name."""
         parser = super().init_parser(**kwargs)
         error = parser.error
 
@@ -114,7 +110,7 @@ class SegattnCLI(LightningCLI):
         return parser
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static in Lightning
-        """Only the subcommand that is run: building the parser of each takes more than a second."""
+        """Return only the subcommand that is run, because building each parser takes more than a second."""
         every = super().subcommands()
         return {name: skipped for name, skipped in every.items() if name == self.chosen}
 
@@ -146,15 +142,16 @@ class SegattnCLI(LightningCLI):
         root = Path(config.output) / config.name
         self.folder = run_folder(root)
         if given:
-            path = find_checkpoint(root, given) if given in ("last", "best") else checkpoint_file(Path(given))
-            config.ckpt_path = str(path)
+            named = given in ("last", "best")
+            self.checkpoint = find_checkpoint(root, given) if named else checkpoint_file(Path(given))
+            config.ckpt_path = str(self.checkpoint)
             if self.subcommand == "fit":
                 if given == "last":
-                    self.folder = path.parents[1]
-                require_resumable(path)
+                    self.folder = self.checkpoint.parents[1]
+                require_resumable(self.checkpoint)
                 self.differences = self._differences(config)
             else:
-                self.trained = load_model(config.ckpt_path)
+                self.trained = load_model(self.checkpoint)
             config.model.encoder.weights = config.model.init_from = None
             config.model.init_part = "all"
         if config.trainer.logger is False or (self.folder / "config.yaml").is_file():
@@ -187,7 +184,7 @@ class SegattnCLI(LightningCLI):
         return differences
 
     def before_fit(self) -> None:
-        """Record the start; print where the weights come from, what differs on resuming, and idle attention."""
+        """Record the start; print the origin of the weights, changes of the config, and attention without effect."""
         config, model = self.config.fit, self.model.model
         if self.trainer.logger is not None and self.trainer.is_global_zero:
             record_start(self.folder, self.command, seed=config.get("seed_everything"))
@@ -230,27 +227,22 @@ class SegattnCLI(LightningCLI):
         if config.get("enable_checkpointing") is False:
             return super()._instantiate_trainer(config, own)
         best: ModelCheckpoint = self.config_init[self.subcommand].checkpoint
-        own.append(RecordObjects(self._record_folder(), self._record_keys()))
+        own.append(self._record_callback())
         if best.dirpath is None:  # not a default: a saved config must not name the folder of its run
-            given = self.config_init[self.subcommand].get("ckpt_path")
-            evaluated = given is not None and self.subcommand != "fit"
-            best.dirpath = str((Path(given).parent if evaluated else self.folder / "checkpoints").absolute())
+            evaluated = self.checkpoint if self.subcommand != "fit" else None
+            best.dirpath = str((evaluated.parent if evaluated else self.folder / "checkpoints").absolute())
         # After `best`, so that `last` contains the best score.
         last = ModelCheckpoint(best.dirpath, filename="last", enable_version_counter=False)
         return super()._instantiate_trainer(config, [*own, OrderlyStop(Path(best.dirpath)), *callbacks, last])
 
-    def _record_folder(self) -> Path:
-        """The folder of the run that is evaluated."""
-        given = self.config_init[self.subcommand].get("ckpt_path")
-        folder = Path(given).parent if given else self.folder
-        return folder.parent if folder.name == "checkpoints" else folder
-
-    def _record_keys(self) -> dict[str, str]:
-        """Keys that identify an object record."""
-        folder = self._record_folder()
+    def _record_callback(self) -> RecordObjects:
+        """The callback that writes the object record into the folder of the evaluated run."""
+        folder = self.checkpoint.parent if self.checkpoint else self.folder
+        folder = folder.parent if folder.name == "checkpoints" else folder
         data = type(self.datamodule).__name__.removesuffix("DataModule")
-        checkpoint = Path(self.config_init[self.subcommand].get("ckpt_path") or "").name
-        return {"run": folder.parent.name, "run_version": folder.name, "data": data, "checkpoint": checkpoint}
+        name = self.checkpoint.name if self.checkpoint else ""
+        keys = {"run": folder.parent.name, "run_version": folder.name, "data": data, "checkpoint": name}
+        return RecordObjects(folder, keys)
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:

@@ -1,6 +1,6 @@
-"""The table that ``segattn fit`` shows before it trains: the parts of the model and their cost."""
+"""The table that ``segattn fit`` prints before training: the parts of the model and their cost."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ class Part(NamedTuple):
         name: ``encoder``, ``attention``, ``residual attention`` or ``head``.
         description: its class, or the name of the encoder.
         parameters: number of parameters.
-        multiply_adds: of one image in evaluation mode; None where torch cannot count them.
+        multiply_adds: number of multiply-adds for one image in evaluation mode; None if torch cannot count them.
     """
 
     name: str
@@ -37,20 +37,17 @@ def model_parts(model: SegmentationModel, size: tuple[int, int]) -> list[Part]:
     inserted, attention = model.residual_attention, list(model.attention.values())
     counts = _flops_by_module(model, size)
 
-    def part(name: str, description: str, modules: Iterable[nn.Module]) -> Part:
-        modules = list(modules)
-        flops = None if counts is None else sum(counts.get(id(module), 0) for module in modules)
-        parameters = sum(parameter.numel() for module in modules for parameter in module.parameters())
+    def part(name: str, description: str, modules: Sequence[nn.Module], excluded: Sequence[nn.Module] = ()) -> Part:
+        def total(count: Callable[[nn.Module], int]) -> int:
+            return sum(map(count, modules)) - sum(map(count, excluded))
+
+        parameters = total(lambda module: sum(parameter.numel() for parameter in module.parameters()))
+        flops = None if counts is None else total(lambda module: counts.get(id(module), 0))
         return Part(name, description, parameters, None if flops is None else flops // 2)
 
-    parts = [part("encoder", model.spec.encoder.name, [model.encoder])]
+    parts = [part("encoder", model.spec.encoder.name, [model.encoder], excluded=inserted)]
     if inserted:
         parts.append(part("residual attention", f"{type(inserted[0]).__name__}, {len(inserted)} blocks", inserted))
-        whole, inside = parts
-        parts[0] = whole._replace(
-            parameters=whole.parameters - inside.parameters,
-            multiply_adds=None if counts is None else (whole.multiply_adds or 0) - (inside.multiply_adds or 0),
-        )
     if attention:
         levels = ", ".join(model.attention)
         parts.append(part("attention", f"{type(attention[0]).__name__} on level {levels}", attention))

@@ -1,4 +1,4 @@
-"""Records how a run was started, beside its config, and compares the configs of a run and its resumption."""
+"""Records how a run was started, and compares its config with that of its resumption."""
 
 import json
 import platform
@@ -21,20 +21,10 @@ _PACKAGES = (
     *("opencv-python-headless", "torchmetrics", "connected-components-3d"),
 )
 _LOCATIONS = ("ckpt_path", "base", "name", "output", "check")
-_MISSING = object()
 
 
 def record_start(folder: Path, arguments: list[str], *, seed: int | None) -> None:
-    """Add an entry for this start to the run's ``environment.json``.
-
-    Args:
-        folder: folder of the run.
-        arguments: the command line without ``segattn``.
-        seed: seed of the run.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
+    """Add an entry for this start to the ``environment.json`` of a run; ``arguments`` are those of ``segattn``."""
     path = folder / ENVIRONMENT
     starts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     starts.append(
@@ -72,21 +62,17 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 def config_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Keys that differ between two configs as ``key: before -> now``, except those that do not affect results."""
     one, other = _flat(before), _flat(now)
-    keys = [key for key in {**one, **other} if key not in _LOCATIONS]
-    pairs = {key: (one.get(key, _MISSING), other.get(key, _MISSING)) for key in keys}
-    return [f"{key}: {_shown(old)} -> {_shown(new)}" for key, (old, new) in pairs.items() if old != new]
+    changed = [key for key in {**one, **other} if key not in _LOCATIONS and one.get(key) != other.get(key)]
+    return [f"{key}: {one.get(key, 'nothing')} -> {other.get(key, 'nothing')}" for key in changed]
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """The values of a nested config as JSON, by dotted keys."""
+    flat: dict[str, str] = {}
     for key, value in config.items():
         nested = isinstance(value, Mapping) and value
-        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": json.dumps(value, default=str)}
     return flat
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is _MISSING else json.dumps(value, default=str)
 
 
 def _version(name: str) -> str | None:

@@ -19,8 +19,8 @@ class RecordObjects(Callback):
     """Streams the rows of each evaluated image to ``objects_SPLIT.parquet``. ``fit`` writes no record.
 
     Args:
-        folder: of the run whose checkpoint is evaluated.
-        extra: additional keys of the record, such as run and data set.
+        folder: folder of the run whose checkpoint is evaluated.
+        extra: further metadata of the record, such as run and data set.
     """
 
     def __init__(self, folder: Path, extra: dict[str, str]) -> None:
@@ -30,7 +30,7 @@ class RecordObjects(Callback):
         self._path = folder
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let the evaluation keep the rows of the record."""
+        """Have the evaluation keep the rows of the record."""
         if isinstance(pl_module, SegmentationTask) and pl_module.object_sizes:
             pl_module.evaluation.keep_rows = stage in ("validate", "test")
 

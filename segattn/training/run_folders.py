@@ -17,17 +17,13 @@ def run_name(arguments: Sequence[str]) -> str:
 
 
 def run_folder(root: Path) -> Path:
-    """The next ``version_N`` of ``root``, which is ``OUTPUT/NAME``."""
+    """The folder of the next version, ``version_N`` in ``root``, which is ``OUTPUT/NAME``."""
     versions = [int(path.name.removeprefix("version_")) for path in root.glob("version_*") if path.name[8:].isdigit()]
     return root / f"version_{max(versions, default=-1) + 1}"
 
 
 def find_checkpoint(root: Path, which: str) -> Path:
-    """The newest checkpoint ``last`` or ``best`` among all runs in ``root``; evaluations have folders without one.
-
-    Raises:
-        FileNotFoundError: if there is none.
-    """
+    """The newest checkpoint ``last`` or ``best`` of all versions in ``root``; those of evaluations have none."""
     found = root.glob(f"version_*/checkpoints/{which}.ckpt")
     newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
     if newest is None:
