@@ -21,7 +21,7 @@ from segattn.sample import ClassTable, SizeRule
 Origin = Literal["openmmlab", "danet", "flanet"]
 
 INERT = ("mmengine", "mmcv", "mmseg", "numpy", "builtins.getattr")
-"""Objects in training checkpoints (logs and their methods) that are not needed and not created."""
+"""Packages and names of objects in training checkpoints, such as logs, that are replaced by stand-ins."""
 
 _ASSUMPTIONS = {
     "openmmlab": "The file contains no readable config: assuming the dilations of ResNetV1c-D8 and align_corners false "

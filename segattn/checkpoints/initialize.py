@@ -37,7 +37,7 @@ def initialize(model: SegmentationModel, path: str | Path, *, classes: ClassTabl
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if it cannot be read, or the encoder does not match (with ``all``: not a single kernel does).
+        CheckpointError: if it cannot be read, or the encoder does not match (with ``all``: if no kernel matches).
     """
     path = checkpoint_file(Path(path))
     given, its_classes = _read(path)

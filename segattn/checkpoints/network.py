@@ -58,10 +58,10 @@ def load_network(path: Path, device: torch.device, *, compile: bool = False) -> 
         classes, inference, version = read_description(parse_description(description, path), path)
         return Network(logits, classes, replace(inference, precision="32"), version, device, exported=True)
     trained = load_model(path)
-    model = trained.model.to(device)
+    trained.model.to(device)
     if compile:
-        model.compile()
-    return Network(lambda images: model(images).logits, trained.classes, trained.inference, trained.version, device)
+        trained.model.compile()
+    return Network(trained.logits, trained.classes, trained.inference, trained.version, device)
 
 
 def choose_devices(names: str | list[str] | None) -> list[torch.device]:

@@ -20,7 +20,7 @@ _DEFAULTS = {"strides": [1, 2, 2, 2], "dilations": [1, 1, 1, 1], "contract_dilat
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the config says about a model beyond its weights.
+    """What the config specifies about a model beyond its weights.
 
     Attributes:
         encoder: the encoder with output stride, dilations and normalization.

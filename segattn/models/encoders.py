@@ -173,7 +173,7 @@ def _normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, 
 
 
 def _strides(body: Any, spec: EncoderSpec) -> tuple[int, ...]:
-    """Strides of every level, read from the encoder if it knows them, otherwise by the library's convention."""
+    """Strides of every level, as reported by the encoder, otherwise those of the library's convention."""
     levels = len(body.out_channels)
     if hasattr(body, "model"):
         known = list(body.model.feature_info.reduction())

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from segattn.io.error_text import first_line, one_line
 
 CONTENT = "segattn"
-"""The key of a checkpoint that holds everything but the weights, as plain data."""
+"""The key in a checkpoint under which everything but the weights is stored, as plain data."""
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 
 
 class CheckpointError(ValueError):
-    """A file that is damaged, or not the kind of checkpoint that is needed."""
+    """The file is damaged, or is not the expected kind of checkpoint."""
 
 
 def read_checkpoint(path: Path, *, inert: Sequence[str] = ()) -> dict[str, Any]:

@@ -153,7 +153,7 @@ class OverlayImages(Callback):
         return blend(pixels.cpu().numpy(), prediction.cpu().numpy(), task.classes.palette, opacity=self.opacity)
 
 
-class OrderlyStop(Callback):
+class GracefulStop(Callback):
     """On Ctrl-C or SIGTERM, finishes the step and writes ``last.ckpt``, from which ``--ckpt_path last`` resumes.
 
     A running validation is finished first. A second Ctrl-C stops at once.

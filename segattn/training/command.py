@@ -25,7 +25,7 @@ from segattn.inference import InferenceConfig
 from segattn.io.config_files import expand_configs, read_config
 from segattn.io.error_text import one_line
 from segattn.sample import ClassTable
-from segattn.training.callbacks import OrderlyStop, OverlayImages, ProgressBar, ScoreTable, ValidateAtEnd
+from segattn.training.callbacks import GracefulStop, OverlayImages, ProgressBar, ScoreTable, ValidateAtEnd
 from segattn.training.failures import InterruptedRunError, explain_failure, quiet_lightning
 from segattn.training.model_table import ModelTable
 from segattn.training.provenance import config_differences, record_start
@@ -123,7 +123,7 @@ class SegattnCLI(LightningCLI):
         return parser
 
     def _parse_ckpt_path(self) -> None:
-        """Do nothing: Lightning reads arguments, and thereby class names to import, from the checkpoint."""
+        """Do nothing: Lightning would read arguments from the checkpoint and import the classes that they name."""
 
     def _classes_of(self, data: SegmentationDataModule) -> ClassTable:
         """The classes of the data, after checking that it exists and before any weights are downloaded."""
@@ -158,7 +158,7 @@ class SegattnCLI(LightningCLI):
             self.save_config_callback = None  # a resumed run keeps its first config
 
     def _use_trained_model(self) -> None:
-        """Evaluate the model that the checkpoint describes, whatever the config says about the model."""
+        """Evaluate the model that the checkpoint describes, regardless of the model in the config."""
         if self.trained is None:
             return
         if self.trained.classes.names != self.model.classes.names:
@@ -211,7 +211,7 @@ class SegattnCLI(LightningCLI):
         kwargs["plugins"] = [*given, AtomicCheckpointIO()]
         try:
             return super().instantiate_trainer(**kwargs)
-        except TypeError as error:  # of devices
+        except TypeError as error:  # invalid devices
             raise ValueError(f"The trainer cannot be created: {one_line(error)}.") from error
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
@@ -233,7 +233,7 @@ class SegattnCLI(LightningCLI):
             best.dirpath = str((evaluated.parent if evaluated else self.folder / "checkpoints").absolute())
         # After `best`, so that `last` contains the best score.
         last = ModelCheckpoint(best.dirpath, filename="last", enable_version_counter=False)
-        return super()._instantiate_trainer(config, [*own, OrderlyStop(Path(best.dirpath)), *callbacks, last])
+        return super()._instantiate_trainer(config, [*own, GracefulStop(Path(best.dirpath)), *callbacks, last])
 
     def _record_callback(self) -> RecordObjects:
         """The callback that writes the object record into the folder of the evaluated run."""

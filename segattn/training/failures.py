@@ -1,4 +1,4 @@
-"""Messages of a run: failures that users can fix as one sentence, and Lightning without its noise."""
+"""Messages of a run: one sentence for each failure that users can fix, and Lightning without its noise."""
 
 import logging
 import re

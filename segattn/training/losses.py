@@ -1,4 +1,4 @@
-"""Losses of logits and masks. Pixels of ``IGNORE_INDEX`` are excluded; the loss of a batch of only such pixels is 0.
+"""Losses of logits and masks. Pixels of ``IGNORE_INDEX`` are excluded; if a batch has no others, its loss is 0.
 
 OHEM: Shrivastava et al., CVPR 2016, arXiv 1604.03540, per pixel as in OpenMMLab. Dice and Lovasz-softmax (Berman et
 al., CVPR 2018, arXiv 1705.08790) are those of segmentation-models-pytorch.

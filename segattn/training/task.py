@@ -139,9 +139,8 @@ class SegmentationTask(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Predicted classes (b, h, w) at annotation resolution.
 
-        The logged loss is the cross-entropy averaged over images, whatever loss the training has: runs are comparable,
-        and the logits of a large image need seconds in some losses (Lovasz: 15 s for 19 classes at 1024x2048 on a CPU,
-        as long as a small model takes).
+        The logged loss is always the cross-entropy averaged over images, so that runs are comparable; other losses can
+        take as long as the model itself (Lovasz: 15 s for 19 classes at 1024x2048 on a CPU).
         """
         logits = infer(self, batch["image"], self.inference)
         loss, images = CrossEntropy(), zip(logits, batch["mask"], strict=True)

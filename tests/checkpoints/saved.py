@@ -1,4 +1,4 @@
-"""Small trained-looking models as files, made without Lightning."""
+"""Checkpoints of small models that behave like trained ones, written without Lightning."""
 
 from dataclasses import asdict
 from functools import partial

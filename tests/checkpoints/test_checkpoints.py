@@ -1,4 +1,4 @@
-"""Files of trained models: all kinds load as the same model, and every kind of wrong file has its own message."""
+"""Checkpoints: all formats load the same model, and each kind of invalid file has its own error message."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def assert_same(one, other):
     assert torch.equal(one.model(image).logits, other.model(image).logits)
 
 
-def test_all_kinds_of_files_load_as_the_same_model(lightning, slim, tmp_path):
+def test_all_formats_load_the_same_model(lightning, slim, tmp_path):
     trained = load_model(lightning)
     trained.save_pretrained(tmp_path / "hub")
     assert {path.name for path in (tmp_path / "hub").iterdir()} == {"config.json", "model.safetensors", "README.md"}
@@ -161,7 +161,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("sentence", CHANGES)
-def test_wrong_checkpoints_have_their_own_messages(lightning, tmp_path, sentence):
+def test_invalid_checkpoints_have_their_own_messages(lightning, tmp_path, sentence):
     path = tmp_path / "wrong.ckpt"
     rewritten(path, lightning, CHANGES[sentence])
     with pytest.raises(CheckpointError, match=sentence) as error:

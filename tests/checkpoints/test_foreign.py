@@ -1,4 +1,4 @@
-"""Imported models have the logits of the originals, and weights that do not fit are named."""
+"""Imported models give the logits of the originals, and errors name the weights that do not fit."""
 
 import sys
 from types import ModuleType
@@ -88,7 +88,7 @@ model = dict(
 
 
 class HistoryBuffer:
-    """What mmengine's training checkpoints hold beside the weights."""
+    """An object in mmengine's training checkpoints that is not a weight."""
 
     def __reduce__(self):
         return HistoryBuffer, ("made",)
@@ -132,12 +132,12 @@ SPEC = EncoderSpec("tu-resnet50c", None, 8)
 
 
 def recipe(**backbone):
-    """What a config with another backbone says of the encoder."""
+    """The recipe of a config with another backbone."""
     model = {"backbone": {"type": "ResNetV1c", **backbone}, "decode_head": {"type": "DAHead"}}
     return recipe_of({"config": f"model = {model}"}, SPEC)
 
 
-def test_other_layouts_of_dilations_are_followed():
+def test_dilations_of_other_configs_are_imported():
     plain = {"strides": (1, 2, 1, 1), "dilations": (1, 1, 2, 4)}
     assert recipe(**plain, contract_dilation=True).encoder.dilations is None
     assert recipe(**plain).encoder.dilations["layer3"][:2] == [2, 2]
@@ -186,7 +186,7 @@ def test_weights_that_do_not_fit_are_named(states, tmp_path, change, sentence):
 
 
 def small_state(**weights):
-    """Enough names of OpenMMLab to be identified."""
+    """The fewest weights that are recognized as those of OpenMMLab."""
     return {"backbone.x": torch.zeros(1), "decode_head.x": torch.zeros(1), **weights}
 
 

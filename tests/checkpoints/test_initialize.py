@@ -1,4 +1,4 @@
-"""Initialization from other weights: matching weights are copied, and the report names the others."""
+"""Initialization from a file: matching weights are copied, and the report lists the others."""
 
 import re
 from functools import partial
@@ -40,7 +40,7 @@ def test_all_weights_are_copied_from_the_same_model(source, tmp_path):
         assert not any("newly" in line for line in lines)
 
 
-def test_another_head_keeps_its_weights(source):
+def test_a_different_head_keeps_its_weights(source):
     model = lively_model(partial(DANetHead, channels=16, stage3_channels=None), attention=SCSA)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     lines = initialize(model, source, classes=CLASSES)

@@ -1,4 +1,4 @@
-"""A ModelSpec as plain data: everything travels, nothing unknown is imported."""
+"""ModelSpec as plain data: all fields are restored, and modules that are not trusted are not imported."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ TINY = EncoderSpec("tu-test_resnet", None, 8)
 
 
 def through_json(spec):
-    """The spec that a checkpoint gives back."""
+    """The spec as it is restored from a checkpoint."""
     return type(spec).from_dict(json.loads(json.dumps(spec.to_dict())))
 
 
@@ -53,7 +53,7 @@ class Extended(ModelSpec):
     neck: Callable[[int], nn.Module] | None = None
 
 
-def test_new_fields_travel_without_further_code():
+def test_new_fields_are_stored_without_further_code():
     spec = Extended(num_classes=4, encoder=TINY, stem=TINY, decay=0.5, neck=partial(SCSA, window=3))
     again = through_json(spec)
     assert (again.stem, again.decay) == (TINY, 0.5)

@@ -115,7 +115,7 @@ def test_idle_attention_is_found_with_in_place_heads():
     assert tiny_model(head, attention=SqueezeExcite, attention_levels=[2, -1]).idle_attention == [2]
 
 
-def test_no_attention_is_never_idle():
+def test_models_without_attention_have_no_idle_attention():
     assert tiny_model().idle_attention == []
 
 

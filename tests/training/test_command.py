@@ -1,4 +1,4 @@
-"""The command as a user runs it: refusals, runs, resuming after every kind of end, several processes."""
+"""The command line: runs, resuming after every kind of interruption, several processes, errors."""
 
 import csv
 import re
@@ -145,7 +145,7 @@ def test_test_and_validate_print_the_table(config, capsys):
 
 def test_last_is_the_newest_run_with_a_checkpoint(config):
     assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1"]) == 0
-    assert main(["validate", "--config", "tiny.yaml", "--ckpt_path", "best"]) == 0  # makes a folder of its own
+    assert main(["validate", "--config", "tiny.yaml", "--ckpt_path", "best"]) == 0  # creates another version
     assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "2", "--ckpt_path", "last"]) == 0
     assert final_state("runs")[2] == 8
     assert not (run_folder("runs", 1) / "checkpoints").exists()
@@ -200,7 +200,7 @@ def test_size_metric_can_be_disabled_or_less_frequent(config, capsys):
         ["--trainer.callbacks", "lightning.pytorch.callbacks.EarlyStopping", "--trainer.callbacks.monitor", "val/miou"],
     ],
 )
-def test_options_train(config, arguments):
+def test_training_with_options(config, arguments):
     assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1", *arguments]) == 0
     assert load_model(run_folder("runs") / "checkpoints" / "best.ckpt")
 

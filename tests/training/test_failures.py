@@ -1,4 +1,4 @@
-"""Failures of a run keep the previous checkpoint and end in one sentence."""
+"""Failed runs keep the previous checkpoint and end with a one-sentence message."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def sentence_of(capfd, arguments):
     return line
 
 
-KILLED_AGAIN_AND_AGAIN = """
+REPEATEDLY_KILLED = """
 import os, random, signal, sys
 import torch
 torch.set_num_threads(1)
@@ -101,7 +101,7 @@ print("kills", kills, kills_of_resumed)
 
 def test_repeatedly_killed_run_ends_like_an_uninterrupted_one():
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED_AGAIN_AND_AGAIN], capture_output=True, text=True, check=False, timeout=400
+        [sys.executable, "-c", REPEATEDLY_KILLED], capture_output=True, text=True, check=False, timeout=400
     )
     assert killed.returncode == 0, killed.stderr
     kills, of_resumed = map(int, re.search(r"kills (\d+) (\d+)", killed.stdout).groups())

@@ -1,4 +1,4 @@
-"""The short help names options that exist, fits a page, and loads nothing heavy."""
+"""The short help fits a page, names only options that exist, and does not import torch."""
 
 import re
 

@@ -23,7 +23,7 @@ def data_arguments(name, folder):
     make = {"ade20k": layouts.ade20k, "cityscapes": layouts.cityscapes, "camvid": layouts.camvid}.get(
         name.split("_")[0]
     )
-    if make is None:  # the built-in shapes, drawn small into the user's cache
+    if make is None:  # the built-in shapes, drawn into the user's cache
         return SMALL_SHAPES
     options = {
         "ade20k": ["--trainer.val_check_interval", "2", "--data.size_rule.short_side", "40"],

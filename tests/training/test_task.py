@@ -66,7 +66,7 @@ def test_auxiliary_weights_must_name_the_outputs_of_the_head():
         tiny_task(auxiliary_weights={"position": 1.0})
 
 
-def test_scores_are_those_of_all_images_at_annotation_resolution(tmp_path):
+def test_scores_cover_all_images_at_annotation_resolution(tmp_path):
     task = tiny_task()
     sizes = {"image": (37, 61), "mask": (37, 61)}
     (scores,) = trainer(tmp_path).validate(task, loader(3, **sizes), verbose=False)

@@ -1,4 +1,4 @@
-"""Training runs of a tiny model on a few tiny images, and what they leave."""
+"""Training runs of a tiny model on a few tiny images, and functions that read their output."""
 
 import csv
 from pathlib import Path
