@@ -5,9 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from missing_files import incomplete_splits
+
 from segattn.data import Cityscapes
-from segattn.data.cityscapes import NUM_IMAGES
-from segattn.data.dataset import incomplete_splits
+
+NUM_IMAGES = {"train": 2975, "val": 500}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,7 +18,6 @@ from segattn.sample import SizeRule
 SCHEME = LabelScheme.read(Path(__file__).with_name("ade20k_classes.yaml"))
 CLASSES = SCHEME.classes
 TEST_SIZE = SizeRule(short_side=512, max_long_side=2048)
-NUM_IMAGES = {"train": 20210, "val": 2000}
 
 
 class ADE20K(SegmentationDataset):

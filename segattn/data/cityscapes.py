@@ -18,7 +18,6 @@ SCHEME = LabelScheme.read(Path(__file__).with_name("cityscapes_classes.yaml"))
 CLASSES = SCHEME.classes
 NUM_LABEL_IDS = 34
 FIRST_INSTANCE = 1000
-NUM_IMAGES = {"train": 2975, "val": 500}
 
 
 class Cityscapes(SegmentationDataset):

@@ -1,7 +1,7 @@
 """The base class of all data sets: pairs of image and label files. torch is imported only when a sample is read."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -144,18 +144,3 @@ def to_sample(raw: RawSample) -> Sample:
     if raw.instances is not None:
         sample["instances"] = torch.from_numpy(raw.instances).long()
     return sample
-
-
-def incomplete_splits(open_split: Callable[[str], SegmentationDataset], expected: Mapping[str, int]) -> list[str]:
-    """Describe what is missing in a copy of a data set, one sentence per split; empty if it is complete."""
-    problems = []
-    for split, count in expected.items():
-        try:
-            dataset = open_split(split)
-            dataset.require_files()
-        except (DataNotFoundError, DataError) as error:
-            problems.append(str(error))
-        else:
-            if len(dataset) != count:
-                problems.append(f"The split {split} has {len(dataset)} images instead of {count}.")
-    return problems

@@ -7,9 +7,10 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import prepare_ade20k
+import prepare_cityscapes
 import pytest
 
-from scripts import prepare_ade20k, prepare_cityscapes
 from tests.data import layouts
 
 
