@@ -1,6 +1,6 @@
 """Semantic segmentation with attention heads, scored by object size.
 
-Nothing heavy is imported here: ``segattn --help`` and ``segattn.report`` must not wait for torch.
+Importing this package does not import torch, so that ``segattn --help`` and ``segattn.report`` start quickly.
 """
 
 __version__ = "0.1.0"

@@ -25,7 +25,7 @@ def _seed() -> None:
 
 @pytest.fixture
 def shared_data() -> Path:
-    """The folder of small real data that developers keep beside the checkout."""
+    """The folder of small real data that developers keep next to the checkout."""
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real data at {SHARED_DATA}")
     return SHARED_DATA

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from segattn.check.file_rules import class_findings, crop_findings, duplicate_findings, file_findings, has_wrong_labels
 from segattn.check.findings import SEVERITIES, Finding
 from segattn.check.inspection import Inspection, Inspector
-from segattn.check.label_rules import VOID, is_foreground, label_findings, may_be_foreground
+from segattn.check.label_rules import IGNORED, is_foreground, label_findings, may_be_foreground
 from segattn.check.listing import listing_findings, open_splits, sample
 from segattn.check.split_result import SplitResult
 from segattn.data import SegmentationDataModule
@@ -138,7 +138,7 @@ def _foreground(inspector: Inspector, usable: Sequence[int], inspections: Sequen
     """
     dataset = inspector.dataset
     values = {value for seen in inspections for value in seen.values.tolist()}
-    if not may_be_foreground(dataset.classes, dataset.label_map) or VOID not in values or values - {0, VOID}:
+    if not may_be_foreground(dataset.classes, dataset.label_map) or IGNORED not in values or values - {0, IGNORED}:
         return []
     known = {seen.index for seen in inspections}
     further = [index for index in np.random.default_rng(1).permutation(usable).tolist() if index not in known]

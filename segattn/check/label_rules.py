@@ -14,7 +14,7 @@ from segattn.data.cityscapes import NUM_LABEL_IDS
 from segattn.data.label_map import LabelMap
 from segattn.sample import ClassTable
 
-VOID = 255
+IGNORED = 255
 """The usual value of pixels without a class."""
 
 FEW = 8
@@ -74,27 +74,27 @@ def _binary_255(labels: Labels) -> list[Inspection]:
 
 
 def _perhaps_255(labels: Labels) -> list[Inspection]:
-    is_void = any(VOID in seen.values and is_foreground(seen.values) for seen in labels.all_splits)
-    if is_void or not may_be_foreground(labels.classes, labels.label_map):
+    is_ignored = any(IGNORED in seen.values and is_foreground(seen.values) for seen in labels.all_splits)
+    if is_ignored or not may_be_foreground(labels.classes, labels.label_map):
         return []
-    return [seen for seen in labels.files if VOID in seen.values]
+    return [seen for seen in labels.files if IGNORED in seen.values]
 
 
 def may_be_foreground(classes: ClassTable, label_map: LabelMap) -> bool:
     """Whether 255 may be the foreground: there are two classes, and 255 is neither of them."""
-    return len(classes) <= 2 and VOID not in classes.label_ids and not label_map.of_colors
+    return len(classes) <= 2 and IGNORED not in classes.label_ids and not label_map.of_colors
 
 
 def is_foreground(values: Array) -> bool:
     """Whether there are values other than 0 and 255."""
-    return bool(((values != 0) & (values != VOID)).any())
+    return bool(((values != 0) & (values != IGNORED)).any())
 
 
 def _cityscapes_train_ids(labels: Labels) -> list[Inspection]:
     """Train ids (0..18 and 255) read as label ids: roads, sidewalks and buildings would be ignored."""
     if not labels.has_label_ids(CITYSCAPES.label_ids):
         return []
-    found = [seen for seen in labels.files if np.isin(seen.values, [*range(len(CITYSCAPES)), VOID]).all()]
+    found = [seen for seen in labels.files if np.isin(seen.values, [*range(len(CITYSCAPES)), IGNORED]).all()]
     if len(found) == len(labels.files) >= FEW:  # the label ids of vegetation, sky and cars are not train ids
         return found
     return [seen for seen in found if not seen.is_sound or seen.ignored_share >= 0.5]
@@ -104,7 +104,7 @@ def _cityscapes_label_ids(labels: Labels) -> list[Inspection]:
     """Label ids (0..33), but the classes are listed by train id."""
     if not labels.has_label_ids(range(len(CITYSCAPES))):
         return []
-    found = [seen for seen in labels.files if np.isin(seen.values, [*range(NUM_LABEL_IDS), VOID]).all()]
+    found = [seen for seen in labels.files if np.isin(seen.values, [*range(NUM_LABEL_IDS), IGNORED]).all()]
     beyond = [seen for seen in found if np.isin(seen.values, range(len(CITYSCAPES) + 1, NUM_LABEL_IDS)).any()]
     return beyond if labels.shares_names(CITYSCAPES) else [seen for seen in beyond if len(seen.unknown)]
 
@@ -113,7 +113,7 @@ def _ade20k_reduced_twice(labels: Labels) -> list[Inspection]:
     """Files from which 1 has already been subtracted: 0..149 and 255."""
     if not labels.has_label_ids(ADE20K.label_ids):
         return []
-    return [seen for seen in labels.files if seen.values[-1] in (VOID - 1, VOID)]
+    return [seen for seen in labels.files if seen.values[-1] in (IGNORED - 1, IGNORED)]
 
 
 def _ade20k_not_reduced(labels: Labels) -> list[Inspection]:
@@ -121,8 +121,8 @@ def _ade20k_not_reduced(labels: Labels) -> list[Inspection]:
     if not labels.has_label_ids(range(len(ADE20K))):
         return []
     largest = max(int(seen.values[-1]) for seen in labels.files)
-    never_void = largest < VOID and len(labels.files) >= FEW and labels.shares_names(ADE20K)
-    return list(labels.files) if largest == len(ADE20K) or never_void else []
+    never_ignored = largest < IGNORED and len(labels.files) >= FEW and labels.shares_names(ADE20K)
+    return list(labels.files) if largest == len(ADE20K) or never_ignored else []
 
 
 def _gray_of_colors(labels: Labels) -> list[Inspection]:
@@ -157,10 +157,7 @@ RULES: dict[str, tuple[str, Rule]] = {
         lambda labels: [seen for seen in labels.files if seen.wrong_palette],
     ),
     "binary-255": ("with the foreground as 255, which is not a class here", _binary_255),
-    "perhaps-255": (
-        "with 255, which is not a class here and never occurs beside the class of other files",
-        _perhaps_255,
-    ),
+    "perhaps-255": ("with 255, which is not a class here and never occurs together with the other class", _perhaps_255),
     "cityscapes-train-ids": ("with Cityscapes train ids where label ids are expected", _cityscapes_train_ids),
     "cityscapes-label-ids": ("with Cityscapes label ids where train ids are expected", _cityscapes_label_ids),
     "ade20k-reduced-twice": ("with 0..149 and 255: ADE20K's label 0 would be removed twice", _ade20k_reduced_twice),

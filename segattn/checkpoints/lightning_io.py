@@ -15,11 +15,7 @@ _VERSION = "pytorch-lightning_version"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside the previous one, flushes it to the disk, and then replaces the previous one.
-
-    Lightning builds the checkpoint in memory first, and moves it from the folder for temporary files, which can be on
-    another disk.
-    """
+    """Writes a checkpoint to a temporary file in the same folder, flushes it to the disk, and renames it."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint; if that fails, an existing file is left unchanged."""

@@ -59,7 +59,7 @@ def compare_runs(
     console = Console(markup=False, highlight=False, soft_wrap=True)
     if missing:
         console.print(f"note: {missing}")
-    console.print(f"wrote {page} and {', '.join(f'{name}.csv' for name in tables)} beside it")
+    console.print(f"wrote {page} and {', '.join(f'{name}.csv' for name in tables)} in the same folder")
     return 0
 
 

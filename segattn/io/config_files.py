@@ -9,7 +9,7 @@ from segattn.io.yaml_files import read_yaml
 _PACKAGED = Path(__file__).parents[1] / "shipped_configs"
 _CHECKOUT = Path(__file__).parents[2] / "configs"
 SHIPPED = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
-"""The folder of the shipped configs: in an installed wheel, or beside the package in a checkout."""
+"""The folder of the shipped configs: in an installed wheel, or next to the package in a checkout."""
 
 FLAGS = ("--config", "-c")
 
@@ -39,7 +39,7 @@ def expand_configs(arguments: Sequence[str]) -> list[str]:
 
 
 def find_config(name: str, beside: Path | None = None) -> Path:
-    """The file of a config: in the current folder, beside the config that extends it, or among the shipped ones."""
+    """The file of a config: in the current folder, next to the config that extends it, or among the shipped ones."""
     folders = [Path(), *([beside] if beside else []), SHIPPED]
     for folder in folders:
         if (folder / name).is_file():

@@ -1,4 +1,4 @@
-"""The scores of an evaluation: confusion counts on the device, all others on a CPU thread beside it."""
+"""The scores of an evaluation: confusion counts on the device, all others on a CPU thread."""
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor

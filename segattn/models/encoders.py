@@ -5,6 +5,7 @@ For the names (``resnet50``, ``mit_b2``, ``tu-convnext_tiny``) see https://smp.r
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -127,9 +128,10 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
 def _build(name: str, output_stride: int, *, downloaded: bool) -> Any:
     known = timm.is_model(name.removeprefix("tu-")) if name.startswith("tu-") else name in smp.encoders.encoders
     if not known:
-        names = ", ".join(smp.encoders.get_encoder_names())
+        names = [*smp.encoders.encoders, *(f"tu-{model}" for model in timm.list_models())]
         raise ValueError(
-            f"There is no encoder {name!r}; use tu-NAME for a model of timm.list_models(), or one of: {names}."
+            f"There is no encoder {name!r}; similar names: {', '.join(get_close_matches(name, names)) or 'none'}. "
+            f"All names: https://smp.readthedocs.io/en/latest/encoders.html, or tu-NAME for timm.list_models()."
         )
     if downloaded:
         _require_network(name)

@@ -22,7 +22,7 @@ class TargetObjects:
     Attributes:
         classes: unsigned (height, width): class + 1, or 0 where the ground truth is ignored.
         labels: unsigned (height, width): the object at each pixel, or 0 where ignored.
-        class_id: class of each object, shape (n + 1,). Entry 0 stands for the ignored pixels and is -1.
+        class_id: class of each object, shape (n + 1,). Entry 0 is for the ignored pixels and is -1.
         size: area of each object in pixels, shape (n + 1,).
         is_instance: whether the object is an annotated instance rather than a component, shape (n + 1,).
     """

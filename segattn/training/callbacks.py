@@ -28,6 +28,9 @@ class ProgressBar(RichProgressBar):
         metrics = super().get_metrics(trainer, pl_module)
         return {name: value for name, value in metrics.items() if name != "v_num"}
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        return super()._get_train_description(current_epoch).replace("/-2", "   ")  # without max_epochs
+
 
 class ScoreTable(Callback):
     """Prints the scores at the end of ``fit``, ``validate`` and ``test``, and the paths of the checkpoints."""

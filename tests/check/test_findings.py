@@ -152,19 +152,19 @@ def test_masks_of_0_and_255(tmp_path):
     assert not kinds(make_folder(tmp_path / "border", border, TWO))
 
 
-def test_255_is_void_where_the_foreground_is_rare(tmp_path):
+def test_255_is_ignored_where_the_foreground_is_rare(tmp_path):
     """One file of 300 contains it, and none of the sample."""
-    void, rare = layouts.quarters([0, 255, 0, 0], (6, 8)), layouts.quarters([0, 1, 255, 0], (6, 8))
-    data = make_folder(tmp_path / "rare", [*[void] * 250, rare, *[void] * 49], TWO, val=[rare])
+    ignored, rare = layouts.quarters([0, 255, 0, 0], (6, 8)), layouts.quarters([0, 1, 255, 0], (6, 8))
+    data = make_folder(tmp_path / "rare", [*[ignored] * 250, rare, *[ignored] * 49], TWO, val=[rare])
     report = check_data(data)
     assert report.splits["train"].pixels.all()
     assert not {finding.kind for finding in report.findings if finding.severity == "error"}
     assert not [finding for finding in check_data(data, every=True).findings if finding.severity == "error"]
-    alone = layouts.quarters([0, 1, 0, 0], (6, 8))  # without void
-    some = make_folder(tmp_path / "alone", [*[void] * 98, alone], TWO, val=[void] * 20)
+    alone = layouts.quarters([0, 1, 0, 0], (6, 8))  # without ignored
+    some = make_folder(tmp_path / "alone", [*[ignored] * 98, alone], TWO, val=[ignored] * 20)
     for every in (False, True):
         assert not {kind for kind in kinds(some, every=every) if KINDS[kind][0] == "error"}
-    never = make_folder(tmp_path / "never", [void] * 80, TWO)
+    never = make_folder(tmp_path / "never", [ignored] * 80, TWO)
     assert len(found(never)["binary-255", "train"].files) == 64
 
 
@@ -181,12 +181,12 @@ def test_no_further_files_are_read_if_255_is_a_class(tmp_path, monkeypatch, list
     assert not kinds(data)
 
 
-def test_255_is_void_in_a_split_without_foreground_if_it_is_void_in_another(tmp_path):
-    void, both = layouts.quarters([0, 255, 0, 0]), layouts.quarters([0, 1, 255, 0])
-    train = [both] * 6 + [void] * 3
-    assert kinds(make_folder(tmp_path / "void", train, TWO, val=[void] * 12)) == {"one-class"}
+def test_255_is_ignored_in_a_split_without_foreground_if_ignored_in_another(tmp_path):
+    ignored, both = layouts.quarters([0, 255, 0, 0]), layouts.quarters([0, 1, 255, 0])
+    train = [both] * 6 + [ignored] * 3
+    assert kinds(make_folder(tmp_path / "void", train, TWO, val=[ignored] * 12)) == {"one-class"}
     clean = [layouts.quarters([0, 1, 0, 0])] * 9
-    assert ("perhaps-255", "val") in found(make_folder(tmp_path / "clean", clean, TWO, val=[void] * 3))
+    assert ("perhaps-255", "val") in found(make_folder(tmp_path / "clean", clean, TWO, val=[ignored] * 3))
 
 
 def test_palettes_with_the_colors_of_other_classes(tmp_path):
@@ -309,9 +309,9 @@ def test_jpeg_masks_by_their_unknown_values(tmp_path, noise):
 
 
 def test_everything_ignored(tmp_path):
-    void, some = layouts.quarters([255] * 4), layouts.quarters([0, 1, 0, 1])
-    assert found(make_folder(tmp_path / "all", [void] * 2, labels(0, 1, 2, ignore=[255])))["all-ignored", "train"]
-    findings = found(make_folder(tmp_path / "one", [void, some, some, some], labels(0, 1, ignore=[255])))
+    ignored, some = layouts.quarters([255] * 4), layouts.quarters([0, 1, 0, 1])
+    assert found(make_folder(tmp_path / "all", [ignored] * 2, labels(0, 1, 2, ignore=[255])))["all-ignored", "train"]
+    findings = found(make_folder(tmp_path / "one", [ignored, some, some, some], labels(0, 1, ignore=[255])))
     assert findings["ignored-label", "train"].files == (str(tmp_path / "one/masks/train/0.png"),)
     mostly = [layouts.quarters([0, 1, 255, 255])] * 2
     assert "50% of all pixels" in found(make_folder(tmp_path / "half", mostly, TWO))["mostly-ignored", "train"].what

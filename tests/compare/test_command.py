@@ -67,7 +67,7 @@ def test_trained_runs_are_compared_with_text_and_pictures(runs, capsys):
     arguments = ["compare", str(runs / "version_0"), str(runs / "version_7"), "--output", "out", "--resamples", "20"]
     assert cli.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "wrote out/index.html and scores.csv, curve.csv, classes.csv beside it" in printed
+    assert "wrote out/index.html and scores.csv, curve.csv, classes.csv in the same folder" in printed
     assert "95 % interval): no clear difference overall" in printed
     assert "note:" not in printed
     html = (runs.parents[1] / "out" / "index.html").read_text(encoding="utf-8")

@@ -33,7 +33,7 @@ def save(path: Path, array: np.ndarray, **options: object) -> None:
 
 
 def camvid(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, int] = PHOTO_SIZE) -> Path:
-    """CamVid: labels 0..10, and 11 for void."""
+    """CamVid: labels 0..10, and 11 for ignored pixels."""
     for part, count in (counts or {"train": 4, "val": 3}).items():
         for index in range(count):
             save(root / "images" / part / f"0001TP_{index:06d}.jpg", photo(index, size))

@@ -1,5 +1,6 @@
 """Exported files compute the same as their models and describe themselves."""
 
+import inspect
 import json
 
 import numpy as np
@@ -63,6 +64,12 @@ FORMATS = {"pt2": "torch", "onnx": "onnx"}
 def run(command, files, **options):
     given = {"checkpoint": files / "m.ckpt", **options}
     return main([command, *(str(part) for name, value in given.items() for part in (f"--{name}", value))])
+
+
+def test_unknown_format_is_an_error(tmp_path):
+    unchecked = inspect.unwrap(export_model)  # without the run-time type check of the tests
+    with pytest.raises(ValueError, match="one of onnx, torch, slim, got 'tf'"):
+        unchecked(tmp_path / "m.ckpt", tmp_path / "m.tf", format="tf")
 
 
 def test_predict_runs_an_exported_file(files, tmp_path):

@@ -1,4 +1,4 @@
-"""The evaluation: one attribution per image for all scores and the record, on a thread beside the device."""
+"""The evaluation: one attribution per image for all scores and the record, on a CPU thread."""
 
 import numpy as np
 import pytest

@@ -135,8 +135,9 @@ def test_wrong_weight_files_are_errors(tmp_path, write, what):
     [
         ("vgg11", 8, "cannot be dilated to output stride 8"),
         ("tu-test_vit", 32, "cannot be used"),
-        ("resnet19", 8, "no encoder 'resnet19'"),
-        ("tu-resnet19", 8, "no encoder 'tu-resnet19'"),
+        ("resnet19", 8, "no encoder 'resnet19'; similar names: resnet18"),
+        ("tu-resnet19", 8, "no encoder 'tu-resnet19'; similar names: tu-resnet18"),
+        ("?", 8, r"similar names: none\. All names: https"),
     ],
 )
 def test_unusable_encoders_are_errors(name, stride, what):

@@ -152,7 +152,7 @@ def test_exif_orientation_is_applied(tmp_path, checkpoint):
 
 
 def png_of(width: int, height: int) -> bytes:
-    """A PNG of zeros, a few kilobytes whatever its size."""
+    """A PNG of zeros, a few kilobytes at any size."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
