@@ -51,10 +51,12 @@ class ImageFile:
             return self._image
 
     def read(self) -> UInt8[np.ndarray, "h w 3"]:
-        """Decode the image as upright RGB."""
+        """Decode the image as upright RGB, once: the decoded file is then released."""
         with _errors_of(self.path):
             ImageOps.exif_transpose(self._image, in_place=True)
-            return _to_rgb(self._image, self.path)
+            pixels = _to_rgb(self._image, self.path)
+        self._image.close()  # frees Pillow's copy, four bytes per pixel; leaving the ``with`` block would not
+        return pixels
 
 
 @contextmanager

@@ -123,3 +123,12 @@ def test_files_that_are_not_images(tmp_path: Path) -> None:
     assert reason(tmp_path / "text.jpg") == "it is not an image of a known format"
     assert reason(tmp_path / "folder.jpg") == reason(tmp_path / "pipe.jpg") == "it is not a regular file"
     assert reason(tmp_path / "dangling.jpg") == "No such file or directory"
+
+
+def test_read_releases_the_decoded_image(tmp_path: Path) -> None:
+    path = saved(tmp_path / "image.png", Image.fromarray(COLORS))
+    with open_image(path) as opened:
+        pixels = opened.read()
+        with pytest.raises(ValueError, match="closed"):
+            opened.stored().getpixel((0, 0))
+    np.testing.assert_array_equal(pixels, COLORS)
