@@ -80,13 +80,13 @@ class ChannelAttention(nn.Module):
 class DualAttention(nn.Module):
     """The sum of position and channel attention on the same features.
 
-    The convolutions of the paper before and after each branch are in :class:`segattn.heads.DANetHead`.
+    The convolutions of the paper before and after each branch are in ``segattn.heads.DANetHead``.
 
     Args:
         channels: of input and output, at least ``reduction``.
         reduction: query and key of the position attention have ``channels // reduction`` channels.
-        softmax: of the channel attention, see :class:`ChannelAttention`.
-        implementation: of the position attention, see :class:`PositionAttention`.
+        softmax: of the channel attention, see ``ChannelAttention``.
+        implementation: of the position attention, see ``PositionAttention``.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ class ECA(nn.Module):
 
     Args:
         channels: of input and output.
-        kernel_size: odd number of neighboring channels; None uses :func:`adaptive_kernel_size`.
+        kernel_size: odd number of neighboring channels; None uses ``adaptive_kernel_size``.
     """
 
     def __init__(self, channels: int, *, kernel_size: int | None = None) -> None:

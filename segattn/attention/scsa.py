@@ -148,8 +148,8 @@ class SCSA(nn.Module):
 
     Args:
         channels: of input and output, divisible by ``heads`` and by the number of kernel sizes.
-        kernel_sizes: of the spatial half, see :class:`SMSA`.
-        heads: of the channel half, see :class:`PCSA`.
+        kernel_sizes: of the spatial half, see ``SMSA``.
+        heads: of the channel half, see ``PCSA``.
         window: of the channel half; None pools the whole map.
         pooling: of the channel half: ``average``, ``max`` or ``recombination``.
         gate: of both halves, ``sigmoid`` or ``softmax``.

@@ -161,7 +161,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("sentence", CHANGES)
-def test_invalid_checkpoints_have_their_own_messages(lightning, tmp_path, sentence):
+def test_each_invalid_checkpoint_has_a_specific_message(lightning, tmp_path, sentence):
     path = tmp_path / "wrong.ckpt"
     rewritten(path, lightning, CHANGES[sentence])
     with pytest.raises(CheckpointError, match=sentence) as error:
@@ -215,7 +215,7 @@ def test_newest_version_with_a_checkpoint_is_loaded_from_the_folder_of_a_run(tmp
 
 
 @pytest.mark.parametrize("name", ["/no/where", "./nowhere", "a/b/c"])
-def test_missing_folder_is_not_looked_up_on_the_hub(name):
+def test_missing_folder_does_not_query_the_hub(name):
     with pytest.raises(FileNotFoundError, match="There is no folder"):
         TrainedModel.from_pretrained(name)
 

@@ -15,7 +15,7 @@ from tests.training.test_task import tiny_task
 HEAD = partial(FCNHead, channels=8, convs=1, stage3_channels=None)
 
 
-def test_parts_add_up_to_the_model():
+def test_costs_of_the_parts_sum_to_the_cost_of_the_model():
     encoder = EncoderSpec("tu-test_resnet", None, 8)
     options = {"attention": SCSA, "attention_levels": [2, -1], "residual_attention": SqueezeExcite}
     model = SegmentationModel(ModelSpec(4, encoder, HEAD, **options))
@@ -45,7 +45,7 @@ class WithoutShapeFunction(FCNHead):
         return super().forward(features)
 
 
-def test_heads_that_cannot_be_counted_have_no_multiply_adds(capsys, tmp_path):
+def test_multiply_adds_of_unsupported_heads_are_none(capsys, tmp_path):
     task = tiny_task(head=partial(WithoutShapeFunction, channels=8, stage3_channels=None))
     task.loss = nn.CrossEntropyLoss()
     ModelTable((32, 48)).on_fit_start(Trainer(logger=False, default_root_dir=tmp_path), task)
