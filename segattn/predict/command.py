@@ -8,6 +8,7 @@ from typing import Annotated
 from rich.console import Console
 
 from segattn.io.command_line import run_command
+from segattn.io.printable import printable
 from segattn.predict.options import Options, Settings
 from segattn.predict.predict_folder import predict_folder
 
@@ -54,5 +55,4 @@ def predict(
 
 
 def _print(text: str, *, error: bool = False) -> None:
-    printable = text.encode("utf-8", "backslashreplace").decode("utf-8")  # file names need not be valid Unicode
-    Console(stderr=error).print(printable, markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=error).print(printable(text), markup=False, highlight=False, soft_wrap=True)

@@ -32,6 +32,13 @@ def test_failures_are_listed_and_the_exit_code_is_1(tmp_path, checkpoint, capsys
     assert captured.out.splitlines()[-1] == f"2 masks in {tmp_path / 'out'}; 3 failed"
 
 
+def test_a_file_name_cannot_print_lines_or_terminal_escapes(tmp_path, checkpoint, capsys):
+    images = save_pictures(tmp_path / "in", "1.png")
+    (images / "a\nfailed: 1.png: forged \x1b[31m.png").touch()
+    assert predict("--checkpoint", checkpoint, "--images", images, "--output", tmp_path / "out") == 1
+    assert capsys.readouterr().err == "failed: a\\nfailed: 1.png: forged \\x1b[31m.png: it is empty\n"
+
+
 def test_the_last_line_counts_results_of_an_earlier_run(tmp_path, checkpoint, capsys):
     images = save_pictures(tmp_path / "in", "1.png")
     common = ["--checkpoint", checkpoint, "--images", images, "--output", tmp_path / "out", "--resume"]
