@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from segattn import __version__
 from segattn.io.error_text import one_line
+from segattn.io.folder_lock import folder_lock
 from segattn.io.image_files import ImageFileError, open_image
 from segattn.predict.input_files import Source, find_inputs
 from segattn.predict.manifest import Manifest, Row, file_state
@@ -93,6 +94,20 @@ def predict_folder(
     predictor = _load_predictor(Path(checkpoint), chosen, settings)
     writer = ResultWriter(output, predictor.network.classes, chosen)
     manifest = Manifest(output, _description(Path(checkpoint), predictor, settings))
+    with folder_lock(output):
+        return _predict(sources, problems, predictor, writer, manifest=manifest, settings=settings)
+
+
+def _predict(
+    sources: Sequence[Source],
+    problems: dict[str, str],
+    predictor: "Predictor",
+    writer: ResultWriter,
+    *,
+    manifest: Manifest,
+    settings: Settings,
+) -> Report:
+    """Predict what is not finished."""
     masks = [f"{source.stem}.png" for source in sources]
     earlier = manifest.start(masks, resume=settings.resume, overwrite=settings.overwrite)
     paths = {source.name: str(source.path) for source in sources}
@@ -118,7 +133,7 @@ def predict_folder(
         raise OSError(
             f"{one_line(error)}; {done} of {len(sources)} images are finished, continue with --resume."
         ) from error
-    return _report(output, sources, rows, kept)
+    return _report(writer.folder, sources, rows, kept)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from segattn.inference import InferenceConfig
+from segattn.io.folder_lock import folder_lock
 from segattn.io.image_files import open_image
 from segattn.predict import Settings, predict_folder
 from segattn.predict import predictor as predictor_module
@@ -337,6 +338,13 @@ def test_results_of_another_checkpoint_are_replaced_only_with_overwrite(tmp_path
     report = predict_folder(other, images, tmp_path / "out", settings=Settings(progress=False, overwrite=True))
     assert list(report.masks) == ["1.png"]
     predict_folder(other, images, tmp_path / "out", settings=QUIET)
+
+
+def test_a_second_prediction_into_a_folder_is_refused(tmp_path, checkpoint):
+    images = save_pictures(tmp_path / "in", "1.png")
+    with folder_lock(tmp_path / "out"), pytest.raises(ValueError, match=r"Another command is writing into .*out"):
+        predict_folder(checkpoint, images, tmp_path / "out", settings=QUIET)
+    assert list(predict_folder(checkpoint, images, tmp_path / "out", settings=QUIET).masks) == ["1.png"]
 
 
 def test_other_files_are_replaced_only_with_overwrite(tmp_path, checkpoint):

@@ -1,0 +1,43 @@
+"""A lock on a folder, so that two commands do not write into it at once."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder, which is created if needed, during the ``with`` block.
+
+    The lock leaves no file and ends with the process, however that ends. There is none on Windows and on file systems
+    that cannot lock folders.
+
+    Raises:
+        ValueError: if another command holds the lock.
+        OSError: if the folder cannot be created.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"The folder {folder} cannot be created: {error.strerror}.") from error
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ValueError(
+            f"Another command is writing into {folder}: wait until it ends, or choose another output."
+        ) from error
+    except OSError:  # the file system has no locks for folders
+        pass
+    try:
+        yield
+    finally:
+        os.close(descriptor)
