@@ -29,6 +29,8 @@ class Manifest:
         self.folder = folder
         self.run = run
         self.path = folder / MANIFEST
+        self.reset_reason: str | None = None
+        """Why :meth:`start` kept nothing of an earlier run that was to be resumed."""
 
     def start(self, masks: Iterable[str], *, resume: bool, overwrite: bool) -> dict[str, Row]:
         """Begin the manifest of a new run.
@@ -49,6 +51,8 @@ class Manifest:
         if not overwrite:
             self._require_own_results(earlier, masks)
         valid = resume and earlier is not None and earlier["fingerprint"] == self.run["fingerprint"]
+        if resume and earlier is not None and not valid:
+            self.reset_reason = f"it was predicted with other settings ({self._changes(earlier)})"
         kept = {row["image"]: row for row in rows if valid and self._is_complete(row)}
         if earlier is not None:
             self._remove_partial_files({name for row in kept.values() for name in row["files"]})
@@ -81,6 +85,20 @@ class Manifest:
                 f"{self.folder} contains results of another checkpoint ({earlier['checkpoint']['path']}): choose "
                 "another output, or replace them with --overwrite."
             )
+
+    def _changes(self, earlier: Mapping[str, Any]) -> str:
+        """What an earlier run did differently: ``overlay was true and is now false``."""
+        run = json.loads(json.dumps(self.run))
+        pairs = [
+            (name, earlier.get(part, {}).get(name), value)
+            for part in ("checkpoint", "options", "inference")
+            for name, value in run[part].items()
+            if name not in ("path", "version")
+        ]
+        changes = [
+            f"{name} was {json.dumps(old)} and is now {json.dumps(new)}" for name, old, new in pairs if old != new
+        ]
+        return ", ".join(dict.fromkeys(changes))
 
     def _is_complete(self, row: Row) -> bool:
         """Whether all files of a row exist with their sizes, and its image is the same file as before."""

@@ -52,12 +52,14 @@ class Report:
         failures: reason by name, for inputs that could not be predicted.
         kept: names of images that an earlier run had finished.
         notes: remarks by image name, such as that 16 bits were scaled to 8.
+        reset_reason: why a resumed run kept nothing of the earlier one; None if it could be resumed.
     """
 
     masks: dict[str, Path] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
     notes: dict[str, list[str]] = field(default_factory=dict)
+    reset_reason: str | None = None
 
 
 def predict_folder(
@@ -133,7 +135,9 @@ def _predict(
         raise OSError(
             f"{one_line(error)}; {done} of {len(sources)} images are finished, continue with --resume."
         ) from error
-    return _report(writer.folder, sources, rows, kept)
+    report = _report(writer.folder, sources, rows, kept)
+    report.reset_reason = manifest.reset_reason
+    return report
 
 
 @dataclass(frozen=True)
