@@ -54,7 +54,8 @@ def find_inputs(paths: Sequence[str | Path], output: Path) -> tuple[list[Source]
     for path in paths:
         search.add(str(path))
     if not search.roots:
-        reasons = "; ".join(f"{path}: {reason}" for path, reason in search.problems.items())
+        skipped = dict.fromkeys(search.results, "folders of results are searched only if they are named")
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in (search.problems | skipped).items())
         raise FileNotFoundError(f"There are no images in {', '.join(map(str, paths))}{reasons and f' ({reasons})'}.")
     base = Path(os.path.commonpath(list(search.roots.values())))
     named = sorted((_relative(path, base), path) for path in search.roots)
@@ -83,6 +84,7 @@ class _Search:
         self.output = output.resolve()
         self.roots: dict[Path, Path] = {}
         self.problems: dict[Path, str] = {}
+        self.results: list[Path] = []
 
     def add(self, name: str, *, root: Path | None = None) -> None:
         """Add the files of an argument or of a line of a list."""
@@ -121,7 +123,10 @@ class _Search:
             self.add(match, root=_absolute(os.path.dirname(fixed)))  # noqa: PTH120  # "a/b" for "a/b/*.jpg"
 
     def _is_results(self, folder: str) -> bool:
-        return Path(folder).resolve() == self.output or is_results(Path(folder))
+        found = Path(folder).resolve() == self.output or is_results(Path(folder))
+        if found:
+            self.results.append(Path(folder))
+        return found
 
     def _add_unreadable_folder(self, error: OSError) -> None:
         if Path(error.filename).exists():

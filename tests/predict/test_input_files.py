@@ -88,6 +88,13 @@ def test_an_error_lists_where_no_images_were_found(tmp_path):
         found("gone.png")
 
 
+def test_an_error_names_folders_of_results_that_were_not_searched(tmp_path):
+    save_pictures(tmp_path, "io/1.jpg", "io/2.jpg")
+    assert found(tmp_path / "io", output=tmp_path / "io")[0] == ["1.jpg", "2.jpg"]
+    with pytest.raises(FileNotFoundError, match=r"\(.*/io: folders of results are searched only if they are named"):
+        found(tmp_path, output=tmp_path / "io")
+
+
 def test_images_are_never_overwritten(tmp_path):
     save_pictures(tmp_path, "1.png", "sub/2.jpg")
     with pytest.raises(ValueError, match=r"mask of .*1\.png would overwrite an image"):
