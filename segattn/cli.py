@@ -17,6 +17,7 @@ COMMANDS = {
     "test": "score a checkpoint on the test images",
     "predict": "turn folders of images into masks: segattn predict --checkpoint FILE --images DIR --output DIR",
     "compare": "compare runs by object size: segattn compare RUN RUN --output DIR",
+    "score": "score masks of any tool: segattn score --truth DIR --masks DIR --classes NAME|FILE --output DIR",
     "import": "convert a checkpoint: segattn import --from openmmlab|danet|flanet FILE --output OUT.safetensors",
     "explain": "show what a model looked at: segattn explain --checkpoint FILE --image FILE --point X,Y --output DIR",
     "export": "write a model for other runtimes: segattn export --checkpoint FILE --format onnx --output FILE",
@@ -33,7 +34,10 @@ segattn COMMAND --help lists the options of a command; segattn --version prints 
 
 MODULES = {
     **dict.fromkeys(("fit", "validate", "test"), "segattn.training.command"),
-    **{name: f"segattn.{name}.command" for name in ("check", "predict", "compare", "explain", "export", "benchmark")},
+    **{
+        name: f"segattn.{name}.command"
+        for name in ("check", "predict", "compare", "score", "explain", "export", "benchmark")
+    },
     "import": "segattn.checkpoints.import_command",
 }
 

@@ -1,0 +1,86 @@
+"""``segattn score``: score folders of masks, whichever tool wrote them."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from rich.console import Console
+
+from segattn.compare.command import compare_runs
+from segattn.io.command_line import run_command
+from segattn.score.score_folder import ScoreReport, score_folder
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    return run_command(score, arguments[1:], prog="segattn score")
+
+
+def score(
+    *,
+    truth: Annotated[Path, "DIR"],
+    masks: Annotated[list[Path], "DIR"],
+    classes: Annotated[str, "NAME|FILE"],
+    output: Annotated[Path, "DIR"],
+    values: Literal["ids", "indices"] = "ids",
+    resize: Literal["nearest"] | None = None,
+    incomplete: bool = False,
+    workers: int | None = None,
+) -> int:
+    """Score folders of masks by object size.
+
+    Each folder of masks is one model. Writes its object record to a folder of the same name below the output, and a web
+    page that compares the models. An interrupted run continues with the images that are not finished.
+
+    Args:
+        truth: folder of label files
+        masks: folders of masks with the relative paths or names of the label files
+        classes: class file, or ade20k, camvid or cityscapes
+        output: folder for the records, the page and the tables
+        values: whether the masks contain the values of the label files or class indices
+        resize: resize masks of another size than their label file; without it they are an error
+        incomplete: score the other images if masks are missing or cannot be used
+        workers: number of reading processes; default: one per core
+    """
+    names = _names(masks)
+    number = len(os.sched_getaffinity(0)) if workers is None else workers
+    if number < 0:
+        raise ValueError(f"--workers must be at least 0, got {number}.")
+    reports = {}
+    for name, folder in zip(names, masks, strict=True):
+        reports[name] = score_folder(
+            truth,
+            folder,
+            output / name / "objects_val.parquet",
+            classes=classes,
+            values=values,
+            resize=resize,
+            incomplete=incomplete,
+            name=name,
+            workers=number,
+        )
+        _print(name, reports[name])
+    return compare_runs([report.record for report in reports.values()], output=output, pictures=False)
+
+
+def _names(masks: Sequence[Path]) -> list[str]:
+    """The name of each folder or, if names repeat, its last two folders."""
+    for parts in (1, 2):
+        names = ["-".join(path.resolve().parts[-parts:]) for path in masks]
+        if len(set(names)) == len(names):
+            return names
+    raise ValueError(f"The folders of masks need different names, got {', '.join(map(str, masks))}.")
+
+
+def _print(name: str, report: ScoreReport) -> None:
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{name}: {report.images} images scored, object record {report.record}")
+    if report.resized:
+        console.print(f"note: {name}: {report.resized} masks were resized to the size of their label file")
+    if report.extra:
+        console.print(f"note: {name}: {len(report.extra)} masks have no label file, for example {report.extra[0]}")
+    for path in report.missing:
+        console.print(f"not scored: {path} has no mask")
+    for problem in report.problems.values():
+        console.print(f"not scored: {problem}")
