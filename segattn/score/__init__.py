@@ -1,5 +1,5 @@
 """Scoring mask folders of any tool by object size: ``segattn score``."""
 
-from segattn.score.score_folder import ScoreReport, score_folder
+from segattn.score.folder_scoring import ScoreReport, score_folder
 
 __all__ = ["ScoreReport", "score_folder"]

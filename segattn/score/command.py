@@ -9,7 +9,7 @@ from rich.console import Console
 
 from segattn.compare.command import compare_runs
 from segattn.io.command_line import run_command
-from segattn.score.score_folder import ScoreReport, score_folder
+from segattn.score.folder_scoring import ScoreReport, score_folder
 
 
 def main(arguments: Sequence[str]) -> int:

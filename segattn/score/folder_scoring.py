@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -95,8 +95,8 @@ def score_folder(
     pairing = pair_masks(truth, masks)
     if pairing.missing and not incomplete:
         raise DataError(
-            f"{len(pairing.missing)} of {len(pairing.missing) + len(pairing.pairs)} label files have no mask in {masks}, "
-            f"for example {pairing.missing[0]}; --incomplete scores the others."
+            f"{len(pairing.missing)} of {len(pairing.missing) + len(pairing.pairs)} label files have no mask in "
+            f"{masks}, for example {pairing.missing[0]}; --incomplete scores the others."
         )
     settings = [str(scheme.classes.to_dicts()), values, str(resize), str(sizes)]
     info = RecordInfo(
@@ -152,9 +152,7 @@ def _score_parts(scorer: PairScorer, info: RecordInfo, report: ScoreReport, *, w
     starts = range(0, len(scorer), IMAGES_PER_PART)
     parts = {start: part_path(report.record, number) for number, start in enumerate(starts)}
     unfinished = {start: part for start, part in parts.items() if not _is_finished(part, info)}
-    indices = [
-        index for start in unfinished for index in range(start, min(start + IMAGES_PER_PART, len(scorer)))
-    ]
+    indices = [index for start in unfinished for index in range(start, min(start + IMAGES_PER_PART, len(scorer)))]
     console = Console(stderr=True)
     scores = track(
         _score_all(scorer, indices, workers=workers),
