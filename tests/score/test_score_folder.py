@@ -127,7 +127,9 @@ def test_cityscapes_names_are_paired_in_any_folder_depth(tmp_path):
     for kind in ("labelIds", "instanceIds", "color", "labelTrainIds"):
         save(tmp_path / f"truth/ulm/ulm_1_gtFine_{kind}.png", [[7]])
     save(tmp_path / "masks/deep/er/ulm_1_leftImg8bit.png", [[7]])
-    (pair,) = pair_masks(tmp_path / "truth", tmp_path / "masks").pairs
+    pairing = pair_masks(tmp_path / "truth", tmp_path / "masks")
+    (pair,) = pairing.pairs
+    assert not pairing.missing
     assert pair.name == "ulm/ulm_1_gtFine_labelIds.png"
 
 
