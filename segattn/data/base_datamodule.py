@@ -126,8 +126,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         """Number of loading processes for each of several training processes on this machine."""
         if self.num_workers is not None:
             return self.num_workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, min(cores // processes, _MAX_DEFAULT_WORKERS))
+        return max(1, min(available_cores() // processes, _MAX_DEFAULT_WORKERS))
 
     def _evaluation_loader(self, dataset: SegmentationDataset) -> DataLoader[Sample]:
         replicas, rank = self._processes()
@@ -156,6 +155,11 @@ class SegmentationDataModule(LightningDataModule, ABC):
             "collate_fn": collate,
             "worker_init_fn": start_worker,
         }
+
+
+def available_cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def start_worker(worker: int) -> None:

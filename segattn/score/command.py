@@ -1,6 +1,5 @@
 """``segattn score``: score folders of masks, whichever tool wrote them."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +7,7 @@ from typing import Annotated, Literal
 from rich.console import Console
 
 from segattn.compare.command import compare_runs
+from segattn.data.base_datamodule import available_cores
 from segattn.io.command_line import run_command
 from segattn.score.folder_scoring import ScoreReport, score_folder
 
@@ -44,7 +44,7 @@ def score(
         workers: number of reading processes; default: one per core
     """
     names = _names(masks)
-    number = len(os.sched_getaffinity(0)) if workers is None else workers
+    number = available_cores() if workers is None else workers
     if number < 0:
         raise ValueError(f"--workers must be at least 0, got {number}.")
     reports = {}
