@@ -13,7 +13,7 @@ Pair = tuple[int, int]
 class InferenceConfig:
     """How logits are computed from an image. It is stored in every checkpoint.
 
-    The logits always have the size of the image, whatever size the model sees.
+    The logits always have the size of the image, even if the model sees it at another size.
 
     Attributes:
         size_rule: size of the image at scale 1.
