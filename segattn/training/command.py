@@ -28,6 +28,7 @@ from segattn.sample import ClassTable
 from segattn.training.callbacks import GracefulStop, OverlayImages, ProgressBar, ScoreTable, ValidateAtEnd
 from segattn.training.failures import InterruptedRunError, explain_failure, quiet_lightning
 from segattn.training.model_table import ModelTable
+from segattn.training.moved_run import FollowMovedRun
 from segattn.training.provenance import config_differences, record_start
 from segattn.training.record_callback import RecordObjects
 from segattn.training.run_folders import find_checkpoint, keep_old_metrics, run_folder, run_name
@@ -233,7 +234,8 @@ class SegattnCLI(LightningCLI):
             best.dirpath = str((evaluated.parent if evaluated else self.folder / "checkpoints").absolute())
         # After `best`, so that `last` contains the best score.
         last = ModelCheckpoint(best.dirpath, filename="last", enable_version_counter=False)
-        return super()._instantiate_trainer(config, [*own, GracefulStop(Path(best.dirpath)), *callbacks, last])
+        own += [FollowMovedRun(), GracefulStop(Path(best.dirpath))]
+        return super()._instantiate_trainer(config, [*own, *callbacks, last])
 
     def _record_callback(self) -> RecordObjects:
         """The callback that writes the object record into the folder of the evaluated run."""

@@ -1,0 +1,47 @@
+"""Runs whose folder is copied, moved or renamed between two starts."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from segattn.training.command import main
+from tests.training.tiny_run import final_state, run_folder, write_config
+
+FIT = ["fit", "--config", "tiny.yaml"]
+
+
+@pytest.fixture(autouse=True)
+def _finished_run(tmp_path, monkeypatch):
+    """A run of one epoch whose last checkpoint contains a best score that cannot be exceeded."""
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path)
+    assert main([*FIT, "--trainer.max_epochs", "1"]) == 0
+    last = run_folder("runs") / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last)
+    (best,) = [state for key, state in checkpoint["callbacks"].items() if "'monitor': 'val/miou'" in key]
+    score = torch.tensor(2.0)
+    best |= {"best_model_score": score, "kth_value": score, "best_k_models": {best["best_model_path"]: score}}
+    torch.save(checkpoint, last)
+
+
+@pytest.mark.parametrize("move", [shutil.copytree, shutil.move])
+def test_best_checkpoint_survives_in_a_moved_or_copied_folder(recwarn, move):
+    before = (run_folder("runs") / "checkpoints" / "best.ckpt").read_bytes()
+    move("runs", "elsewhere/runs")
+    resume = ["--trainer.max_epochs", "2", "--ckpt_path", "last"]
+    assert main([*FIT, *resume, "--output", "elsewhere/runs"]) == 0
+    assert (run_folder("elsewhere/runs") / "checkpoints" / "best.ckpt").read_bytes() == before
+    _, score, steps = final_state("elsewhere/runs")
+    assert (score, steps) == (2, 8)
+    assert not [warning for warning in recwarn if "dirpath has changed" in str(warning.message)]
+    if Path("runs").exists():
+        assert (run_folder("runs") / "checkpoints" / "best.ckpt").read_bytes() == before
+
+
+def test_new_run_from_the_checkpoint_of_another_run_has_its_own_best_checkpoint():
+    given = str(run_folder("runs") / "checkpoints" / "last.ckpt")
+    assert main([*FIT, "--trainer.max_epochs", "2", "--ckpt_path", given, "--output", "new"]) == 0
+    assert final_state("new")[1] < 1
+    assert (run_folder("new") / "checkpoints" / "best.ckpt").is_file()
