@@ -56,7 +56,7 @@ model
   --model.residual_attention C   {ModelSpec.residual_attention}
   --model.init_from FILE         {SegmentationTask.init_from}
 training
-  --model.loss CLASS             CrossEntropy, OHEM, Dice, Lovasz or WeightedSum
+  --model.loss CLASS             CrossEntropy, ObjectBalancedCrossEntropy, OHEM, Dice, Lovasz or WeightedSum
   --model.optimizer CLASS        an optimizer of torch; arguments: --model.optimizer.lr 0.01
   --model.schedule.warmup_steps  {PolynomialSchedule.warmup_steps}
   --model.compile true           {SegmentationTask.compile}

@@ -1,18 +1,31 @@
 """Losses of logits and masks. Pixels of ``IGNORE_INDEX`` are excluded; if a batch has no others, its loss is 0.
 
+A loss can have a method ``for_mask``, which returns the loss of the logits alone, so that work on the mask is shared
+by all outputs of a model.
+
 OHEM: Shrivastava et al., CVPR 2016, arXiv 1604.03540, per pixel as in OpenMMLab. Dice and Lovasz-softmax (Berman et
 al., CVPR 2018, arXiv 1705.08790) are those of segmentation-models-pytorch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from segattn.objects.ground_truth import components
 from segattn.sample import IGNORE_INDEX
+
+LossOfLogits = Callable[[Tensor], Tensor]
+
+
+def for_mask(loss: nn.Module, mask: Int64[Tensor, "b h w"]) -> LossOfLogits:
+    """Return the loss as a function of logits (b, k, h, w) for a given mask."""
+    prepare: Callable[[Tensor], LossOfLogits] | None = getattr(loss, "for_mask", None)
+    return prepare(mask) if prepare else lambda logits: loss(logits, mask)
 
 
 class CrossEntropy(nn.Module):
@@ -50,6 +63,58 @@ class CrossEntropy(nn.Module):
         counted = valid if self.weight is None else self.weight[torch.where(valid, mask, 0)] * valid
         count = counted.sum()
         return total / torch.where(count > 0, count, 1)  # does not wait for the device, unlike `if count`
+
+
+class ObjectBalancedCrossEntropy(nn.Module):
+    """Cross-entropy in which large objects do not outweigh small ones.
+
+    A pixel has the weight ``max(area, min_area) ** -exponent``, and the loss is the weighted average over the valid
+    pixels of the batch. ``area`` is the number of pixels of the object that the pixel belongs to: the 8-connected
+    component of its class in the mask of the crop, as in IoU by object size. The influence of an object then grows
+    with ``area ** (1 - exponent)``.
+
+    Args:
+        exponent: 0 is plain cross-entropy; with 1, all objects of at least ``min_area`` pixels have equal influence.
+        min_area: in pixels; smaller objects have the weight of this area, because they are often annotation noise.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(self, exponent: float = 0.25, min_area: int = 16) -> None:
+        super().__init__()
+        if not 0 <= exponent <= 1 or min_area < 1:
+            raise ValueError(
+                f"ObjectBalancedCrossEntropy needs exponent in 0..1 and min_area >= 1, got {exponent} and {min_area}."
+            )
+        self.exponent = exponent
+        self.min_area = min_area
+
+    def pixel_weights(self, mask: Int64[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+        """Weight of every pixel, 0 where the mask is ignored. Objects are found on the CPU."""
+        weights = np.empty(mask.shape, dtype=np.float32)
+        for index, classes in enumerate(mask.cpu().numpy()):
+            shifted = np.where(classes == IGNORE_INDEX, 0, classes + 1).astype(np.uint8)
+            objects = components(shifted)
+            of_object = np.maximum(np.bincount(objects.ravel()), self.min_area) ** -float(self.exponent)
+            of_object[0] = 0
+            weights[index] = of_object[objects]
+        return torch.from_numpy(weights).to(mask.device)
+
+    def for_mask(self, mask: Int64[Tensor, "b h w"]) -> LossOfLogits:
+        """Find the objects once for all logits."""
+        weights = self.pixel_weights(mask)
+        total = weights.sum()
+        total = torch.where(total > 0, total, 1)
+
+        def loss(logits: Tensor) -> Tensor:
+            return (cross_entropy(logits, mask, ignore_index=IGNORE_INDEX, reduction="none") * weights).sum() / total
+
+        return loss
+
+    def forward(self, logits: Float[Tensor, "b k h w"], mask: Int64[Tensor, "b h w"]) -> Tensor:
+        """Scalar loss."""
+        return self.for_mask(mask)(logits)
 
 
 class OHEM(nn.Module):
@@ -139,10 +204,16 @@ class WeightedSum(nn.Module):
         self.losses = nn.ModuleList(losses)
         self.weights = weights
 
+    def for_mask(self, mask: Int64[Tensor, "b h w"]) -> LossOfLogits:
+        """Prepare every loss once for all logits."""
+        losses = [for_mask(loss, mask) for loss in self.losses]
+        return lambda logits: torch.stack(
+            [weight * loss(logits) for loss, weight in zip(losses, self.weights, strict=True)]
+        ).sum()
+
     def forward(self, logits: Float[Tensor, "b k h w"], mask: Int64[Tensor, "b h w"]) -> Tensor:
         """Scalar loss."""
-        terms = [weight * loss(logits, mask) for loss, weight in zip(self.losses, self.weights, strict=True)]
-        return torch.stack(terms).sum()
+        return self.for_mask(mask)(logits)
 
 
 def _class_weights(weights: Sequence[float] | None) -> Tensor | None:

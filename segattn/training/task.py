@@ -17,7 +17,7 @@ from segattn.metrics.evaluation import Evaluation, FurtherScores
 from segattn.models import ModelSpec, SegmentationModel
 from segattn.objects.size_bins import ObjectSizes
 from segattn.sample import Batch, ClassTable
-from segattn.training.losses import CrossEntropy
+from segattn.training.losses import CrossEntropy, for_mask
 from segattn.training.schedule import PolynomialSchedule
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
@@ -123,8 +123,9 @@ class SegmentationTask(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Weighted sum of the losses of the logits and the auxiliary logits."""
         output = self.model(self._in_layout(batch["image"]))
-        auxiliary = {name: self.loss(logits, batch["mask"]) for name, logits in output.auxiliary.items()}
-        total: Tensor = self.loss(output.logits, batch["mask"])
+        loss_of = for_mask(self.loss, batch["mask"])
+        auxiliary = {name: loss_of(logits) for name, logits in output.auxiliary.items()}
+        total = loss_of(output.logits)
         for name, loss in auxiliary.items():
             total = total + self.auxiliary_weights[name] * loss
         if not torch.isfinite(total):

@@ -2,6 +2,10 @@
 
 import math
 
+import numpy as np
+
+from tests.oracles.object_size import objects_of
+
 
 def log_softmax(logits):
     top = max(logits)
@@ -37,3 +41,17 @@ def ohem(logits, mask, weights, ignore_index, *, threshold, min_kept):
     limit = max(threshold, rows[min(min_kept * len(logits), len(rows)) - 1][2])
     kept = [loss for loss, _, probability in rows if probability <= limit]
     return sum(kept) / len(kept)
+
+
+def object_balanced_cross_entropy(logits, mask, ignore_index, *, exponent, min_area):
+    """Every pixel weighted by the area of its component to the power ``-exponent``, over the sum of the weights."""
+    total = weights = 0.0
+    for image_logits, image_mask in zip(logits, mask.numpy(), strict=True):
+        for label in sorted(set(np.unique(image_mask).tolist()) - {ignore_index}):
+            for pixels in objects_of(image_mask, label, ignore_index, None):
+                weight = max(len(pixels), min_area) ** -exponent
+                for y, x in pixels:
+                    scores = log_softmax([float(value) for value in image_logits[:, y, x]])
+                    total -= weight * scores[label]
+                    weights += weight
+    return total / weights if weights else 0.0

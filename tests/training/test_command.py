@@ -192,7 +192,7 @@ def test_size_metric_can_be_disabled_or_less_frequent(config, capsys):
             "--model.loss",
             "WeightedSum",
             "--model.loss.losses",
-            "[CrossEntropy, Lovasz]",
+            "[ObjectBalancedCrossEntropy, Lovasz]",
             "--model.loss.weights",
             "[1,1]",
         ],

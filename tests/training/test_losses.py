@@ -3,10 +3,17 @@ import torch
 from torch import nn
 
 from segattn.sample import IGNORE_INDEX
-from segattn.training.losses import OHEM, CrossEntropy, Dice, Lovasz, WeightedSum
+from segattn.training.losses import OHEM, CrossEntropy, Dice, Lovasz, ObjectBalancedCrossEntropy, WeightedSum, for_mask
 from tests.oracles import losses as oracle
 
-EVERY_LOSS = [CrossEntropy(), OHEM(min_kept=3), Dice(), Lovasz(), WeightedSum([CrossEntropy(), Dice()], [1.0, 0.5])]
+EVERY_LOSS = [
+    CrossEntropy(),
+    ObjectBalancedCrossEntropy(min_area=2),
+    OHEM(min_kept=3),
+    Dice(),
+    Lovasz(),
+    WeightedSum([CrossEntropy(), Dice()], [1.0, 0.5]),
+]
 
 
 def random_case(seed, *, classes=4, batch=3, height=5, width=7):
@@ -33,6 +40,44 @@ def test_ohem_equals_the_oracle(seed, threshold, min_kept):
     expected = oracle.ohem(logits, mask, weights, IGNORE_INDEX, threshold=threshold, min_kept=min_kept)
     loss = OHEM(threshold, min_kept, class_weights=weights)(logits, mask)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("classes", [1, 2, 4])
+@pytest.mark.parametrize(("exponent", "min_area"), [(0.25, 1), (0.25, 4), (1.0, 2), (0.0, 1)])
+def test_object_balanced_cross_entropy_equals_the_oracle(seed, classes, exponent, min_area):
+    logits, mask = random_case(seed, classes=classes)
+    mask[1] = IGNORE_INDEX
+    expected = oracle.object_balanced_cross_entropy(logits, mask, IGNORE_INDEX, exponent=exponent, min_area=min_area)
+    value = ObjectBalancedCrossEntropy(exponent, min_area)(logits, mask).item()
+    assert value == pytest.approx(expected, rel=1e-5)
+    if exponent == 0:
+        assert value == pytest.approx(CrossEntropy()(logits, mask).item(), rel=1e-5)
+
+
+def test_pixel_weights_of_objects():
+    mask = torch.full((2, 260, 260), IGNORE_INDEX)
+    mask[0, :256, :256] = 254  # 65,536 pixels
+    mask[1, :4, :4] = 0  # two objects of a class, and one that touches only an object of another class
+    mask[1, 10, 10] = 0
+    mask[1, 4, 4] = 1
+    weights = ObjectBalancedCrossEntropy().pixel_weights(mask)
+    assert weights[0].unique().tolist() == [0, 1 / 16]
+    assert (weights[1] == 0.5).sum() == 18
+    assert weights[1].unique().tolist() == [0, 0.5]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_objects_are_found_once_for_all_outputs(monkeypatch, weighted):
+    balanced = ObjectBalancedCrossEntropy()
+    calls, find = [], balanced.pixel_weights
+    monkeypatch.setattr(balanced, "pixel_weights", lambda mask: calls.append(1) or find(mask))
+    loss = WeightedSum([balanced, Dice()], [1.0, 0.5]) if weighted else balanced
+    logits, mask = random_case(3)
+    loss_of = for_mask(loss, mask)
+    values = [loss_of(factor * logits) for factor in (1, 2, 3)]
+    assert len(calls) == 1
+    torch.testing.assert_close(values, [loss(factor * logits, mask) for factor in (1, 2, 3)], rtol=0, atol=0)
 
 
 def test_label_smoothing_matches_torch():
@@ -74,6 +119,8 @@ def test_weighted_sum():
         (lambda: CrossEntropy([]), "must not be negative"),
         (lambda: OHEM(threshold=0.0), "threshold"),
         (lambda: OHEM(min_kept=0), "min_kept"),
+        (lambda: ObjectBalancedCrossEntropy(exponent=1.5), "exponent in 0..1"),
+        (lambda: ObjectBalancedCrossEntropy(min_area=0), "min_area >= 1"),
         (lambda: WeightedSum([Dice()], [1.0, 2.0]), "one weight per loss"),
         (lambda: CrossEntropy([1.0, 1.0])(*random_case(0)), "2 values, but there are 4 classes"),
     ],
