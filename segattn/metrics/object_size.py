@@ -13,6 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from segattn.metrics.attribution import Attribution, attribute, size_counts
+from segattn.metrics.found_objects import FOUND_MEANS, found_counts, found_scores, with_total
 from segattn.objects.ground_truth import check_same_shape, target_objects
 from segattn.objects.size_bins import ObjectSizes, bucket_cuts, fine_edges, pixel_edges
 
@@ -57,10 +58,14 @@ class ObjectSizeIoU(Metric):
 
     Attributes:
         counts: int64 [classes, fine bins, 4]: true positives, false positives, false negatives, ground-truth objects.
+        found: int64 [classes, fine bins, 2]: objects found, false alarms.
+        images: number of images.
     """
 
     full_state_update = False
     counts: Int64[Tensor, "k bins 4"]
+    found: Int64[Tensor, "k bins 2"]
+    images: Int64[Tensor, ""]
 
     def __init__(
         self,
@@ -80,6 +85,8 @@ class ObjectSizeIoU(Metric):
         self.fine_edges = fine_edges(sizes.edges, relative=sizes.relative)
         empty = torch.zeros(num_classes, len(self.fine_edges) + 1, 4, dtype=torch.int64)
         self.add_state("counts", empty, dist_reduce_fx="sum")
+        self.add_state("found", empty[..., :2].clone(), dist_reduce_fx="sum")
+        self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(
         self,
@@ -106,13 +113,17 @@ class ObjectSizeIoU(Metric):
             images = zip(prediction.cpu().numpy(), objects, strict=True)
             rows = [attribute(predicted, found, self.num_classes) for predicted, found in images]
         edges = pixel_edges(self.fine_edges, *prediction.shape[1:], relative=self.sizes.relative)
-        counts = sum(size_counts(image, edges, self.num_classes) for image in rows)
-        self.counts += torch.as_tensor(counts, device=self.counts.device)
+        for state, count in ((self.counts, size_counts), (self.found, found_counts)):
+            state += torch.as_tensor(sum(count(image, edges, self.num_classes) for image in rows), device=state.device)
+        self.images += len(rows)
 
     def bucket_counts(self) -> Int64[Tensor, "k buckets 4"]:
         """The counts summed over the fine bins of each bucket."""
+        return self._buckets(self.counts)
+
+    def _buckets(self, counts: Int64[Tensor, "k bins n"]) -> Int64[Tensor, "k buckets n"]:
         cuts = bucket_cuts(self.sizes.edges, relative=self.sizes.relative)
-        return torch.stack([self.counts[:, low:high].sum(1) for low, high in pairwise(cuts)], dim=1)
+        return torch.stack([counts[:, low:high].sum(1) for low, high in pairwise(cuts)], dim=1)
 
     def compute(self) -> dict[str, Tensor]:
         """All scores of the summed counts.
@@ -120,23 +131,39 @@ class ObjectSizeIoU(Metric):
         Returns:
             Scalars for each bucket ``b`` and, with the suffix ``_things``, over the thing classes only: ``miou_b``,
             ``mrecall_b`` (nan if no class has ``min_objects`` objects), ``classes_b`` (number of classes in these
-            means), ``objects_b`` (number of their ground-truth objects). With things also ``miou_things`` and
-            ``mean_accuracy_things`` over all sizes, with absent classes as in :func:`functional.confusion_scores`.
-            Tables [classes, buckets]: ``iou``, ``recall``, ``objects``.
+            means), ``objects_b`` (number of their ground-truth objects), and of :func:`found_scores` ``found_b``,
+            ``found_precision_b``, ``found_f1_b``, ``false_alarms_b``, also without ``_b`` over all sizes. With things
+            also ``miou_things`` and ``mean_accuracy_things`` over all sizes, with absent classes as in
+            :func:`functional.confusion_scores`.
+            Tables [classes, buckets]: ``iou``, ``recall``, ``objects``. Tables [classes, 1 + buckets], with all sizes
+            first: ``found_share`` of the objects, and the number of ``alarms``.
             Curves over the fine bins [bins]: ``curve_miou``, ``curve_mrecall``, ``curve_classes``, ``curve_objects``.
         """
         buckets = self.bucket_counts()
         scores = size_scores(buckets, self.sizes.min_objects)
-        result = self._named(scores)
+        found = self._buckets(self.found)
+        result = self._named(scores) | self._found(found, buckets)
         if self.things:
-            things = buckets[list(self.things)]
+            chosen = list(self.things)
+            things = buckets[chosen]
             result |= self._named(size_scores(things, self.sizes.min_objects), suffix="_things")
+            result |= self._found(found[chosen], things, suffix="_things")
             tp, fp, fn, _ = things.sum(1).double().unbind(-1)
             result["miou_things"] = (tp / (tp + fp + fn)).nanmean()
             result["mean_accuracy_things"] = (tp / (tp + fn)).nanmean()
         curve = size_scores(self.counts, self.sizes.min_objects)
         result |= {f"curve_{key}": curve[key] for key in _MEANS}
-        return result | {"iou": scores["iou"], "recall": scores["recall"], "objects": buckets[..., 3]}
+        tables = {"iou": scores["iou"], "recall": scores["recall"], "objects": buckets[..., 3]}
+        tables["found_share"] = with_total(found)[..., 0].double() / with_total(buckets)[..., 3]
+        return result | tables | {"alarms": with_total(found)[..., 1]}
+
+    def _found(
+        self, found: Int64[Tensor, "k buckets 2"], buckets: Int64[Tensor, "k buckets 4"], suffix: str = ""
+    ) -> dict[str, Tensor]:
+        objects = with_total(buckets)[..., 3]
+        scores = found_scores(with_total(found), objects, self.images, self.sizes.min_objects)
+        sizes = ["", *(f"_{name}" for name in self.sizes.names)]
+        return {f"{key}{size}{suffix}": scores[key][b] for key in FOUND_MEANS for b, size in enumerate(sizes)}
 
     def _named(self, scores: dict[str, Tensor], suffix: str = "") -> dict[str, Tensor]:
         return {f"{key}_{name}{suffix}": scores[key][b] for key in _MEANS for b, name in enumerate(self.sizes.names)}

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -90,10 +91,29 @@ def print_scores(task: SegmentationTask, stage: str) -> None:
     table.add_row("pixel_accuracy", _percent(scores["pixel_accuracy"]))
     console = Console()
     console.print(table)
+    if sizes:
+        console.print(_found_table(sizes, ("all", *buckets), task.classes))
     if "further" in scores:
         console.print(_further_table(scores, task.classes))
     conventions = f"Inference: {task.inference.description}. {task.evaluation.conventions}"
     console.print(conventions, soft_wrap=True, highlight=False)
+
+
+def _found_table(scores: dict[str, Tensor], sizes: Sequence[str], classes: ClassTable) -> Table:
+    """The table of the objects found and the false alarms, from the scores by size."""
+    table = Table("class", title="objects found (recall above 50 %), in percent")
+    for column in (*sizes, "false alarms"):
+        table.add_column(column, justify="right")
+    for index, name in enumerate(classes.names):
+        counts = "/".join(str(int(count)) for count in scores["alarms"][index])
+        table.add_row(name, *map(_percent, scores["found_share"][index]), counts)
+    table.add_section()
+    suffixes = ["", *(f"_{size}" for size in sizes[1:])]
+    for key in ("found", "found_precision", "found_f1"):
+        table.add_row(key, *(_percent(scores[f"{key}{suffix}"]) for suffix in suffixes), style="bold")
+    alarms = (f"{float(scores[f'false_alarms{suffix}']):.2f}" for suffix in suffixes)
+    table.add_row("false_alarms per image", *alarms)
+    return table
 
 
 def _further_table(scores: dict[str, Any], classes: ClassTable) -> Table:

@@ -135,6 +135,14 @@ def test_metric_state():
     assert first.counts.sum() == 0
 
 
+def summed(metric):
+    scores = metric.compute()  # torchmetrics synchronizes here
+    if dist.is_initialized():
+        metric.sync()
+    counts = [metric.counts.tolist(), metric.found.tolist(), metric.images.item()]
+    return [*counts, scores["objects"].tolist(), scores["found_small"].item(), scores["false_alarms"].item()]
+
+
 def count_on_rank(rank, path, queue):
     dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
     try:
@@ -142,9 +150,7 @@ def count_on_rank(rank, path, queue):
         metric = ObjectSizeIoU(4)
         for chunk in torch.arange(rank, 7, 2).split(2 + rank):
             metric.update(prediction[chunk], target[chunk], instances[chunk])
-        scores = metric.compute()  # torchmetrics synchronizes here
-        metric.sync()
-        queue.put((metric.counts.tolist(), scores["objects"].tolist()))
+        queue.put(summed(metric))
     finally:
         dist.destroy_process_group()
 
@@ -160,7 +166,9 @@ def test_counts_of_two_processes(tmp_path):
     prediction, target, instances = blocks()
     whole = ObjectSizeIoU(4)
     whole.update(prediction, target, instances)
-    assert found == [(whole.counts.tolist(), whole.compute()["objects"].tolist())] * 2
+    assert found == [summed(whole)] * 2
+    assert whole.images == 7
+    assert whole.found.sum(dim=(0, 1)).min() > 0
 
 
 @pytest.mark.parametrize(

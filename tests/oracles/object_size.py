@@ -155,3 +155,20 @@ def size_counts(prediction, target, num_classes, edges, ignore_index=255, instan
             fn = row["size"] - row["tp"] if is_object else 0
             counts[class_id, bucket] += (row["tp"], row["fp"], fn, int(is_object))
     return counts
+
+
+def found_counts(prediction, target, num_classes, edges, ignore_index=255, instances=None, recall=(1, 2)):
+    """Counts [classes, len(edges) + 1, 2] of objects with more than this recall (a fraction), and of false alarms."""
+    counts = np.zeros((num_classes, len(edges) + 1, 2), dtype=np.int64)
+
+    def bucket(size):
+        return sum(edge <= size for edge in edges)
+
+    for class_id in range(num_classes):
+        for pixels in objects_of(target, class_id, ignore_index, instances):
+            hits = sum(int(prediction[p] == class_id) for p in pixels)
+            counts[class_id, bucket(len(pixels)), 0] += hits * recall[1] > recall[0] * len(pixels)
+        predicted = [p for p in np.ndindex(target.shape) if prediction[p] == class_id and target[p] != ignore_index]
+        for region in components(predicted):
+            counts[class_id, bucket(len(region)), 1] += all(target[p] != class_id for p in region)
+    return counts

@@ -88,7 +88,14 @@ def test_two_processes_train_and_their_validation_counts_every_image_once(config
     alone = read_record(record, columns).rows.sort_values(order, ignore_index=True)
     record.unlink()
     subprocess.run([command[0], *validate, "--output", "both", *two], check=True, capture_output=True, timeout=200)
-    for key in ("val/miou", "val/pixel_accuracy", "val/mean_accuracy", "val/iou/building", "val/miou_small"):
+    for key in (
+        "val/miou",
+        "val/pixel_accuracy",
+        "val/mean_accuracy",
+        "val/iou/building",
+        "val/miou_small",
+        "val/found",
+    ):
         assert logged("alone", key) == logged("both", key), key
     both = read_record(record, columns).rows.sort_values(order, ignore_index=True)
     assert both.equals(alone)
@@ -107,6 +114,7 @@ def test_every_fit_ends_with_a_validation_and_checkpoints(config, capsys, interv
     assert main(["fit", "--config", "tiny.yaml", "--output", "a", *steps, *interval]) == 0
     printed = capsys.readouterr().out
     assert printed.count("val scores in percent") == 1
+    assert printed.count("objects found (recall above 50 %)") == 1
     assert re.search(r"best checkpoint: a/tiny/version_0/checkpoints/best.ckpt \(val/miou 0\.\d{4}\)", printed)
     assert "last checkpoint: a/tiny/version_0/checkpoints/last.ckpt\n" in printed
     for name in ("best", "last"):
@@ -163,6 +171,10 @@ def test_validate_writes_the_object_record_of_the_run(config, capsys):
     assert objects.image.nunique() == 5
     small = objects[objects.size_px < 1024]
     assert len(small) == logged("runs", "val/objects_small", version=1)[-1]
+    found = (small.recall > 0.5).groupby(small.class_id).mean().mean()
+    assert logged("runs", "val/found_small", version=1) == pytest.approx([found])
+    alarms = record.rows[(record.rows.kind == "false_positive") & (record.rows.fp == record.rows.size_px)]
+    assert logged("runs", "val/false_alarms", version=1) == pytest.approx([len(alarms) / 5])
     for name in ("sky", "bicyclist"):
         rows = record.rows[record.rows.class_name == name]
         union = rows.tp.sum() + rows.fp.sum() + rows.fn.sum()
