@@ -1,16 +1,15 @@
-"""Train the variants of the FLA paper with several seeds and compare them by object size.
+"""Train the variants of a study with several seeds and compare them by object size.
 
-Song et al.: Fully Attentional Network for Semantic Segmentation. AAAI 2022, arXiv 2112.04108, table 3: no attention,
-channel attention, position attention, both in parallel, channel then position, fully attentional.
+    python scripts/size_study.py --study scripts/studies/fla_paper.yaml --output runs/fla_paper -- --data.root DIR
 
-    python scripts/size_study.py --prefix camvid --seeds 0 1 2 --output runs/size_study -- --data.root DIR
-
-Options after ``--`` are passed to ``segattn fit`` and ``segattn validate``. Repeat the command after an interruption:
-complete runs are skipped, interrupted runs are resumed.
+A study is a YAML file that gives the options of ``segattn fit`` for each variant; the first variant is the baseline.
+Options after ``--`` are added for all variants. The best and the last checkpoint of each run are validated and compared
+separately. Repeat the command after an interruption: complete runs are skipped, interrupted runs are resumed.
 """
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,47 +17,67 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import yaml
+
 from segattn.compare.command import main as compare
 
-VARIANTS = ("fcn", "channel", "position", "dual", "channel_position", "fla")
-RECORD = "objects_val.parquet"
+CHECKPOINTS = ("best", "last")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train and validate the missing runs, then compare all; returns 1 if a run failed."""
     given = _parser().parse_args(arguments)
-    names = [f"{given.prefix}_{variant}" for variant in given.variants]
+    variants = {name: shlex.split(options) for name, options in yaml.safe_load(given.study.read_text()).items()}
+    names = given.variants or list(variants)
     runs = [(name, seed) for seed in given.seeds for name in names]
     with ThreadPoolExecutor(given.jobs) as pool:
-        complete = list(pool.map(lambda run: complete_run(*run, given=given), runs))
+        complete = list(pool.map(lambda run: complete_run(*run, options=variants[run[0]], given=given), runs))
     failed = [f"{name}, seed {seed}" for (name, seed), done in zip(runs, complete, strict=True) if not done]
     if failed:
         print(f"failed: {'; '.join(failed)}; see the logs in {given.output / 'logs'}", file=sys.stderr)
         return 1
-    folders = [str(folder_of(given.output, *run).parent) for run in sorted(runs, key=lambda run: names.index(run[0]))]
-    return compare(["compare", *folders, "--output", str(given.output / "comparison")])
+    results = []
+    for which in CHECKPOINTS:
+        records = [str(record_of(given.output, name, seed, which)) for name in names for seed in given.seeds]
+        print(f"comparison of the {which} checkpoints:", flush=True)
+        results.append(compare(["compare", *records, "--output", str(given.output / f"comparison_{which}")]))
+    return max(results)
 
 
-def complete_run(name: str, seed: int, *, given: argparse.Namespace) -> bool:
+def complete_run(name: str, seed: int, *, options: Sequence[str], given: argparse.Namespace) -> bool:
     """Train and validate a run if that is not done yet; returns False if it failed."""
     folder = folder_of(given.output, name, seed)
-    if (folder / RECORD).is_file():
+    missing = [which for which in CHECKPOINTS if not record_of(given.output, name, seed, which).is_file()]
+    if not missing:
         print(f"complete: {folder}")
         return True
-    best, last = (folder / "checkpoints" / f"{which}.ckpt" for which in ("best", "last"))
-    shared = ["--config", f"{name}.yaml", "--output", str(folder.parent.parent), *given.options]
-    if not last.is_file():
-        shutil.rmtree(folder, ignore_errors=True)  # stopped before its first checkpoint: start again
-    resume = ["--ckpt_path", "last"] if last.is_file() else []
     print(f"running: {folder}", flush=True)
     log = given.output / "logs" / f"{name}_seed_{seed}.log"
-    fit = ["fit", *shared, "--seed_everything", str(seed), *resume]
-    return segattn(fit, log, given.jobs) and segattn(["validate", *shared, "--ckpt_path", str(best)], log, given.jobs)
+    shared = [*options, *given.options, "--name", name, "--output", str(folder.parent.parent)]
+    checkpoints = folder / "checkpoints"
+    if not (checkpoints / "last.ckpt").is_file():
+        shutil.rmtree(folder, ignore_errors=True)  # stopped before its first checkpoint: start again
+    if len(missing) == len(CHECKPOINTS):  # the run may be unfinished; a finished one ends at once
+        resume = ["--ckpt_path", "last"] if checkpoints.is_dir() else []
+        if not segattn(["fit", *shared, "--seed_everything", str(seed), *resume], log, given.jobs):
+            return False
+    for which in missing:
+        if not segattn(["validate", *shared, "--ckpt_path", str(checkpoints / f"{which}.ckpt")], log, given.jobs):
+            return False
+        record = record_of(given.output, name, seed, which)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / "objects_val.parquet", record)
+    return True
 
 
 def folder_of(output: Path, name: str, seed: int) -> Path:
     """The folder of a run: one folder of runs per seed."""
     return output / f"seed_{seed}" / name / "version_0"
+
+
+def record_of(output: Path, name: str, seed: int, which: str) -> Path:
+    """The object record of the best or last checkpoint of a run."""
+    return output / "records" / which / f"{name}_seed_{seed}.parquet"
 
 
 def segattn(arguments: Sequence[str], log: Path, jobs: int) -> bool:
@@ -73,10 +92,8 @@ def segattn(arguments: Sequence[str], log: Path, jobs: int) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prefix", default="camvid", help="of the configs PREFIX_VARIANT.yaml (default: camvid)")
-    parser.add_argument(
-        "--variants", nargs="+", default=VARIANTS, metavar="NAME", help=f"default: {' '.join(VARIANTS)}"
-    )
+    parser.add_argument("--study", type=Path, required=True, metavar="FILE", help="variants and their options")
+    parser.add_argument("--variants", nargs="+", metavar="NAME", help="only these variants of the study")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="number of parallel runs (default: 1)")
     parser.add_argument(

@@ -20,11 +20,12 @@ def study(monkeypatch):
 
     def segattn(arguments, log, jobs):
         script.calls.append(arguments)
-        folder = Path(arguments[arguments.index("--output") + 1]) / Path(arguments[2]).stem / "version_0"
-        if script.failing and script.failing in str(folder):
-            (folder / "checkpoints").mkdir(parents=True)
+        options = dict(zip(arguments[1::2], arguments[2::2], strict=True))
+        folder = Path(options["--output"]) / options["--name"] / "version_0"
+        if arguments[0] == "fit":
+            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
             (folder / "checkpoints" / "last.ckpt").touch()
-            return False
+            return not (script.failing and script.failing in str(folder))
         if arguments[0] == "validate":
             write_record(folder / "objects_val.parquet", seed=len(script.calls), images=2, **named(folder.parent.name))
         return True
@@ -33,27 +34,37 @@ def study(monkeypatch):
     return script
 
 
-def test_every_run_is_trained_once_and_compared(study, tmp_path, capsys):
-    arguments = ["--prefix", "camvid", "--variants", "fcn", "fla", "--seeds", "0", "1", "--output", str(tmp_path)]
+@pytest.fixture
+def study_file(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("plain: --config camvid_fcn.yaml\nfla: --config camvid_fla.yaml --model.head.channels 64\n")
+    return str(path)
+
+
+def test_every_run_is_trained_once_and_both_checkpoints_are_compared(study, study_file, tmp_path, capsys):
+    arguments = ["--study", study_file, "--seeds", "0", "1", "--output", str(tmp_path)]
     assert study.main([*arguments, "--", "--data.root", "there"]) == 0
-    assert [call[0] for call in study.calls] == ["fit", "validate"] * 4
-    assert study.calls[0] == [
-        *("fit", "--config", "camvid_fcn.yaml", "--output", str(tmp_path / "seed_0"), "--data.root", "there"),
-        *("--seed_everything", "0"),
+    assert [call[0] for call in study.calls] == ["fit", "validate", "validate"] * 4
+    assert study.calls[3] == [
+        *("fit", "--config", "camvid_fla.yaml", "--model.head.channels", "64", "--data.root", "there"),
+        *("--name", "fla", "--output", str(tmp_path / "seed_0"), "--seed_everything", "0"),
     ]
-    assert "several runs (2 of camvid_fcn, 2 of camvid_fla)" in capsys.readouterr().out
-    assert (tmp_path / "comparison" / "index.html").is_file()
+    checkpoints = tmp_path / "seed_0" / "fla" / "version_0" / "checkpoints"
+    assert [call[-1] for call in study.calls[4:6]] == [str(checkpoints / "best.ckpt"), str(checkpoints / "last.ckpt")]
+    assert "several runs (2 of plain, 2 of fla)" in capsys.readouterr().out
+    for which in ("best", "last"):
+        assert (tmp_path / f"comparison_{which}" / "index.html").is_file()
     assert study.main(arguments) == 0
-    assert len(study.calls) == 8
+    assert len(study.calls) == 12
 
 
-def test_failed_run_is_reported_and_resumed(study, tmp_path, capsys):
-    arguments = ["--variants", "fcn", "fla", "--seeds", "3", "--output", str(tmp_path)]
+def test_failed_run_is_reported_and_resumed(study, study_file, tmp_path, capsys):
+    arguments = ["--study", study_file, "--seeds", "3", "--output", str(tmp_path)]
     study.failing = "fla"
     assert study.main(arguments) == 1
-    assert "failed: camvid_fla, seed 3; see the logs in" in capsys.readouterr().err
+    assert "failed: fla, seed 3; see the logs in" in capsys.readouterr().err
     study.failing = ""
     study.calls.clear()
-    assert study.main(arguments) == 0
-    assert [call[0] for call in study.calls] == ["fit", "validate"]
+    assert study.main([*arguments, "--variants", "fla"]) == 0
+    assert [call[0] for call in study.calls] == ["fit", "validate", "validate"]
     assert study.calls[0][-2:] == ["--ckpt_path", "last"]
