@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from segattn.io.command_line import run_command
-from segattn.report import Comparison, Study, compare, divided_objects, load_runs, verdict, worst_objects
+from segattn.report import Comparison, Study, compare, divided_objects, found_curve, load_runs, verdict, worst_objects
 from segattn.report.comparison_page import write_page
+from segattn.report.found_section import found_means
 from segattn.report.page_parts import Exhibit, percent_text
+from segattn.report.scores import FOUND_MEASURES
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,6 +55,7 @@ def compare_runs(
     page = output / "index.html"
     write_page(study, comparison, page, galleries=galleries, missing=missing)
     tables = {"scores": comparison.means, "curve": comparison.curve, "classes": comparison.classes}
+    tables |= {"found": comparison.found, "found_curve": found_curve(study)}
     for name, table in tables.items():
         table.to_csv(output / f"{name}.csv", index=False)
     _print(study, comparison)
@@ -85,5 +88,18 @@ def _print(study: Study, comparison: Comparison) -> None:
         table.add_section()
     console = Console(markup=False)
     console.print(table)
+    console.print(_found(comparison))
     for sentence in verdict(study, comparison):
         console.print(f"- {sentence}", soft_wrap=True, highlight=False)
+
+
+def _found(comparison: Comparison) -> Table:
+    table = Table("run", "size", title="objects found in percent, false alarms per image", box=box.SIMPLE_HEAD)
+    for column in ("found", "precision", "F1", "false alarms"):
+        table.add_column(column, justify="right")
+    for name, part in found_means(comparison).groupby("name", sort=False):
+        for row in part.to_dict("records"):
+            scores = [percent_text(row, "found"), *(f"{100 * row[key]:.1f}" for key in FOUND_MEASURES[1:3])]
+            table.add_row(str(name), str(row["size"]), *scores, f"{row['false_alarms']:.2f}")
+        table.add_section()
+    return table

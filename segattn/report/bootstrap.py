@@ -18,7 +18,18 @@ import pandas as pd
 import scipy.sparse
 
 from segattn.report.runs import Study
-from segattn.report.scores import Array, Bins, Scores, count_cells, known_mean, object_cells, score
+from segattn.report.scores import (
+    COUNTS,
+    FOUND_MEASURES,
+    Array,
+    Bins,
+    Scores,
+    count_cells,
+    known_mean,
+    object_cells,
+    score,
+    with_total,
+)
 
 _VALUES_PER_PIECE = 1 << 22
 """Number of counts of one run in memory at a time."""
@@ -35,19 +46,23 @@ class Comparison:
 
     All tables have the columns ``score`` and ``difference`` (the score minus that of the baseline), each with an
     interval in ``..._low`` and ``..._high``. ``result`` is ``win`` or ``loss`` if the interval of the difference
-    excludes 0, ``tie`` if it does not, and empty if there is nothing to compare.
+    excludes 0, ``tie`` if it does not, and empty if there is nothing to compare. Measures are ``miou``, ``mrecall`` and
+    :data:`segattn.report.scores.FOUND_MEASURES`, of which ``false_alarms`` is a number per image.
 
     Attributes:
         baseline: name of the run that the others are compared with.
-        means: by ``name``, ``measure`` (``miou`` or ``mrecall``) and ``size`` (a bucket, or ``all``).
-        curve: by ``name``, ``measure`` and fine bin, with its edges ``low_edge`` and ``high_edge``.
+        means: by ``name``, ``measure`` and ``size`` (a bucket, or ``all``).
+        curve: by ``name``, ``measure`` (``miou``, ``mrecall`` or ``found``) and fine bin, with its edges ``low_edge``
+            and ``high_edge``.
         classes: IoU by ``name``, ``class_name`` and ``size``.
+        found: measures of objects found by ``name``, ``measure``, ``class_name`` and ``size``.
     """
 
     baseline: str
     means: pd.DataFrame
     curve: pd.DataFrame
     classes: pd.DataFrame
+    found: pd.DataFrame
     level: float
     resamples: int
     seed: int
@@ -91,7 +106,7 @@ class _Sampler:
 
     def draw(self, resamples: int) -> Iterator[dict[str, Scores]]:
         """Draw resamples and yield their scores in pieces, with the resamples on the last axis."""
-        counts_of_one = 3 * self._objects.shape[0]
+        counts_of_one = len(COUNTS) * self._objects.shape[0]
         step = max(1, min(resamples, _VALUES_PER_PIECE // max(counts_of_one, self.num_images)))
         for first in range(0, resamples, step):
             count = min(step, resamples - first)
@@ -106,11 +121,12 @@ class _Sampler:
         """
         drawn = np.ascontiguousarray(weights.T)
         objects = (self._objects @ drawn).reshape(self._classes, -1, len(weights))
+        images = drawn.sum(0)
         scores = {}
         for name, cells in self._cells.items():
-            counts = ((each @ drawn).reshape(self._classes, -1, 3, len(weights)) for each in cells)
+            counts = ((each @ drawn).reshape(self._classes, -1, len(COUNTS), len(weights)) for each in cells)
             share = np.ones((len(weights), len(cells))) if seed_weights is None else seed_weights[name]
-            scores[name] = _mean([score(each, objects, self.bins) for each in counts], share)
+            scores[name] = _mean([score(each, objects, images, self.bins) for each in counts], share)
         return scores
 
     def _weights(self, resamples: int, draws: int, items: int) -> Array:
@@ -140,14 +156,22 @@ class _Tables:
         class_overall = {"class_name": names, "size": _ALL, "objects": bins.objects.sum(1)}
         class_by_bucket = {"class_name": np.repeat(names, len(buckets)), "size": np.tile(buckets, len(names))}
         class_by_bucket |= {"objects": bins.bucket_objects.ravel()}
-        means, curve, classes = [], [], []
+        sizes = [_ALL, *buckets]
+        by_size = {key: [*overall[key], *by_bucket[key]] for key in ("size", "classes", "objects")}
+        class_by_size = {"class_name": np.repeat(names, len(sizes)), "size": np.tile(sizes, len(names))}
+        class_by_size |= {"objects": with_total(bins.bucket_objects).ravel()}
+        means, curve, classes, found = [], [], [], []
         for name in study.names:
             for measure, score_of_all in (("miou", "miou"), ("mrecall", "mean_accuracy")):
                 means.append(self._table(name, score_of_all, {"measure": measure, **overall}))
                 means.append(self._table(name, f"bucket_{measure}", {"measure": measure, **by_bucket}))
                 curve.append(self._table(name, f"curve_{measure}", {"measure": measure, **by_bin}))
             classes += [self._table(name, "iou", class_overall), self._table(name, "bucket_iou", class_by_bucket)]
-        parts = {"means": means, "curve": curve, "classes": classes}
+            curve.append(self._table(name, "curve_found", {"measure": "found", **by_bin}))
+            for measure in FOUND_MEASURES:
+                means.append(self._table(name, measure, {"measure": measure, **by_size}))
+                found.append(self._table(name, f"class_{measure}", {"measure": measure, **class_by_size}))
+        parts = {"means": means, "curve": curve, "classes": classes, "found": found}
         return {key: pd.concat(tables, ignore_index=True) for key, tables in parts.items()}
 
     def _table(self, name: str, key: str, columns: Mapping[str, object]) -> pd.DataFrame:
@@ -156,7 +180,8 @@ class _Tables:
         low, high = self._bounds(drawn)
         difference = (exact - base)[:, 0]
         difference_low, difference_high = self._bounds(drawn - base_drawn)
-        result = np.select([difference_low > 0, difference_high < 0], ["win", "loss"], "tie")
+        results = ["loss", "win"] if key.endswith("false_alarms") else ["win", "loss"]
+        result = np.select([difference_low > 0, difference_high < 0], results, "tie")
         undefined = np.isnan(difference) if name != self._baseline else True
         return pd.DataFrame(
             {"name": name, **columns, "score": exact[:, 0], "score_low": low, "score_high": high}

@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from segattn.objects.found import FOUND_RECALL
 from segattn.report.bootstrap import Comparison
+from segattn.report.found_tables import found_curve
 from segattn.report.runs import Study
 from segattn.report.scores import divide
 from segattn.report.tables import confusion_matrix, curves
@@ -39,8 +41,9 @@ class ReportFigure(Figure):
 
 
 def curve_figure(study: Study, comparison: Comparison, measure: str = "miou") -> Figure:
-    """Draw the mean over classes by object size, with intervals; ``measure`` is ``miou`` or ``mrecall``."""
-    figure, axes = _size_axes(study, "mean IoU over classes, %" if measure == "miou" else "mean recall over classes, %")
+    """Draw the mean over classes by object size, with intervals; ``measure`` is ``miou``, ``mrecall`` or ``found``."""
+    what = {"miou": "IoU", "mrecall": "recall", "found": "share found"}[measure]
+    figure, axes = _size_axes(study, f"mean {what} over classes, %")
     for number, name in enumerate(study.names):
         table = comparison.curve
         table = table[(table["name"] == name) & (table["measure"] == measure) & table["score"].notna()]
@@ -64,6 +67,21 @@ def pooled_figure(study: Study, measure: str = "iou") -> Figure:
         axes.plot(x, 100 * part[f"object_{measure}"], linestyle="--", markerfacecolor="none", **style)
     for line, what in (("-", "all pixels of a size"), ("--", "mean over objects")):
         axes.plot([], [], color="#888888", linestyle=line, label=what)
+    _legend(figure, axes)
+    return figure
+
+
+def found_figure(study: Study, size: str) -> Figure:
+    """Draw the share of the objects of a bucket that are found, mean over classes, by the required recall."""
+    figure, axes = _axes(3.4 + 0.09 * len(study.names))
+    table = found_curve(study)
+    table = table[(table["size"] == size) & table["found"].notna()]
+    for number, name in enumerate(study.names):
+        part = table[table["name"] == name]
+        axes.plot(100 * part["recall"], 100 * part["found"], **_style(number), markersize=4, label=name)
+    axes.axvline(100 * FOUND_RECALL, color="#888888", linestyle=":", linewidth=1)
+    axes.set(xlim=(0, 100), ylim=(0, 103), xlabel="recall above which an object is found, %")
+    axes.set_ylabel(f"{size} objects found, %")
     _legend(figure, axes)
     return figure
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from segattn.io.html_page import write_html
 from segattn.report.bootstrap import Comparison
 from segattn.report.charts import class_figure, confusion_figure, curve_figure, difference_figure, pooled_figure
+from segattn.report.found_section import found_classes, found_figures, found_summary
 from segattn.report.object_rows import PROPERTIES, property_table, worst_objects
 from segattn.report.page_parts import Exhibit, Table, charts, table
 from segattn.report.runs import Run, Study
@@ -44,6 +45,9 @@ def write_page(
         f"same for all runs, seed {comparison.seed}",
         "scores": _scores(comparison),
         "curves": _curves(study, comparison),
+        "found": found_summary(comparison),
+        "found_figures": found_figures(study, comparison),
+        "found_classes": found_classes(comparison, info.bucket_names[0]),
         "differences": _differences(study, comparison),
         "wins": table("wins", win_tie_loss(comparison), wins, sortable=False),
         "classes": _classes(comparison),

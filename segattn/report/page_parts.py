@@ -93,6 +93,8 @@ def _cell(row: Mapping[Any, Any], key: str, *, percent: bool, numeric: bool) -> 
         return Cell(str(value), kind=result if key == "result" and result != "tie" else "")
     if np.isnan(value) or (signed and not result):
         return Cell("" if signed and not result else "-", "nan")
+    if not percent and f"{key}_low" in row:
+        return Cell(interval_text(row, key, factor=1, digits=2), f"{value:.6g}")
     if not percent:
         return Cell(f"{value:,.0f}" if value == round(value) else f"{value:,.1f}", f"{value:g}")
     text = percent_text(row, key, sign="+" if signed else "")
@@ -101,7 +103,13 @@ def _cell(row: Mapping[Any, Any], key: str, *, percent: bool, numeric: bool) -> 
 
 def percent_text(row: Mapping[Any, Any], key: str, *, sign: str = "") -> str:
     """A fraction of a row in percent, with its interval if the row has one: ``53.1 (51.0 to 55.2)``."""
-    value, low, high = (100 * row.get(name, np.nan) for name in (key, f"{key}_low", f"{key}_high"))
+    return interval_text(row, key, sign=sign)
+
+
+def interval_text(row: Mapping[Any, Any], key: str, *, factor: int = 100, digits: int = 1, sign: str = "") -> str:
+    """A value of a row times ``factor``, with its interval if the row has one."""
+    value, low, high = (factor * row.get(name, np.nan) for name in (key, f"{key}_low", f"{key}_high"))
     if np.isnan(value):
         return "-"
-    return f"{value:{sign}.1f}" + ("" if np.isnan([low, high]).any() else f" ({low:{sign}.1f} to {high:{sign}.1f})")
+    known = not np.isnan([low, high]).any()
+    return f"{value:{sign}.{digits}f}" + (f" ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})" if known else "")

@@ -1,6 +1,6 @@
 """Scores from counts, defined as in ``segattn.metrics``, for any number of resampled data sets at once.
 
-Counts have the shape (classes, fine bins, 3, resamples) with tp, fp, fn; objects (classes, fine bins, resamples).
+Counts have the shape (classes, fine bins, 5, resamples) with :data:`COUNTS`; objects (classes, fine bins, resamples).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,11 +12,18 @@ import numpy.typing as npt
 import scipy.sparse
 from jaxtyping import Bool, Float
 
+from segattn.objects.found import FOUND_RECALL, is_false_alarm, is_found
 from segattn.objects.record_files import RecordInfo
 from segattn.objects.size_bins import bucket_cuts, fine_edges, pixel_edges
 from segattn.report.runs import Run
 
 Array = npt.NDArray[Any]
+
+COUNTS = ("tp", "fp", "fn", "found", "false_alarms")
+"""What is counted: pixels, objects found, and false alarms."""
+
+FOUND_MEASURES = ("found", "found_precision", "found_f1", "false_alarms")
+"""The scores of objects found; false alarms are per image and better if lower."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,16 @@ class Scores:
     bucket_mrecall: Float[np.ndarray, "buckets ..."]
     curve_miou: Float[np.ndarray, "bins ..."]
     curve_mrecall: Float[np.ndarray, "bins ..."]
+    curve_found: Float[np.ndarray, "bins ..."]
+    # Of all sizes together, then of each bucket:
+    found: Float[np.ndarray, "sizes ..."]
+    found_precision: Float[np.ndarray, "sizes ..."]
+    found_f1: Float[np.ndarray, "sizes ..."]
+    false_alarms: Float[np.ndarray, "sizes ..."]  # of all classes, per image
+    class_found: Float[np.ndarray, "classes sizes ..."]
+    class_found_precision: Float[np.ndarray, "classes sizes ..."]
+    class_found_f1: Float[np.ndarray, "classes sizes ..."]
+    class_false_alarms: Float[np.ndarray, "classes sizes ..."]
 
     @classmethod
     def combine(cls, parts: Sequence["Scores"], function: Callable[[list[Array]], Array]) -> "Scores":
@@ -57,6 +74,7 @@ class Bins:
         self.bucket_objects = self.to_buckets(objects)
         self.supported: Bool[np.ndarray, "classes bins"] = objects >= info.min_objects
         self.bucket_supported: Bool[np.ndarray, "classes buckets"] = self.bucket_objects >= info.min_objects
+        self.size_supported: Bool[np.ndarray, "classes sizes"] = with_total(self.bucket_objects) >= info.min_objects
 
     def to_buckets(self, counts: Array) -> Array:
         """Sum fine bins to buckets, on the second axis."""
@@ -82,12 +100,14 @@ def row_buckets(run: Run) -> npt.NDArray[np.int64]:
     return np.searchsorted(cuts, row_bins(run), side="right") - 1
 
 
-def count_cells(run: Run) -> scipy.sparse.csr_array:
-    """The counts of every image: (classes * fine bins * 3, images), sparse, float64 (sums of integers are exact)."""
+def count_cells(run: Run, recall: float = FOUND_RECALL) -> scipy.sparse.csr_array:
+    """The counts of every image: (classes * fine bins * 5, images), sparse, float64 (sums of integers are exact)."""
     cell, image, (cells, images) = _cells(run)
-    values = run.rows[["tp", "fp", "fn"]].to_numpy().astype(np.float64)
-    places = ((cell[:, None] * 3 + np.arange(3)).ravel(), np.repeat(image, 3))
-    return scipy.sparse.coo_array((values.ravel(), places), shape=(cells * 3, images)).tocsr()
+    tp, fp, fn, size = (run.rows[name].to_numpy() for name in ("tp", "fp", "fn", "size_px"))
+    values = np.stack([tp, fp, fn, is_found(tp, size, recall), is_false_alarm(tp, fp, size)], axis=1).astype(np.float64)
+    row, count = values.nonzero()
+    places = (cell[row] * len(COUNTS) + count, image[row])
+    return scipy.sparse.coo_array((values[row, count], places), shape=(cells * len(COUNTS), images)).tocsr()
 
 
 def object_cells(run: Run) -> scipy.sparse.csr_array:
@@ -105,10 +125,11 @@ def _cells(run: Run) -> tuple[Array, Array, tuple[int, int]]:
     return cell, images.codes.to_numpy(), (len(run.info.class_names) * bins, len(images.categories))
 
 
-def score(counts: Array, objects: Array, bins: Bins) -> Scores:
+def score(counts: Array, objects: Array, images: Array, bins: Bins) -> Scores:
     """Compute all scores from counts and numbers of ground-truth objects in the same images.
 
-    ``bins`` selects the classes of each mean; classes without an object in the resampled images are left out too.
+    ``images`` is the number of images, (resamples,). ``bins`` selects the classes of each mean; classes without an
+    object in the resampled images are left out too.
     """
     total = counts.sum(axis=1, keepdims=True)
     tp, fn = total[:, 0, 0], total[:, 0, 2]
@@ -129,17 +150,45 @@ def score(counts: Array, objects: Array, bins: Bins) -> Scores:
         bucket_mrecall=known_mean(bucket_recall, in_bucket),
         curve_miou=known_mean(curve_iou, in_bin),
         curve_mrecall=known_mean(curve_recall, in_bin),
+        curve_found=known_mean(divide(counts[:, :, 3], objects), in_bin),
+        **_found_scores(bins.to_buckets(counts[:, :, 3:]), bins.to_buckets(objects), images, bins),
     )
 
 
-def run_scores(run: Run) -> tuple[Scores, Bins]:
-    """Compute the scores of a run, equal to those logged when the record was written."""
+def _found_scores(counts: Array, objects: Array, images: Array, bins: Bins) -> dict[str, Array]:
+    """The scores of objects found, from the counts of all buckets."""
+    objects, found, alarms = (with_total(values) for values in (objects, counts[:, :, 0], counts[:, :, 1]))
+    of_class = {
+        "found": divide(found, objects),
+        "found_precision": divide(found, found + alarms),
+        "found_f1": divide(2 * found, objects + found + alarms),
+    }
+    supported = bins.size_supported[..., None] & (objects > 0)
+    return {
+        **{f"class_{measure}": values for measure, values in of_class.items()},
+        **{measure: known_mean(values, supported) for measure, values in of_class.items()},
+        "class_false_alarms": alarms / images,
+        "false_alarms": alarms.sum(0) / images,
+    }
+
+
+def run_scores(run: Run, recall: float = FOUND_RECALL) -> tuple[Scores, Bins]:
+    """Compute the scores of a run, equal to those logged when the record was written.
+
+    An object is found if its recall is above ``recall``.
+    """
     classes = len(run.info.class_names)
     objects = object_cells(run).sum(axis=1).reshape(classes, -1)
     bins = Bins(run.info, objects)
-    counts = count_cells(run).sum(axis=1).reshape(classes, -1, 3)
-    scores = score(counts[..., None], objects[..., None], bins)
+    counts = count_cells(run, recall).sum(axis=1).reshape(classes, -1, len(COUNTS))
+    images = np.array([len(run.rows["image"].cat.categories)])
+    scores = score(counts[..., None], objects[..., None], images, bins)
     return Scores.combine([scores], lambda values: values[0][..., 0]), bins
+
+
+def with_total(counts: Array) -> Array:
+    """Counts (classes, buckets, ...) with the sum over all buckets in front of the buckets."""
+    return np.concatenate([counts.sum(axis=1, keepdims=True), counts], axis=1)
 
 
 def _iou_and_recall(counts: Array) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from segattn import cli
 from segattn.report import load_runs, run_scores
+from segattn.report.scores import FOUND_MEASURES
 from segattn.training.command import main as train
 from tests.report.records import named, write_record
 
@@ -49,8 +50,10 @@ def assert_scores_are_logged(runs):
     run = load_runs([runs / "version_0"]).runs[0]
     scores, bins = run_scores(run)
     found = {key: getattr(scores, key) for key in ("miou", "mean_accuracy", "pixel_accuracy")}
+    found |= {measure: getattr(scores, measure)[0] for measure in FOUND_MEASURES}
     found |= {f"iou/{name}": value for name, value in zip(run.info.class_names, scores.iou, strict=True)}
     for b, name in enumerate(run.info.bucket_names):
+        found |= {f"{measure}_{name}": getattr(scores, measure)[b + 1] for measure in FOUND_MEASURES}
         found |= {f"miou_{name}": scores.bucket_miou[b], f"mrecall_{name}": scores.bucket_mrecall[b]}
         found |= {
             f"classes_{name}": bins.bucket_supported[:, b].sum(),
@@ -67,7 +70,8 @@ def test_trained_runs_are_compared_with_text_and_pictures(runs, capsys):
     arguments = ["compare", str(runs / "version_0"), str(runs / "version_7"), "--output", "out", "--resamples", "20"]
     assert cli.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "wrote out/index.html and scores.csv, curve.csv, classes.csv in the same folder" in printed
+    files = "scores.csv, curve.csv, classes.csv, found.csv, found_curve.csv"
+    assert f"wrote out/index.html and {files} in the same folder" in printed
     assert "95 % interval): no clear difference overall" in printed
     assert "note:" not in printed
     html = (runs.parents[1] / "out" / "index.html").read_text(encoding="utf-8")
@@ -82,6 +86,9 @@ def test_trained_runs_are_compared_with_text_and_pictures(runs, capsys):
     assert first.shape == (128, 128, 3)
     scores = pd.read_csv(runs.parents[1] / "out" / "scores.csv")
     assert set(scores["name"]) == set(labels[2:4])
+    assert "objects found in percent, false alarms per image" in printed
+    curve = pd.read_csv(runs.parents[1] / "out" / "found_curve.csv")
+    assert curve["recall"].nunique() == 20
 
     shutil.rmtree(runs / "version_7" / "checkpoints")
     assert cli.main(arguments) == 0

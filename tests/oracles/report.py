@@ -37,3 +37,23 @@ def scores(rows, classes, buckets, supported):
         result[f"miou_{bucket}"] = mean([iou(cell) for cell in present])
         result[f"mrecall_{bucket}"] = mean([recall(cell) for cell in present])
     return result
+
+
+def found_scores(rows, classes, buckets, supported, images, threshold=0.5):
+    """Means of objects found, precision and F1, and false alarms per image, by bucket; ``None`` is all sizes."""
+    result = {}
+    for bucket in (None, *range(buckets)):
+        chosen = [row for row in rows if bucket is None or row["bucket"] == bucket]
+        shares, precisions, f1s, alarms = [], [], [], 0
+        for c in range(classes):
+            own = [row for row in chosen if row["class_id"] == c]
+            objects = [row for row in own if row["kind"] == "object"]
+            found = sum(row["tp"] / row["size_px"] > threshold for row in objects)
+            false = sum(row["kind"] == "false_positive" and row["fp"] == row["size_px"] for row in own)
+            alarms += false
+            if (c, bucket) in supported and objects:
+                shares.append(found / len(objects))
+                precisions.append(ratio(found, found + false))
+                f1s.append(ratio(2 * found, len(objects) + found + false))
+        result[bucket] = [mean(shares), mean(precisions), mean(f1s), alarms / images]
+    return result

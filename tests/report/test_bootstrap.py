@@ -58,7 +58,7 @@ def test_scores_are_exact_means_over_seeds(study):
         rows = comparison.means.query("name == @name and measure == 'miou'").set_index("size")["score"]
         assert rows["all"] == pytest.approx(np.mean([s.miou for s in scores]))
         assert rows["small"] == pytest.approx(np.mean([s.bucket_miou[0] for s in scores]))
-    means = comparison.means.set_index(["name", "measure", "size"])
+    means = comparison.means.set_index(["name", "measure", "size"]).sort_index()
     difference = means["score"].unstack("name")
     assert means.loc["fla", "difference"].to_numpy() == pytest.approx(
         (difference["fla"] - difference["fcn"])[means.loc["fla"].index]

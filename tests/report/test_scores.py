@@ -5,7 +5,7 @@ import torch
 from segattn.metrics import ConfusionMetric, ObjectSizeIoU
 from segattn.objects import ObjectSizes
 from segattn.report import load_runs, run_scores
-from segattn.report.scores import Bins, count_cells, object_cells, row_bins, row_buckets, score
+from segattn.report.scores import FOUND_MEASURES, Bins, count_cells, object_cells, row_bins, row_buckets, score
 from tests.oracles import report as oracle
 from tests.report.records import EDGES, NAMES, predicted, scenes, write_record
 
@@ -35,8 +35,14 @@ def test_record_reproduces_the_scores_of_the_metrics(tmp_path, edges, relative, 
     np.testing.assert_array_equal(scores.bucket_iou, sizes["iou"])
     np.testing.assert_array_equal(bins.bucket_objects, sizes["objects"])
     np.testing.assert_allclose(scores.curve_miou, sizes["curve_miou"], rtol=1e-15)
-    counts = count_cells(run).sum(axis=1).reshape(7, -1, 3)
-    np.testing.assert_array_equal(counts, metric.counts[..., :3])
+    counts = count_cells(run).sum(axis=1).reshape(7, -1, 5)
+    np.testing.assert_array_equal(counts[..., :3], metric.counts[..., :3])
+    np.testing.assert_array_equal(counts[..., 3:], metric.found)
+    for measure in FOUND_MEASURES:
+        logged = [sizes[f"{measure}{suffix}"].item() for suffix in ("", *(f"_{name}" for name in NAMES))]
+        np.testing.assert_allclose(getattr(scores, measure), logged, rtol=1e-15)
+    np.testing.assert_array_equal(scores.class_found, sizes["found_share"])
+    np.testing.assert_array_equal(scores.class_false_alarms * 6, sizes["alarms"])
 
 
 def test_resampled_scores_equal_those_of_repeated_rows(study):
@@ -46,7 +52,9 @@ def test_resampled_scores_equal_those_of_repeated_rows(study):
     supported = {tuple(cell) for cell in np.argwhere(bins.bucket_supported)}
     rows = run.rows.assign(bucket=row_buckets(run)).to_dict("records")
     weights = rng.multinomial(8, [1 / 8] * 8, size=5).astype(float)
-    found = score((cells @ weights.T).reshape(7, -1, 3, 5), (objects @ weights.T).reshape(7, -1, 5), bins)
+    counts, objects = (cells @ weights.T).reshape(7, -1, 5, 5), (objects @ weights.T).reshape(7, -1, 5)
+    found = score(counts, objects, weights.sum(1), bins)
+    supported |= {(c, None) for c in range(7) if bins.size_supported[c, 0]}
     for number, weight in enumerate(weights):
         drawn = [row for row in rows for _ in range(int(weight[int(row["image"][:3])]))]
         wanted = oracle.scores(drawn, 7, 3, supported)
@@ -55,6 +63,10 @@ def test_resampled_scores_equal_those_of_repeated_rows(study):
         for b in range(3):
             assert found.bucket_miou[b, number] == pytest.approx(wanted[f"miou_{b}"], nan_ok=True)
             assert found.bucket_mrecall[b, number] == pytest.approx(wanted[f"mrecall_{b}"], nan_ok=True)
+        wanted = oracle.found_scores(drawn, 7, 3, supported, images=8)
+        for size, values in enumerate(wanted.values()):
+            own = [getattr(found, measure)[size, number] for measure in FOUND_MEASURES]
+            assert own == pytest.approx(values, nan_ok=True)
 
 
 def test_size_equal_to_an_edge_belongs_to_the_bin_above(tmp_path):
