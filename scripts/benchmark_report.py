@@ -43,6 +43,7 @@ def write(path: Path, *, rows: int, images: int, classes: int, quality: float) -
                     **{"kind": np.full(count, "object", dtype=object), "size_px": size},
                     **{"y0": corner, "x0": corner, "y1": corner + 9, "x1": corner + 9},
                     **{"tp": tp, "fp": size // 10, "fn": size - tp, "recall": tp / size, "iou": tp / (size * 1.1)},
+                    **{"fp_boundary": size // 20, "fn_boundary": (size - tp) // 2},
                     **{"boundary_px": size // 2, "max_width_px": np.sqrt(size), "elongation": np.ones(count)},
                     **dict.fromkeys(("touches_border", "touches_ignore", "merged"), size % 3 == 0),
                     **{"top_confusion": other, "confused_class": lists[0], "confused_px": lists[1]},

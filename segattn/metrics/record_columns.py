@@ -14,6 +14,7 @@ from jaxtyping import Integer
 from torch import Tensor
 
 from segattn.metrics.attribution import Attribution, attribute
+from segattn.metrics.error_kinds import error_kinds
 from segattn.objects.ground_truth import Array, runs, sum_by, target_objects
 
 
@@ -78,6 +79,7 @@ def record_columns(rows: Attribution, *, image: str, class_names: Sequence[str])
         "tp": rows.tp,
         "fp": rows.fp,
         "fn": rows.fn,
+        **error_kinds(rows),
         "recall": rows.tp / rows.size,
         "iou": rows.tp / (rows.size + rows.fp),
         "boundary_px": both["boundary_px"],

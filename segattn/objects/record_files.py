@@ -38,6 +38,8 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "tp": (pa.int32(), "true positives, px"),
     "fp": (pa.int32(), "false positives, px"),
     "fn": (pa.int32(), "false negatives, px"),
+    "fp_boundary": (pa.int32(), "false positives that are boundary errors, px"),
+    "fn_boundary": (pa.int32(), "false negatives that are boundary errors, px"),
     "recall": (pa.float64(), "tp / size_px"),
     "iou": (pa.float64(), "tp / (size_px + fp)"),
     "boundary_px": (pa.int32(), "pixels removed by a 3x3 erosion, px"),
@@ -59,8 +61,8 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 }
 """Type and meaning of each column, in the order of the file."""
 
-FORMAT = 2
-"""Version of the file layout. Format 1 had neither ``confused_class`` and ``confused_px`` nor ``min_objects``."""
+FORMAT = 3
+"""Version of the file layout. Format 2 had neither ``fp_boundary`` nor ``fn_boundary``."""
 
 ROWS_PER_GROUP = 1 << 16
 """Rows to collect in memory before writing them."""
@@ -237,7 +239,7 @@ def _open(path: Path) -> pq.ParquetFile:
     if missing:
         raise RecordError(
             f"{path} is not an object record of this version: it has no column {', '.join(missing)}. Write it again "
-            "with segattn validate."
+            "with segattn validate or segattn score."
         )
     return file
 

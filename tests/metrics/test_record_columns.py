@@ -5,6 +5,7 @@ import torch
 from segattn.metrics.functional import attribute, object_rows, size_counts, target_objects
 from segattn.objects import COLUMNS
 from tests.metrics.cases import dense_case, drawn, sparse_case
+from tests.oracles.error_kinds import error_rows
 from tests.oracles.object_size import object_rows as oracle
 
 EXACT = [c for c in COLUMNS if c not in ("image", "class_name", "max_width_px", "elongation")]
@@ -13,6 +14,10 @@ EXACT = [c for c in COLUMNS if c not in ("image", "class_name", "max_width_px", 
 def as_rows(columns):
     lists = {name: [np.array(value).tolist() for value in values] for name, values in columns.items()}
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+
+
+def boundary(row):
+    return {name: row[name] for name in ("fp_boundary", "fn_boundary")}
 
 
 def key(row):
@@ -30,7 +35,9 @@ def test_all_columns_equal_the_oracle(make, seed):
         columns = object_rows(prediction, target, classes, instances=instances)
         assert tuple(columns) == tuple(COLUMNS)
         found = sorted(as_rows(columns), key=key)
-        wanted = sorted(oracle(prediction, target, classes, instances=instances), key=key)
+        rows = oracle(prediction, target, classes, instances=instances)
+        kinds = error_rows(prediction, target, classes, width=1, instances=instances)
+        wanted = sorted((row | boundary(of_kind) for row, of_kind in zip(rows, kinds, strict=True)), key=key)
         assert len(found) == len(wanted)
         for row, expected in zip(found, wanted, strict=True):
             assert {name: row[name] for name in EXACT} == {name: expected[name] for name in EXACT}

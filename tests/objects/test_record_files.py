@@ -168,8 +168,8 @@ def test_files_that_are_not_records(tmp_path):
 
 
 def test_unknown_format():
-    with pytest.raises(ValueError, match="has format 3; this version reads format 2 only"):
-        RecordInfo(class_names=["a"], edges=[1], bucket_names=["s", "l"], format=3)
+    with pytest.raises(ValueError, match="has format 4; this version reads format 3 only"):
+        RecordInfo(class_names=["a"], edges=[1], bucket_names=["s", "l"], format=4)
 
 
 def test_objects_do_not_import_torch():

@@ -56,7 +56,7 @@ def owner_of(pixel, held):
 def attribute(prediction, target, class_id, ignore_index, instances):
     """Objects and free-standing false positives of one class: dicts with their pixels and counts."""
     objects = [
-        {"kind": "object", "pixels": pixels, "size": len(pixels), "fp": 0, "merged": False}
+        {"kind": "object", "pixels": pixels, "size": len(pixels), "fp": 0, "merged": False, "shares": []}
         for pixels in objects_of(target, class_id, ignore_index, instances)
     ]
     for row in objects:
@@ -82,8 +82,9 @@ def attribute(prediction, target, class_id, ignore_index, instances):
         for o, pixels in shares.items():
             area = objects[o]["size"]
             objects[o]["fp"] += min(len(pixels), area)
+            objects[o]["shares"].append(pixels)
             if len(pixels) > area:
-                free.append({"pixels": pixels, "size": len(pixels), "fp": len(pixels) - area})
+                free.append({"pixels": pixels, "size": len(pixels), "fp": len(pixels) - area, "charged": area})
     return objects + [{"kind": "false_positive", "tp": 0, "merged": False, **row} for row in free]
 
 
