@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
-
 from segattn.io.command_line import run_command
+from segattn.io.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
     from segattn.benchmark.measure import ModuleFactory, Shape
@@ -32,8 +31,8 @@ def read_option(text: str) -> tuple[str, Any]:
     if not (name and equals):
         raise ValueError(f"{text!r} is not an option; write NAME=VALUE such as window=7")
     try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return name, parse_yaml(value)
+    except ValueError as error:
         raise ValueError(f"the value of {text!r} is not valid YAML") from error
 
 

@@ -65,6 +65,8 @@ class LabelScheme:
         entries, ignore, remap = content["classes"], content.get("ignore", []), content.get("remap", [])
         for entry in entries:
             _require_keys(entry, {"name"}, {"label", "color", "thing"}, f"the class {entry}")
+            if type(entry["name"]) not in (str, int):
+                raise ValueError(f"a name must be text, got {entry['name']!r}; write it in quotes.")
             if not isinstance(entry.get("thing", False), bool):
                 raise ValueError(f"thing must be true or false, got {entry['thing']!r}.")
         by_color = all("label" not in entry for entry in entries)

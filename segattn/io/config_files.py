@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segattn.io.yaml_files import read_yaml
+from jsonargparse import set_loader
+
+from segattn.io.yaml_files import parse_yaml, read_yaml
+
+set_loader("yaml", parse_yaml, (ValueError,))  # so that the parsers of all commands read values in the same way
 
 _PACKAGED = Path(__file__).parents[1] / "shipped_configs"
 _CHECKOUT = Path(__file__).parents[2] / "configs"

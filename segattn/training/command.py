@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
 from jsonargparse import SUPPRESS
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
@@ -24,6 +23,7 @@ from segattn.data.errors import DataError, DataNotFoundError
 from segattn.inference import InferenceConfig
 from segattn.io.config_files import expand_configs, read_config
 from segattn.io.error_text import one_line
+from segattn.io.yaml_files import parse_yaml
 from segattn.sample import ClassTable
 from segattn.training.callbacks import GracefulStop, OverlayImages, ProgressBar, ScoreTable, ValidateAtEnd
 from segattn.training.failures import InterruptedRunError, explain_failure, quiet_lightning
@@ -174,7 +174,7 @@ class SegattnCLI(LightningCLI):
         saved = Path(config.ckpt_path).absolute().parent.parent / "config.yaml"
         if not saved.is_file():
             return []
-        now = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
+        now = parse_yaml(self._parser(self.subcommand).dump(config, skip_none=False))
         differences = config_differences(read_config(saved), now)
         for difference in differences:
             if difference.startswith("model.optimizer.class_path"):  # its state is in the checkpoint

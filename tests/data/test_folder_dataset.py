@@ -108,10 +108,18 @@ def test_missing_files_are_reported(tmp_path: Path) -> None:
         FolderDataModule(str(root)).dataset("train").require_files()
 
 
+def test_class_names_that_yaml_1_1_reads_as_truth_values(tmp_path: Path) -> None:
+    assert scheme(tmp_path, "classes: [{name: no, label: 1}, {name: 12, label: 2}]").classes.names == ("no", "12")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("classes: [", "while parsing"),
+        ("classes: [", r"expected the node content, but found '<stream end>' \(line 1\)"),
+        ("classes:\n- {name: a, label: 1}\nclasses: []", r"the key classes is given twice \(lines 1 and 3\)"),
+        ("classes: [{name: true, label: 1}]", "a name must be text, got True; write it in quotes"),
+        ("classes: [{name: ~, label: 1}]", "a name must be text, got None"),
+        ("classes: [{name: a, label: 1, thing: yes}]", "thing must be true or false, got 'yes'"),
         ({"labels": []}, "the file needs the keys classes and may have ignore, remap"),
         ({"classes": [{"label": 1}]}, "the class .* needs the keys name and may have color, label, thing"),
         ({"classes": [{"name": "a", "label": 1, "colour": CAR}]}, "may have color, label, thing"),

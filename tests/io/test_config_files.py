@@ -58,6 +58,7 @@ def test_config_that_extends_itself_is_an_error(tmp_path):
     [
         ("a: [", "valid YAML"),
         ("[" * 1200, "nested too deeply"),
+        ("data: {}\ndata: {}", r"own\.yaml is not valid YAML: the key data is given twice \(lines 1 and 2\)"),
         ("- a", "must be a YAML mapping"),
         ("", "mapping"),
         ("base: [3]", "must be the name of a config or a list"),
