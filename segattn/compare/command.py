@@ -9,11 +9,22 @@ from rich.console import Console
 from rich.table import Table
 
 from segattn.io.command_line import run_command
-from segattn.report import Comparison, Study, compare, divided_objects, found_curve, load_runs, verdict, worst_objects
+from segattn.report import (
+    Comparison,
+    Study,
+    compare,
+    divided_objects,
+    error_table,
+    found_curve,
+    load_runs,
+    verdict,
+    worst_objects,
+)
 from segattn.report.comparison_page import write_page
+from segattn.report.error_tables import lost_means
 from segattn.report.found_section import found_means
 from segattn.report.page_parts import Exhibit, percent_text
-from segattn.report.scores import FOUND_MEASURES
+from segattn.report.scores import FOUND_MEASURES, KINDS
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,7 +66,7 @@ def compare_runs(
     page = output / "index.html"
     write_page(study, comparison, page, galleries=galleries, missing=missing)
     tables = {"scores": comparison.means, "curve": comparison.curve, "classes": comparison.classes}
-    tables |= {"found": comparison.found, "found_curve": found_curve(study)}
+    tables |= {"found": comparison.found, "found_curve": found_curve(study), "errors": error_table(study)}
     for name, table in tables.items():
         table.to_csv(output / f"{name}.csv", index=False)
     _print(study, comparison)
@@ -89,6 +100,7 @@ def _print(study: Study, comparison: Comparison) -> None:
     console = Console(markup=False)
     console.print(table)
     console.print(_found(comparison))
+    console.print(_lost(comparison))
     for sentence in verdict(study, comparison):
         console.print(f"- {sentence}", soft_wrap=True, highlight=False)
 
@@ -99,7 +111,18 @@ def _found(comparison: Comparison) -> Table:
         table.add_column(column, justify="right")
     for name, part in found_means(comparison).groupby("name", sort=False):
         for row in part.to_dict("records"):
-            scores = [percent_text(row, "found"), *(f"{100 * row[key]:.1f}" for key in FOUND_MEASURES[1:3])]
+            scores = [percent_text(row, "found"), *(percent_text({key: row[key]}, key) for key in FOUND_MEASURES[1:3])]
             table.add_row(str(name), str(row["size"]), *scores, f"{row['false_alarms']:.2f}")
+        table.add_section()
+    return table
+
+
+def _lost(comparison: Comparison) -> Table:
+    table = Table("run", "size", title="mIoU lost by kind of error, in points", box=box.SIMPLE_HEAD)
+    for kind in KINDS:
+        table.add_column(kind, justify="right")
+    for name, part in lost_means(comparison).groupby("name", sort=False):
+        for row in part.to_dict("records"):
+            table.add_row(str(name), str(row["size"]), *(percent_text({kind: row[kind]}, kind) for kind in KINDS))
         table.add_section()
     return table

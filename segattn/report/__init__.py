@@ -1,6 +1,7 @@
 """Tables, figures and a web page from object records, with bootstrap intervals. No torch."""
 
 from segattn.report.bootstrap import Comparison, compare
+from segattn.report.error_tables import error_table
 from segattn.report.found_tables import found_curve, found_table
 from segattn.report.object_rows import PROPERTIES, divided_objects, property_table, worst_objects
 from segattn.report.runs import Run, Study, load_runs
@@ -17,6 +18,7 @@ __all__ = [
     "class_table",
     "size_gaps",
     "curves",
+    "error_table",
     "found_table",
     "found_curve",
     "property_table",

@@ -21,6 +21,8 @@ from segattn.report.runs import Study
 from segattn.report.scores import (
     COUNTS,
     FOUND_MEASURES,
+    KINDS,
+    LOWER_IS_BETTER,
     Array,
     Bins,
     Scores,
@@ -46,8 +48,9 @@ class Comparison:
 
     All tables have the columns ``score`` and ``difference`` (the score minus that of the baseline), each with an
     interval in ``..._low`` and ``..._high``. ``result`` is ``win`` or ``loss`` if the interval of the difference
-    excludes 0, ``tie`` if it does not, and empty if there is nothing to compare. Measures are ``miou``, ``mrecall`` and
-    :data:`segattn.report.scores.FOUND_MEASURES`, of which ``false_alarms`` is a number per image.
+    excludes 0, ``tie`` if it does not, and empty if there is nothing to compare. Measures are ``miou``, ``mrecall``,
+    ``lost_KIND`` (what a kind of error costs of the mIoU) and :data:`segattn.report.scores.FOUND_MEASURES`, of which
+    ``false_alarms`` is a number per image. Lower is better for costs and false alarms.
 
     Attributes:
         baseline: name of the run that the others are compared with.
@@ -168,6 +171,8 @@ class _Tables:
                 curve.append(self._table(name, f"curve_{measure}", {"measure": measure, **by_bin}))
             classes += [self._table(name, "iou", class_overall), self._table(name, "bucket_iou", class_by_bucket)]
             curve.append(self._table(name, "curve_found", {"measure": "found", **by_bin}))
+            for kind in KINDS:
+                means.append(self._table(name, f"lost_{kind}", {"measure": f"lost_{kind}", **by_size}))
             for measure in FOUND_MEASURES:
                 means.append(self._table(name, measure, {"measure": measure, **by_size}))
                 found.append(self._table(name, f"class_{measure}", {"measure": measure, **class_by_size}))
@@ -180,7 +185,7 @@ class _Tables:
         low, high = self._bounds(drawn)
         difference = (exact - base)[:, 0]
         difference_low, difference_high = self._bounds(drawn - base_drawn)
-        results = ["loss", "win"] if key.endswith("false_alarms") else ["win", "loss"]
+        results = ["loss", "win"] if key.removeprefix("class_") in LOWER_IS_BETTER else ["win", "loss"]
         result = np.select([difference_low > 0, difference_high < 0], results, "tie")
         undefined = np.isnan(difference) if name != self._baseline else True
         return pd.DataFrame(

@@ -16,11 +16,14 @@ from segattn.objects.found import FOUND_RECALL
 from segattn.report.bootstrap import Comparison
 from segattn.report.found_tables import found_curve
 from segattn.report.runs import Study
-from segattn.report.scores import divide
+from segattn.report.scores import KINDS, divide
 from segattn.report.tables import confusion_matrix, curves
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#882255")
 """The color-blind safe palette of Okabe and Ito and two more colors, legible on white and on black."""
+
+KIND_COLORS = (COLORS[4], COLORS[5], COLORS[3])
+"""Colors of the kinds of errors: boundary, extent, segment."""
 
 MARKERS = "os^Dv<>P"
 MOST_CLASSES = 40
@@ -82,6 +85,25 @@ def found_figure(study: Study, size: str) -> Figure:
     axes.axvline(100 * FOUND_RECALL, color="#888888", linestyle=":", linewidth=1)
     axes.set(xlim=(0, 100), ylim=(0, 103), xlabel="recall above which an object is found, %")
     axes.set_ylabel(f"{size} objects found, %")
+    _legend(figure, axes)
+    return figure
+
+
+def lost_figure(study: Study, comparison: Comparison) -> Figure:
+    """Draw what each kind of error costs of the mIoU, overall and by bucket: one bar per run."""
+    sizes, names = ["all", *study.info.bucket_names], study.names
+    figure, axes = _axes(max(1.8, 1.1 + 0.2 * len(sizes) * (len(names) + 0.8)))
+    place = {(name, size): s * (len(names) + 0.8) + n for s, size in enumerate(sizes) for n, name in enumerate(names)}
+    left = dict.fromkeys(place, 0.0)
+    for kind, color in zip(KINDS, KIND_COLORS, strict=True):
+        table = comparison.means[comparison.means["measure"] == f"lost_{kind}"].dropna(subset=["score"])
+        keys = list(zip(table["name"], table["size"], strict=True))
+        lost = (100 * table["score"]).tolist()
+        axes.barh([place[key] for key in keys], lost, left=[left[key] for key in keys], color=color, label=kind)
+        left |= {key: left[key] + value for key, value in zip(keys, lost, strict=True)}
+    axes.set_yticks(list(place.values()), [f"{size}, {_short(name)}" for name, size in place])
+    axes.invert_yaxis()
+    axes.set_xlabel("mIoU lost, points")
     _legend(figure, axes)
     return figure
 

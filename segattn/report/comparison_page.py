@@ -9,7 +9,15 @@ from markupsafe import Markup
 
 from segattn.io.html_page import write_html
 from segattn.report.bootstrap import Comparison
-from segattn.report.charts import class_figure, confusion_figure, curve_figure, difference_figure, pooled_figure
+from segattn.report.charts import (
+    class_figure,
+    confusion_figure,
+    curve_figure,
+    difference_figure,
+    lost_figure,
+    pooled_figure,
+)
+from segattn.report.error_tables import kinds_classes, kinds_summary
 from segattn.report.found_section import found_classes, found_figures, found_summary
 from segattn.report.object_rows import PROPERTIES, property_table, worst_objects
 from segattn.report.page_parts import Exhibit, Table, charts, table
@@ -48,6 +56,9 @@ def write_page(
         "found": found_summary(comparison),
         "found_figures": found_figures(study, comparison),
         "found_classes": found_classes(comparison, info.bucket_names[0]),
+        "kinds": kinds_summary(comparison),
+        "kinds_figure": charts({"What each kind of error costs of the mIoU": lost_figure(study, comparison)}),
+        "kinds_classes": kinds_classes(study),
         "differences": _differences(study, comparison),
         "wins": table("wins", win_tie_loss(comparison), wins, sortable=False),
         "classes": _classes(comparison),

@@ -5,7 +5,7 @@ from markupsafe import Markup
 
 from segattn.report.bootstrap import Comparison
 from segattn.report.charts import curve_figure, found_figure
-from segattn.report.page_parts import Table, charts, table
+from segattn.report.page_parts import Table, charts, table, wide_table
 from segattn.report.runs import Study
 from segattn.report.scores import FOUND_MEASURES
 
@@ -18,7 +18,7 @@ def found_means(comparison: Comparison) -> pd.DataFrame:
 
     The ``difference`` is that of ``found``.
     """
-    return _wide(comparison.means, ["name", "size"])
+    return wide_table(comparison.means, FOUND_MEASURES, ["name", "size"])
 
 
 def found_summary(comparison: Comparison) -> Table:
@@ -33,7 +33,7 @@ def found_classes(comparison: Comparison, size: str) -> Table:
     columns = {"class_name": "class", "size": "size", "name": "run", **_TITLES}
     columns |= {"difference": "difference of found", "result": "result", "objects": "objects"}
     filters = {"size": size, "name": "", "result": ""}
-    frame = _wide(comparison.found, ["name", "class_name", "size"])
+    frame = wide_table(comparison.found, FOUND_MEASURES, ["name", "class_name", "size"])
     return table("found-class-table", frame, columns, percent=_PERCENT, filters=filters)
 
 
@@ -45,16 +45,3 @@ def found_figures(study: Study, comparison: Comparison) -> dict[str, Markup]:
             study, size
         )
     return charts(figures)
-
-
-def _wide(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """One line per key, with the measures in columns."""
-    wide = table[table["measure"] == "found"].rename(columns={"score": "found"} | _bounds("found"))
-    for measure in FOUND_MEASURES[1:]:
-        part = table[table["measure"] == measure].rename(columns={"score": measure} | _bounds(measure))
-        wide = wide.merge(part[[*keys, measure, *_bounds(measure).values()]], on=keys)
-    return wide
-
-
-def _bounds(measure: str) -> dict[str, str]:
-    return {f"score_{end}": f"{measure}_{end}" for end in ("low", "high")}

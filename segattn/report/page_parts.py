@@ -87,6 +87,22 @@ def table(
     return Table(name, {columns[key]: numeric[key] for key in columns}, rows, choices, sortable)
 
 
+def wide_table(frame: pd.DataFrame, measures: Sequence[str], keys: list[str]) -> pd.DataFrame:
+    """One line per key of a table of measures, with a column for each measure and for the ends of its interval.
+
+    All other columns are those of the first measure.
+    """
+    parts: list[pd.DataFrame] = []
+    for measure in measures:
+        own = {f"score{end}": f"{measure}{end}" for end in ("", "_low", "_high")}
+        part = frame[frame["measure"] == measure].rename(columns=own)
+        parts.append(part if not parts else part[[*keys, *own.values()]])
+    wide, *others = parts
+    for part in others:
+        wide = wide.merge(part, on=keys)
+    return wide
+
+
 def _cell(row: Mapping[Any, Any], key: str, *, percent: bool, numeric: bool) -> Cell:
     value, result, signed = row[key], str(row.get("result", "")), key == "difference"
     if not numeric:

@@ -1,6 +1,6 @@
 """Scores from counts, defined as in ``segattn.metrics``, for any number of resampled data sets at once.
 
-Counts have the shape (classes, fine bins, 5, resamples) with :data:`COUNTS`; objects (classes, fine bins, resamples).
+Counts have the shape (classes, fine bins, 7, resamples) with :data:`COUNTS`; objects (classes, fine bins, resamples).
 """
 
 from collections.abc import Callable, Sequence
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import scipy.sparse
 from jaxtyping import Bool, Float
 
@@ -19,11 +20,17 @@ from segattn.report.runs import Run
 
 Array = npt.NDArray[Any]
 
-COUNTS = ("tp", "fp", "fn", "found", "false_alarms")
-"""What is counted: pixels, objects found, and false alarms."""
+COUNTS = ("tp", "fp", "fn", "found", "false_alarms", "boundary", "segment")
+"""What is counted: pixels, objects found, false alarms, and the false pixels (fp and fn) of two kinds."""
 
 FOUND_MEASURES = ("found", "found_precision", "found_f1", "false_alarms")
 """The scores of objects found; false alarms are per image and better if lower."""
+
+
+KINDS = ("boundary", "extent", "segment")
+"""The kinds of errors; ``lost_KIND`` is the mIoU that errors of this kind cost."""
+
+LOWER_IS_BETTER = ("false_alarms", *(f"lost_{kind}" for kind in KINDS))
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,9 @@ class Scores:
     found_precision: Float[np.ndarray, "sizes ..."]
     found_f1: Float[np.ndarray, "sizes ..."]
     false_alarms: Float[np.ndarray, "sizes ..."]  # of all classes, per image
+    lost_boundary: Float[np.ndarray, "sizes ..."]  # with the mIoU, the three sum to 1
+    lost_extent: Float[np.ndarray, "sizes ..."]
+    lost_segment: Float[np.ndarray, "sizes ..."]
     class_found: Float[np.ndarray, "classes sizes ..."]
     class_found_precision: Float[np.ndarray, "classes sizes ..."]
     class_found_f1: Float[np.ndarray, "classes sizes ..."]
@@ -101,13 +111,21 @@ def row_buckets(run: Run) -> npt.NDArray[np.int64]:
 
 
 def count_cells(run: Run, recall: float = FOUND_RECALL) -> scipy.sparse.csr_array:
-    """The counts of every image: (classes * fine bins * 5, images), sparse, float64 (sums of integers are exact)."""
+    """The counts of every image: (classes * fine bins * 7, images), sparse, float64 (sums of integers are exact)."""
     cell, image, (cells, images) = _cells(run)
     tp, fp, fn, size = (run.rows[name].to_numpy() for name in ("tp", "fp", "fn", "size_px"))
-    values = np.stack([tp, fp, fn, is_found(tp, size, recall), is_false_alarm(tp, fp, size)], axis=1).astype(np.float64)
+    counts = [tp, fp, fn, is_found(tp, size, recall), is_false_alarm(tp, fp, size), *false_pixels(run.rows)]
+    values = np.stack(counts, axis=1).astype(np.float64)
     row, count = values.nonzero()
     places = (cell[row] * len(COUNTS) + count, image[row])
     return scipy.sparse.coo_array((values[row, count], places), shape=(cells * len(COUNTS), images)).tocsr()
+
+
+def false_pixels(rows: pd.DataFrame) -> tuple[Array, Array]:
+    """The boundary errors and the segment errors of each row, false positives and false negatives together."""
+    tp, fp, fn, size = (rows[name].to_numpy() for name in ("tp", "fp", "fn", "size_px"))
+    boundary = (rows["fp_boundary"] + rows["fn_boundary"]).to_numpy()
+    return boundary, fp * is_false_alarm(tp, fp, size) + fn * (tp == 0)
 
 
 def object_cells(run: Run) -> scipy.sparse.csr_array:
@@ -151,8 +169,23 @@ def score(counts: Array, objects: Array, images: Array, bins: Bins) -> Scores:
         curve_miou=known_mean(curve_iou, in_bin),
         curve_mrecall=known_mean(curve_recall, in_bin),
         curve_found=known_mean(divide(counts[:, :, 3], objects), in_bin),
-        **_found_scores(bins.to_buckets(counts[:, :, 3:]), bins.to_buckets(objects), images, bins),
+        **_found_scores(bins.to_buckets(counts[:, :, 3:5]), bins.to_buckets(objects), images, bins),
+        **_lost_scores(with_total(bins.to_buckets(counts)), in_bucket),
     )
+
+
+def kind_pixels(counts: Array) -> dict[str, Array]:
+    """The false pixels (fp and fn) by kind, from counts with :data:`COUNTS` on the third axis."""
+    _, fp, fn, _, _, boundary, segment = np.moveaxis(counts, 2, 0)
+    return dict(zip(KINDS, (boundary, fp + fn - boundary - segment, segment), strict=True))
+
+
+def _lost_scores(counts: Array, in_bucket: Array) -> dict[str, Array]:
+    """What each kind of error costs of the mIoU, from the counts of all sizes together and of each bucket."""
+    union = counts[:, :, :3].sum(axis=2)
+    counted = np.concatenate([np.ones_like(in_bucket[:, :1]), in_bucket], axis=1)
+    kinds = kind_pixels(counts)
+    return {f"lost_{kind}": known_mean(divide(pixels, union), counted) for kind, pixels in kinds.items()}
 
 
 def _found_scores(counts: Array, objects: Array, images: Array, bins: Bins) -> dict[str, Array]:

@@ -70,7 +70,7 @@ def test_trained_runs_are_compared_with_text_and_pictures(runs, capsys):
     arguments = ["compare", str(runs / "version_0"), str(runs / "version_7"), "--output", "out", "--resamples", "20"]
     assert cli.main(arguments) == 0
     printed = capsys.readouterr().out
-    files = "scores.csv, curve.csv, classes.csv, found.csv, found_curve.csv"
+    files = "scores.csv, curve.csv, classes.csv, found.csv, found_curve.csv, errors.csv"
     assert f"wrote out/index.html and {files} in the same folder" in printed
     assert "95 % interval): no clear difference overall" in printed
     assert "note:" not in printed
@@ -87,6 +87,7 @@ def test_trained_runs_are_compared_with_text_and_pictures(runs, capsys):
     scores = pd.read_csv(runs.parents[1] / "out" / "scores.csv")
     assert set(scores["name"]) == set(labels[2:4])
     assert "objects found in percent, false alarms per image" in printed
+    assert "mIoU lost by kind of error, in points" in printed
     curve = pd.read_csv(runs.parents[1] / "out" / "found_curve.csv")
     assert curve["recall"].nunique() == 20
 

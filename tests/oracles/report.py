@@ -57,3 +57,28 @@ def found_scores(rows, classes, buckets, supported, images, threshold=0.5):
                 f1s.append(ratio(2 * found, len(objects) + found + false))
         result[bucket] = [mean(shares), mean(precisions), mean(f1s), alarms / images]
     return result
+
+
+def lost_scores(rows, classes, buckets, supported):
+    """The mean share of the union (tp + fp + fn) that boundary, extent and segment errors are, by bucket."""
+    result = {}
+    for bucket in (None, *range(buckets)):
+        lost = []
+        for c in range(classes):
+            own = [row for row in rows if row["class_id"] == c and bucket in (None, row["bucket"])]
+            has_object = any(row["kind"] == "object" for row in own)
+            if bucket is not None and not (has_object and (c, bucket) in supported):
+                continue
+            boundary = extent = segment = 0
+            for row in own:
+                false = row["fp"] + row["fn"]
+                near = row["fp_boundary"] + row["fn_boundary"]
+                if row["kind"] == "object":
+                    missed = row["fn"] if row["tp"] == 0 else 0
+                else:
+                    missed = row["fp"] if row["fp"] == row["size_px"] else 0
+                boundary, segment, extent = boundary + near, segment + missed, extent + false - near - missed
+            union = sum(row["tp"] + row["fp"] + row["fn"] for row in own)
+            lost.append([ratio(pixels, union) for pixels in (boundary, extent, segment)])
+        result[bucket] = [mean(values) for values in zip(*lost, strict=True)] or [math.nan] * 3
+    return result

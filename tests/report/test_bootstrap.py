@@ -22,7 +22,7 @@ def simulated(name, rng, sizes):
     tp = np.round(sizes * share).astype(int)
     image = pd.Categorical.from_codes(np.repeat(np.arange(IMAGES), 2), [f"{n:02d}" for n in range(IMAGES)])
     rows = pd.DataFrame({"image": image, "class_id": class_id, "size_px": sizes, "tp": tp, "fn": sizes - tp})
-    rows = rows.assign(kind="object", height=64, width=64, fp=0)
+    rows = rows.assign(kind="object", height=64, width=64, fp=0, fp_boundary=0, fn_boundary=0)
     return Run(name, name, Path(name), rows, pd.DataFrame(), INFO)
 
 

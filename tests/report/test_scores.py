@@ -5,7 +5,7 @@ import torch
 from segattn.metrics import ConfusionMetric, ObjectSizeIoU
 from segattn.objects import ObjectSizes
 from segattn.report import load_runs, run_scores
-from segattn.report.scores import FOUND_MEASURES, Bins, count_cells, object_cells, row_bins, row_buckets, score
+from segattn.report.scores import FOUND_MEASURES, KINDS, Bins, count_cells, object_cells, row_bins, row_buckets, score
 from tests.oracles import report as oracle
 from tests.report.records import EDGES, NAMES, predicted, scenes, write_record
 
@@ -35,9 +35,9 @@ def test_record_reproduces_the_scores_of_the_metrics(tmp_path, edges, relative, 
     np.testing.assert_array_equal(scores.bucket_iou, sizes["iou"])
     np.testing.assert_array_equal(bins.bucket_objects, sizes["objects"])
     np.testing.assert_allclose(scores.curve_miou, sizes["curve_miou"], rtol=1e-15)
-    counts = count_cells(run).sum(axis=1).reshape(7, -1, 5)
+    counts = count_cells(run).sum(axis=1).reshape(7, -1, 7)
     np.testing.assert_array_equal(counts[..., :3], metric.counts[..., :3])
-    np.testing.assert_array_equal(counts[..., 3:], metric.found)
+    np.testing.assert_array_equal(counts[..., 3:5], metric.found)
     for measure in FOUND_MEASURES:
         logged = [sizes[f"{measure}{suffix}"].item() for suffix in ("", *(f"_{name}" for name in NAMES))]
         np.testing.assert_allclose(getattr(scores, measure), logged, rtol=1e-15)
@@ -52,7 +52,7 @@ def test_resampled_scores_equal_those_of_repeated_rows(study):
     supported = {tuple(cell) for cell in np.argwhere(bins.bucket_supported)}
     rows = run.rows.assign(bucket=row_buckets(run)).to_dict("records")
     weights = rng.multinomial(8, [1 / 8] * 8, size=5).astype(float)
-    counts, objects = (cells @ weights.T).reshape(7, -1, 5, 5), (objects @ weights.T).reshape(7, -1, 5)
+    counts, objects = (cells @ weights.T).reshape(7, -1, 7, 5), (objects @ weights.T).reshape(7, -1, 5)
     found = score(counts, objects, weights.sum(1), bins)
     supported |= {(c, None) for c in range(7) if bins.size_supported[c, 0]}
     for number, weight in enumerate(weights):
@@ -67,6 +67,13 @@ def test_resampled_scores_equal_those_of_repeated_rows(study):
         for size, values in enumerate(wanted.values()):
             own = [getattr(found, measure)[size, number] for measure in FOUND_MEASURES]
             assert own == pytest.approx(values, nan_ok=True)
+
+        wanted = oracle.lost_scores(drawn, 7, 3, supported)
+        for size, values in enumerate(wanted.values()):
+            own = [getattr(found, f"lost_{kind}")[size, number] for kind in KINDS]
+            assert own == pytest.approx(values, nan_ok=True)
+            miou = found.bucket_miou[size - 1, number] if size else found.miou[number]
+            assert np.isnan(miou) or miou + sum(own) == pytest.approx(1)
 
 
 def test_size_equal_to_an_edge_belongs_to_the_bin_above(tmp_path):
