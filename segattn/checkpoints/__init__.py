@@ -8,6 +8,7 @@ from segattn.checkpoints.trained import (
     describe_model,
     load_model,
     require_resumable,
+    run_of,
     save_model,
 )
 from segattn.models.weight_files import CONTENT, CheckpointError
@@ -23,5 +24,6 @@ __all__ = [
     "initialize",
     "load_model",
     "require_resumable",
+    "run_of",
     "save_model",
 ]

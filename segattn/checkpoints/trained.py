@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
@@ -149,26 +149,31 @@ def save_model(trained: TrainedModel, path: str | Path) -> Path:
     return path
 
 
-def checkpoint_file(path: Path) -> Path:
-    """The file itself, or the best checkpoint or file of weights in a folder.
+def checkpoint_file(path: Path, which: Literal["best", "last"] = "best") -> Path:
+    """The file itself, or the best or last checkpoint in a folder; for the best one also a file of weights.
 
-    Of the folder of all versions of a run (``runs/NAME``), the newest version with a checkpoint is chosen.
+    Of the folder of all versions of a run (``runs/NAME``), the newest version with such a checkpoint is chosen.
 
     Raises:
         FileNotFoundError: if there is none.
     """
-    if path.is_dir():
-        names = ("checkpoints/best.ckpt", "best.ckpt", SAFETENSORS_SINGLE_FILE)
-        versions = [folder for folder in path.glob("version_*") if folder.name[8:].isdigit()]
-        newest_first = sorted(versions, key=lambda folder: int(folder.name[8:]), reverse=True)
-        for folder in (path, *newest_first):
-            for name in names:
-                if (folder / name).is_file():
-                    return folder / name
-        raise FileNotFoundError(f"There is no checkpoint in the folder {path.absolute()}: none of {', '.join(names)}.")
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint {path.absolute()}.")
-    return path
+    if path.is_file():
+        return path
+    names = [f"checkpoints/{which}.ckpt", f"{which}.ckpt", *([SAFETENSORS_SINGLE_FILE] if which == "best" else [])]
+    versions = [folder for folder in path.glob("version_*") if folder.name[8:].isdigit()]
+    newest_first = sorted(versions, key=lambda folder: int(folder.name[8:]), reverse=True)
+    for folder in (path, *newest_first):
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    what = f"in the folder {path.absolute()}: none of" if path.is_dir() else f"{path.absolute()}, and no folder with"
+    raise FileNotFoundError(f"There is no checkpoint {what} {', '.join(names)}.")
+
+
+def run_of(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint belongs to, or else the folder of the file."""
+    folder = checkpoint.absolute().parent
+    return folder.parent if folder.name == "checkpoints" else folder
 
 
 def own_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

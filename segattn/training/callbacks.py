@@ -48,7 +48,7 @@ class ScoreTable(Callback):
                 score = callback.best_model_score if callback.monitor else None
                 suffix = f" ({callback.monitor} {float(score):.4f})" if score is not None else ""
                 which = "last" if callback.monitor is None else "best"
-                Console().print(f"{which} checkpoint: {_relative(callback.best_model_path)}{suffix}", soft_wrap=True)
+                Console().print(f"{which} checkpoint: {shown_path(callback.best_model_path)}{suffix}", soft_wrap=True)
 
 
 class ValidateAtEnd(Callback):
@@ -213,7 +213,7 @@ class GracefulStop(Callback):
             path = trainer.strategy.broadcast(self.folder) / "last.ckpt"  # the version number may differ by process
             trainer.save_checkpoint(path, weights_only=False)
             if trainer.is_global_zero:
-                Console().print(f"stopped; resume with --ckpt_path last ({_relative(path)})", soft_wrap=True)
+                Console().print(f"stopped; resume with --ckpt_path last ({shown_path(path)})", soft_wrap=True)
             raise KeyboardInterrupt
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -228,7 +228,7 @@ def _percent(value: Tensor) -> str:
     return "-" if torch.isnan(value) else f"{100 * float(value):.2f}"
 
 
-def _relative(path: str | Path) -> str:
+def shown_path(path: str | Path) -> str:
     """The path relative to the current folder, if it is inside."""
     absolute = Path(path).absolute()
     return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info
 import segattn.attention
 import segattn.training.losses
 from segattn.check import check_before_fit
-from segattn.checkpoints import TrainedModel, checkpoint_file, load_model, require_resumable
+from segattn.checkpoints import TrainedModel, checkpoint_file, load_model, require_resumable, run_of
 from segattn.checkpoints.lightning_io import AtomicCheckpointIO
 from segattn.data import SegmentationDataModule
 from segattn.data.errors import DataError, DataNotFoundError
@@ -31,7 +31,7 @@ from segattn.training.model_table import ModelTable
 from segattn.training.moved_run import FollowMovedRun
 from segattn.training.provenance import config_differences, record_start
 from segattn.training.record_callback import RecordObjects
-from segattn.training.run_folders import find_checkpoint, keep_old_metrics, run_folder, run_name
+from segattn.training.run_folders import keep_old_metrics, run_folder, run_name
 from segattn.training.task import SegmentationTask
 
 NAMED_IN_CONFIGS = (segattn.attention, segattn.training.losses)
@@ -136,7 +136,7 @@ class SegattnCLI(LightningCLI):
         return data.classes
 
     def before_instantiate_classes(self) -> None:
-        """Choose the folder of the run and find its checkpoint, which replaces all other weights."""
+        """Find the checkpoint, which replaces all other weights, and choose the folder to write into."""
         config = self.config[self.subcommand]
         config.base = None  # already merged, and its paths are relative to another folder than that of the saved config
         given = config.get("ckpt_path")
@@ -144,18 +144,20 @@ class SegattnCLI(LightningCLI):
         self.folder = run_folder(root)
         if given:
             named = given in ("last", "best")
-            self.checkpoint = find_checkpoint(root, given) if named else checkpoint_file(Path(given))
+            self.checkpoint = checkpoint_file(root, given) if named else checkpoint_file(Path(given))
             config.ckpt_path = str(self.checkpoint)
             if self.subcommand == "fit":
                 if given == "last":
-                    self.folder = self.checkpoint.parents[1]
+                    self.folder = run_of(self.checkpoint)
                 require_resumable(self.checkpoint)
                 self.differences = self._differences(config)
             else:
                 self.trained = load_model(self.checkpoint)
+                self.folder = run_of(self.checkpoint) / str(self.subcommand)
             config.model.encoder.weights = config.model.init_from = None
             config.model.init_part = "all"
-        if config.trainer.logger is False or (self.folder / "config.yaml").is_file():
+        resumed = self.subcommand == "fit" and (self.folder / "config.yaml").is_file()
+        if config.trainer.logger is False or resumed:
             self.save_config_callback = None  # a resumed run keeps its first config
 
     def _use_trained_model(self) -> None:
@@ -171,7 +173,7 @@ class SegattnCLI(LightningCLI):
 
     def _differences(self, config: Any) -> list[str]:
         """Differences between the config and that of the run that is resumed."""
-        saved = Path(config.ckpt_path).absolute().parent.parent / "config.yaml"
+        saved = run_of(Path(config.ckpt_path)) / "config.yaml"
         if not saved.is_file():
             return []
         now = parse_yaml(self._parser(self.subcommand).dump(config, skip_none=False))
@@ -239,8 +241,7 @@ class SegattnCLI(LightningCLI):
 
     def _record_callback(self) -> RecordObjects:
         """The callback that writes the object record into the folder of the evaluated run."""
-        folder = self.checkpoint.parent if self.checkpoint else self.folder
-        folder = folder.parent if folder.name == "checkpoints" else folder
+        folder = run_of(self.checkpoint) if self.checkpoint else self.folder
         data = type(self.datamodule).__name__.removesuffix("DataModule")
         name = self.checkpoint.name if self.checkpoint else ""
         keys = {"run": folder.parent.name, "run_version": folder.name, "data": data, "checkpoint": name}

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from segattn.objects import RecordInfo, RecordWriter, merge_records, part_path
 from segattn.sample import Batch
+from segattn.training.callbacks import shown_path
 from segattn.training.task import SegmentationTask
 
 
@@ -61,7 +62,7 @@ class RecordObjects(Callback):
             if trainer.is_global_zero:
                 merge_records([part_path(self._path, rank) for rank in range(trainer.world_size)], self._path)
         if trainer.is_global_zero:
-            Console().print(f"object record: {self._path}", soft_wrap=True)
+            Console().print(f"object record: {shown_path(self._path)}", soft_wrap=True)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any

@@ -1,4 +1,4 @@
-"""The folders of runs, ``OUTPUT/NAME/version_N``, and the checkpoints in them."""
+"""The folders of runs, ``OUTPUT/NAME/version_N``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,16 +20,6 @@ def run_folder(root: Path) -> Path:
     """The folder of the next version, ``version_N`` in ``root``, which is ``OUTPUT/NAME``."""
     versions = [int(path.name.removeprefix("version_")) for path in root.glob("version_*") if path.name[8:].isdigit()]
     return root / f"version_{max(versions, default=-1) + 1}"
-
-
-def find_checkpoint(root: Path, which: str) -> Path:
-    """The newest checkpoint ``last`` or ``best`` of all versions in ``root``; those of evaluations have none."""
-    found = root.glob(f"version_*/checkpoints/{which}.ckpt")
-    newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
-    if newest is None:
-        where = root.absolute() / "version_N" / "checkpoints"
-        raise FileNotFoundError(f"There is no checkpoint {where / which}.ckpt: pass the path of one to --ckpt_path.")
-    return newest
 
 
 def keep_old_metrics(folder: Path) -> None:

@@ -18,6 +18,7 @@ from segattn.checkpoints import (
     checkpoint_file,
     initialize,
     load_model,
+    run_of,
     save_model,
 )
 from segattn.inference import InferenceConfig
@@ -211,7 +212,12 @@ def test_newest_version_with_a_checkpoint_is_loaded_from_the_folder_of_a_run(tmp
         (tmp_path / f"version_{version}").mkdir()
     for version in (0, 2):
         save_checkpoint(tmp_path / f"version_{version}" / "checkpoints" / "best.ckpt")
-    assert checkpoint_file(tmp_path) == tmp_path / "version_2" / "checkpoints" / "best.ckpt"
+    save_checkpoint(tmp_path / "version_0" / "checkpoints" / "last.ckpt")
+    best = tmp_path / "version_2" / "checkpoints" / "best.ckpt"
+    assert checkpoint_file(tmp_path) == checkpoint_file(tmp_path / "version_2") == checkpoint_file(best) == best
+    assert checkpoint_file(tmp_path, "last") == tmp_path / "version_0" / "checkpoints" / "last.ckpt"
+    assert run_of(best) == tmp_path / "version_2"
+    assert run_of(tmp_path / "model.safetensors") == tmp_path
 
 
 @pytest.mark.parametrize("name", ["/no/where", "./nowhere", "a/b/c"])

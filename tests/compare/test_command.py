@@ -59,7 +59,7 @@ def assert_scores_are_logged(runs):
             f"classes_{name}": bins.bucket_supported[:, b].sum(),
             f"objects_{name}": bins.bucket_objects[:, b].sum(),
         }
-    logged = pd.read_csv(runs / "version_1" / "metrics.csv").iloc[-1]
+    logged = pd.read_csv(runs / "version_0" / "validate" / "metrics.csv").iloc[-1]
     found = {f"val/{key}": np.float32(value) for key, value in found.items() if f"val/{key}" in logged}
     assert len(found) >= 16
     assert found == {key: np.float32(logged[key]) for key in found}

@@ -15,7 +15,7 @@ from segattn.checkpoints import load_model
 from segattn.objects.record_files import COLUMNS, read_record
 from segattn.training.command import main
 from segattn.training.task import SegmentationTask
-from tests.training.tiny_run import assert_same_end, final_state, logged, run_folder, write_config
+from tests.training.tiny_run import assert_same_end, final_state, logged, results, run_folder, write_config
 
 
 @pytest.fixture
@@ -82,21 +82,18 @@ def test_two_processes_train_and_their_validation_counts_every_image_once(config
     assert (run_folder("two") / "checkpoints" / "best.ckpt").is_file()
     validate = ["validate", "--config", "tiny.yaml", "--ckpt_path", checkpoint]
     assert main([*validate, "--output", "alone"]) == 0
+    alone_results = results("one")
     record = run_folder("one") / "objects_val.parquet"
     columns = [name for name in COLUMNS if not name.startswith("confused")]  # lists cannot be compared
     order = ["image", "kind", "y0", "x0", "size_px", "class_id"]
     alone = read_record(record, columns).rows.sort_values(order, ignore_index=True)
     record.unlink()
     subprocess.run([command[0], *validate, "--output", "both", *two], check=True, capture_output=True, timeout=200)
-    for key in (
-        "val/miou",
-        "val/pixel_accuracy",
-        "val/mean_accuracy",
-        "val/iou/building",
-        "val/miou_small",
-        "val/found",
-    ):
-        assert logged("alone", key) == logged("both", key), key
+    both_results = results("one")
+    scores = ("miou", "pixel_accuracy", "mean_accuracy", "iou/building", "miou_small", "found")
+    for key in (f"val/{score}" for score in scores):
+        assert both_results[key] == alone_results[key], key
+    assert not Path("both").exists()
     both = read_record(record, columns).rows.sort_values(order, ignore_index=True)
     assert both.equals(alone)
 
@@ -153,10 +150,26 @@ def test_test_and_validate_print_the_table(config, capsys):
 
 def test_last_is_the_newest_run_with_a_checkpoint(config):
     assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1"]) == 0
-    assert main(["validate", "--config", "tiny.yaml", "--ckpt_path", "best"]) == 0  # creates another version
+    run_folder("runs", 1).mkdir()  # a run that was stopped before its first checkpoint
+    for which in ("best", "last"):
+        assert main(["validate", "--config", "tiny.yaml", "--ckpt_path", which]) == 0
     assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "2", "--ckpt_path", "last"]) == 0
     assert final_state("runs")[2] == 8
-    assert not (run_folder("runs", 1) / "checkpoints").exists()
+    assert not list(run_folder("runs", 1).iterdir())
+
+
+def test_validate_and_test_write_into_the_run_of_the_checkpoint(config):
+    assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1"]) == 0
+    folder = run_folder("runs")
+    before = {name: (folder / name).read_text() for name in ("metrics.csv", "config.yaml")}
+    for command in ("validate", "test"):
+        assert main([command, "--config", "tiny.yaml", "--ckpt_path", str(folder), "--output", "other"]) == 0
+        names = {path.name for path in (folder / command).iterdir() if not path.name.startswith("events")}
+        assert names == {"config.yaml", "hparams.yaml", "metrics.csv"}
+    assert (folder / "objects_val.parquet").is_file()
+    assert (folder / "objects_test.parquet").is_file()
+    assert before == {name: (folder / name).read_text() for name in before}
+    assert not Path("other").exists()
 
 
 def test_validate_writes_the_object_record_of_the_run(config, capsys):
@@ -170,15 +183,16 @@ def test_validate_writes_the_object_record_of_the_run(config, capsys):
     objects = record.rows[record.rows.kind == "object"]
     assert objects.image.nunique() == 5
     small = objects[objects.size_px < 1024]
-    assert len(small) == logged("runs", "val/objects_small", version=1)[-1]
+    scores = results("runs")
+    assert len(small) == scores["val/objects_small"]
     found = (small.recall > 0.5).groupby(small.class_id).mean().mean()
-    assert logged("runs", "val/found_small", version=1) == pytest.approx([found])
+    assert scores["val/found_small"] == pytest.approx(found)
     alarms = record.rows[(record.rows.kind == "false_positive") & (record.rows.fp == record.rows.size_px)]
-    assert logged("runs", "val/false_alarms", version=1) == pytest.approx([len(alarms) / 5])
+    assert scores["val/false_alarms"] == pytest.approx(len(alarms) / 5)
     for name in ("sky", "bicyclist"):
         rows = record.rows[record.rows.class_name == name]
         union = rows.tp.sum() + rows.fp.sum() + rows.fn.sum()
-        assert logged("runs", f"val/iou/{name}", version=1) == pytest.approx([rows.tp.sum() / union])
+        assert scores[f"val/iou/{name}"] == pytest.approx(rows.tp.sum() / union)
 
 
 def test_size_metric_can_be_disabled_or_less_frequent(config, capsys):

@@ -57,3 +57,9 @@ def logged(output, key, version=0):
     """Values of a key in the order of logging."""
     with (run_folder(output, version) / "metrics.csv").open() as file:
         return [float(row[key]) for row in csv.DictReader(file) if row.get(key)]
+
+
+def results(output):
+    """The scores that ``validate`` wrote into the folder of the run."""
+    (row,) = csv.DictReader((run_folder(output) / "validate" / "metrics.csv").read_text().splitlines())
+    return {key: float(value) for key, value in row.items()}
