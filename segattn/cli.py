@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from segattn import __version__
-from segattn.io.error_text import is_out_of_memory, one_line, without_frames
+from segattn.io.error_text import did_you_mean, is_out_of_memory, one_line, without_frames
 from segattn.training.help_page import help_page
 
 COMMANDS = {
@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command in ("--help", "-h", "--version"):
         return _say(f"segattn {__version__}" if command == "--version" else USAGE)
     if command not in COMMANDS:
-        return _say(f"segattn: there is no command {command!r}; the commands are {', '.join(COMMANDS)}.", error=True)
+        hint = did_you_mean(command, COMMANDS, otherwise=f"the commands are {', '.join(COMMANDS)}")
+        return _say(f"segattn: there is no command {command!r}{hint}", error=True)
     if MODULES[command] == "segattn.training.command" and {"--help", "-h"} & set(arguments):
         return _say(help_page(command))
     try:

@@ -5,18 +5,21 @@ from argparse import HelpFormatter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+import segattn.data
 from segattn.check.check_page import write_page
 from segattn.check.data_check import Report, check_data
 from segattn.check.findings import SEVERITIES, Finding
 from segattn.check.split_result import SplitResult
 from segattn.data import SegmentationDataModule
 from segattn.io.atomic_write import atomic_write
+from segattn.io.config_errors import config_error
 from segattn.io.config_files import FLAGS, expand_configs
 from segattn.io.yaml_files import read_yaml
 from segattn.objects.size_bins import ObjectSizes
@@ -26,8 +29,9 @@ COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command. Returns 1 if there are errors in the data."""
-    parser = _parser()
-    given = parser.instantiate(parser.parse_args(_data_sections(expand_configs(arguments[1:]))))
+    expanded = expand_configs(arguments[1:])
+    parser = _parser(expanded)
+    given = parser.instantiate(parser.parse_args(_data_sections(expanded)))
     data: SegmentationDataModule = given.data
     data.prepare_data()
     report = check_data(
@@ -123,13 +127,26 @@ def _data_sections(arguments: Sequence[str]) -> list[str]:
     return replaced
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+class _Parser(ArgumentParser):
+    """A parser that reports an error in one sentence."""
+
+    arguments: Sequence[str] = ()
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        keys = [action.dest for action in self._actions]
+        sentence = config_error(message, self.arguments, keys=keys, classes=segattn.data.__all__)
+        self.exit(2, f"segattn check: {sentence}\n")
+        raise AssertionError
+
+
+def _parser(arguments: Sequence[str]) -> ArgumentParser:
+    parser = _Parser(
         prog="segattn check",
         formatter_class=HelpFormatter,
         description="Find problems in images and label files, and count classes and objects. The exit code is 1 if "
         "training would fail or train a useless model.",
     )
+    parser.arguments = arguments
     parser.add_argument("--config", action="config", help="config of a training run; its data section is read")
     parser.add_argument("--all", action="store_true", help="read all files instead of 64 pairs per split")
     parser.add_argument("--html", type=str, metavar="FILE", help="also write counts and examples as an HTML page")

@@ -1,6 +1,7 @@
 """Commands made of functions: the signature gives the options, the docstring their help. No torch."""
 
 import inspect
+import re
 from argparse import ArgumentTypeError, BooleanOptionalAction, HelpFormatter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
@@ -12,6 +13,8 @@ from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origi
 from docstring_parser import Docstring, DocstringStyle
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser
+
+from segattn.io.error_text import did_you_mean
 
 _METAVARS = {Path: "PATH", int: "N", float: "X", str: "NAME"}
 
@@ -117,7 +120,11 @@ class _Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one sentence and exit with code 2."""
-        self.exit(2, f"{self.prog}: {' '.join(message.split()).rstrip('.')}. See {self.prog} --help.\n")
+        text = " ".join(message.split()).rstrip(".")
+        unknown = re.match(r"unrecognized arguments: (-\S+)", text)
+        options = [option for action in self._actions for option in action.option_strings]
+        hint = did_you_mean(unknown[1].partition("=")[0], options) if unknown else "."
+        self.exit(2, f"{self.prog}: {text}{hint} See {self.prog} --help.\n")
         raise AssertionError
 
 

@@ -1,6 +1,8 @@
 """Messages of exceptions as parts of sentences."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 _FRAMES = re.compile(r"\s+(?:Exception raised from |frame #0: ).*", re.DOTALL)
 _OUT_OF_MEMORY = re.compile(r"out of memory|can(?:'t|not) allocate memory", re.IGNORECASE)
@@ -26,3 +28,12 @@ def first_line(error: BaseException) -> str:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether Python, NumPy or torch ran out of memory."""
     return isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)) is not None
+
+
+def did_you_mean(word: str, choices: Iterable[str], *, otherwise: str = "") -> str:
+    """The end of a sentence: ``: did you mean FLAHead?``, or another advice if no choice is similar."""
+    by_lower = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.7)
+    if close:
+        return f": did you mean {by_lower[close[0]]}?"
+    return f": {otherwise}." if otherwise else "."

@@ -69,6 +69,25 @@ def parse_yaml(text: str) -> Any:
         raise ValueError("a value does not match its tag, such as !!bool") from error
 
 
+def key_lines(path: Path) -> dict[str, int]:
+    """The line of each key of a valid YAML file, by its dotted path without ``class_path`` and ``init_args``."""
+    lines: dict[str, int] = {}
+    seen: set[int] = set()
+
+    def add(node: yaml.Node | None, above: str) -> None:
+        if isinstance(node, yaml.MappingNode) and id(node) not in seen:  # aliases share a node
+            seen.add(id(node))
+            for key, value in node.value:
+                is_own = str(key.value) not in ("class_path", "init_args")
+                name = f"{above}.{key.value}".lstrip(".") if is_own else above
+                if is_own or key.value == "class_path":
+                    lines[name] = key.start_mark.line + 1
+                add(value, name)
+
+    add(yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader), "")
+    return lines
+
+
 def _require_unique_keys(node: yaml.Node, seen: set[int]) -> None:
     """Raise a ValueError if a mapping has a key twice, of which YAML would silently use the last."""
     if id(node) in seen or not isinstance(node, yaml.CollectionNode):  # aliases share a node

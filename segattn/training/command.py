@@ -1,10 +1,11 @@
 """``segattn fit``, ``validate`` and ``test``: LightningCLI over the task and the data modules."""
 
-import re
 from collections.abc import Sequence
+from inspect import isclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from jsonargparse import SUPPRESS
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
@@ -14,6 +15,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
 import segattn.attention
+import segattn.data
+import segattn.heads
 import segattn.training.losses
 from segattn.check import check_before_fit
 from segattn.checkpoints import TrainedModel, checkpoint_file, load_model, require_resumable, run_of
@@ -21,6 +24,7 @@ from segattn.checkpoints.lightning_io import AtomicCheckpointIO
 from segattn.data import SegmentationDataModule
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.inference import InferenceConfig
+from segattn.io.config_errors import config_error
 from segattn.io.config_files import expand_configs, read_config
 from segattn.io.error_text import one_line
 from segattn.io.yaml_files import parse_yaml
@@ -34,8 +38,16 @@ from segattn.training.record_callback import RecordObjects
 from segattn.training.run_folders import keep_old_metrics, run_folder, run_name
 from segattn.training.task import SegmentationTask
 
-NAMED_IN_CONFIGS = (segattn.attention, segattn.training.losses)
-"""Imported so that configs can name the classes in them without their module."""
+CLASSES_IN_CONFIGS = (
+    *(*segattn.attention.__all__, *segattn.heads.__all__, *segattn.data.__all__),
+    *(
+        name
+        for module in (segattn.training.losses, torch.optim)
+        for name, each in vars(module).items()
+        if isclass(each)
+    ),
+)
+"""The classes that configs can name without their module, because it is imported."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -64,6 +76,7 @@ class SegattnCLI(LightningCLI):
 
     def __init__(self, args: list[str], run_name: str, command: Sequence[str]) -> None:
         self.chosen = args[0]
+        self.arguments = args
         self.run_name = run_name
         self.command = list(command)
         self.differences: list[str] = []
@@ -96,17 +109,15 @@ class SegattnCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=lambda seed: int(seed or 0))
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """Return a parser whose errors do not repeat all options, with one sentence for an unknown class name."""
+        """Return a parser that reports an error in one sentence."""
         parser = super().init_parser(**kwargs)
-        error = parser.error
 
         def explain(message: str, ex: Exception | None = None) -> NoReturn:
-            if found := re.search(r'Parser key "([^"]+)".*dot import path string: (\S+)', message, re.DOTALL):
-                key, name = found.groups()
-                message = f"There is no class {name} for {key}: use a name from segattn fit --help, or module.Class."
-            error(message, ex)
+            keys = [action.dest for action in self._subcommand_parsers[self.chosen]._actions]
+            sentence = config_error(message, self.arguments, keys=keys, classes=CLASSES_IN_CONFIGS)
+            parser.exit(2, f"segattn {self.chosen}: {sentence}\n")
+            raise AssertionError
 
-        parser.print_usage = lambda *_: None  # type: ignore[method-assign]
         parser.error = explain  # type: ignore[method-assign]
         return parser
 

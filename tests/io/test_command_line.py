@@ -106,7 +106,8 @@ def test_all_kinds_of_options():
         ("a --point 1,2 --batch-size many", "argument --batch-size: invalid int: 'many'"),
         ("a --point 1,2 --scales 1 x", "argument --scales: invalid float: 'x'"),
         ("a --point 1,2 --window 1 2 3", "argument --window: expected one or 2 values, got 3"),
-        ("a --point 1,2 --batch 3", "unrecognized arguments: --batch 3"),
+        ("a --point 1,2 --batch 3", "unrecognized arguments: --batch 3: did you mean --batch-size?"),
+        ("a --point 1,2 --zzz 3", "unrecognized arguments: --zzz 3."),
     ],
 )
 def test_wrong_options_end_in_one_sentence(arguments, message, capsys):
@@ -115,7 +116,7 @@ def test_wrong_options_end_in_one_sentence(arguments, message, capsys):
     error = capsys.readouterr().err
     assert error.startswith("segattn work: ")
     assert message in error
-    assert error.endswith(". See segattn work --help.\n")
+    assert error.endswith((". See segattn work --help.\n", "? See segattn work --help.\n"))
     assert error.count("\n") == 1
     assert not calls
 

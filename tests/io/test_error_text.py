@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from segattn import cli
-from segattn.io.error_text import first_line, is_out_of_memory, one_line
+from segattn.io.error_text import did_you_mean, first_line, is_out_of_memory, one_line
 
 FRAMES = (
     "Exception raised from valid at ../caffe2/serialize/inline_container.cc:181 (most recent call first):\nframe #0:"
@@ -35,3 +35,16 @@ def test_every_command_reports_running_out_of_memory(kind, monkeypatch, capsys):
 def test_out_of_memory_errors_are_recognized():
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."))
     assert not is_out_of_memory(RuntimeError("a wrong shape"))
+
+
+def test_suggestions_ignore_case_and_need_similarity():
+    assert did_you_mean("flahaed", ["FCNHead", "FLAHead"]) == ": did you mean FLAHead?"
+    assert did_you_mean("zzz", ["FCNHead"], otherwise="use another") == ": use another."
+    assert did_you_mean("zzz", []) == "."
+
+
+def test_an_unknown_command_suggests_the_nearest_one(capsys):
+    assert cli.main(["predit"]) == 2
+    assert capsys.readouterr().err == "segattn: there is no command 'predit': did you mean predict?\n"
+    assert cli.main(["zzz"]) == 2
+    assert "there is no command 'zzz': the commands are check, fit," in capsys.readouterr().err

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from segattn.io.yaml_files import parse_yaml, read_yaml
+from segattn.io.yaml_files import key_lines, parse_yaml, read_yaml
 
 MERGED = {"a": {"x": 1, "y": 1}, "b": {"x": 2, "y": 1}, "c": {"x": 1, "y": 1}}
 
@@ -52,3 +52,11 @@ def test_plain_values_are_read_as_in_yaml_1_2(text, expected):
 def test_written_yaml_is_read_back():
     data = {"a": [1, 1e-05, -2.5, None, True, "no", "", "010", "a: b", "ü\n"], "b": {"3": {}, "x y": []}}
     assert parse_yaml(yaml.safe_dump(data)) == data
+
+
+def test_lines_of_keys(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("a:\n  class_path: X\n  init_args:\n    b: {c: 1}\nd: &d\n  e: *d\n")
+    assert key_lines(path) == {"a": 2, "a.b": 4, "a.b.c": 4, "d": 5, "d.e": 6}
+    path.write_text("")
+    assert key_lines(path) == {}

@@ -257,21 +257,51 @@ def test_saved_config_of_a_run_can_be_reused(config):
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["--model.nonsense", "3"], "nonsense"),
-        (["--model.head", "FLAHed"], "There is no class FLAHed for model.head"),
-        (["--model.loss", "Lovas"], "There is no class Lovas for model.loss"),
-        (["--model.head.init_args.chanels", "3"], "chanels"),
-        (["--data.batch_size", "many"], "many"),
-        (["--trainer.max_epoch", "3"], "max_epoch"),
-        (["--model.loss", "segattn.training.losses.CrossEntropie"], "CrossEntropie"),
-        (["--model.encoder.output_stride", "7"], "7"),
+        (["--model.nonsense", "3"], "There is no option --model.nonsense."),
+        (["--modle.head", "FCNHead"], "There is no option --modle.head: did you mean --model.head?"),
+        (["--confg", "x.yaml"], "There is no option --confg: did you mean --config?"),
+        (["--model.head", "FLAHaed"], "There is no class FLAHaed for model.head: did you mean FLAHead?"),
+        (["--model.loss", "Lovas"], "There is no class Lovas for model.loss: did you mean Lovasz?"),
+        (["--model.head.init_args.chanels", "3"], "There is no option model.head.chanels: did you mean channels?"),
+        (["--data.batch_size", "many"], "data.batch_size must be int, got many."),
+        (["--trainer.max_epoch", "3"], "There is no option --trainer.max_epoch: did you mean --trainer.max_epochs?"),
+        (
+            ["--model.loss", "segattn.training.losses.CrossEntropie"],
+            "There is no class CrossEntropie in the module segattn.training.losses for model.loss: did you mean "
+            "CrossEntropy?",
+        ),
+        (["--model.encoder.output_stride", "7"], "model.encoder.output_stride must be one of 8, 16, 32, got 7."),
     ],
 )
 def test_errors_name_the_wrong_key_type_or_class(config, capsys, arguments, what):
     with pytest.raises(SystemExit) as stop:
         main(["fit", "--config", "tiny.yaml", *arguments])
     assert stop.value.code == 2
-    assert what in capsys.readouterr().err
+    assert capsys.readouterr().err == f"segattn fit: {what}\n"
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("model:\n  head: FLAHaed", "There is no class FLAHaed for model.head in {} (line 3): did you mean FLAHead?"),
+        (
+            "model:\n  head:\n    class_path: FLAHead\n    init_args: {chanels: 3}",
+            "There is no option model.head.chanels in {} (line 5): did you mean channels?",
+        ),
+        ("modle: {head: 3}", "There is no option modle.head in {} (line 2): did you mean model.head?"),
+        ("trainer:\n  max_epochs: many", "trainer.max_epochs in {} (line 3) must be int or null, got many."),
+        (
+            "data: {init_args: {batchsize: 3}}",
+            "There is no option data.batchsize in {} (line 2): did you mean batch_size?",
+        ),
+    ],
+)
+def test_typos_in_configs_are_found_with_file_and_line(config, capsys, content, what):
+    Path("own.yaml").write_text(f"base: tiny.yaml\n{content}")
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "own.yaml"])
+    assert capsys.readouterr().err == f"segattn fit: {what.format(Path('own.yaml').absolute())}\n"
     assert not Path("runs").exists()
 
 
