@@ -63,9 +63,6 @@ FUSED: dict[str, Callable[..., nn.Module]] = {
     "FullyAttentional": attention.FullyAttentional,
     "FullyAttentional, no convolution": without_convolution,
 }
-CUDA_SIZES = {"512x512": (64, 64), "769x769": (97, 97), "512x1024": (64, 128), "1024x2048": (128, 256)}
-"""Size of input images, and of their features at output stride 8."""
-
 RESNET50 = [(64, 256, 56)] * 3 + [(128, 512, 28)] * 4 + [(256, 1024, 14)] * 6 + [(512, 2048, 7)] * 3
 """Residual blocks at 224x224: inner channels, output channels, side of the map."""
 
@@ -163,25 +160,6 @@ COMPARISON_HEADER = [
 ]
 
 
-def on_cuda() -> str:
-    """The fused blocks at the feature sizes of real inputs, or a note that there is no device."""
-    title = "On CUDA"
-    if not torch.cuda.is_available():
-        sizes = ", ".join(f"{image} ({h}x{w})" for image, (h, w) in CUDA_SIZES.items())
-        return (
-            f"## {title}\n\nNo CUDA device was available. With one, the script measures {' and '.join(FUSED)} with 512 "
-            f"channels, batches of 1 and 4, in float32 and bfloat16, at the features of inputs {sizes}.\n"
-        )
-    device = torch.device("cuda")
-    rows = []
-    for dtype in (torch.float32, torch.bfloat16):
-        for image, (height, width) in CUDA_SIZES.items():
-            shapes = [(batch, 512, height, width) for batch in (1, 4)]
-            kind = f"{image} {str(dtype).removeprefix('torch.')}"
-            rows += [[kind, *row] for row in fused_against_plain(shapes, device=device, dtype=dtype)]
-    return table(f"{title}: {machine(device)}", ["image", *COMPARISON_HEADER], rows)
-
-
 def in_a_resnet50() -> str:
     """Parameters and multiply-adds that a block in every residual block adds, from shapes only."""
     rows = []
@@ -247,7 +225,6 @@ def main() -> None:
         table("Fused against plain", COMPARISON_HEADER, list(comparison)),
         all_blocks(cpu, arguments.channels, arguments.side),
         in_a_resnet50(),
-        on_cuda(),
     ]
     print("\n".join(parts))
     if arguments.markdown:
