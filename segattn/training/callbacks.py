@@ -212,6 +212,7 @@ class GracefulStop(Callback):
         if stop and not is_last_step(trainer):
             path = trainer.strategy.broadcast(self.folder) / "last.ckpt"  # the version number may differ by process
             trainer.save_checkpoint(path, weights_only=False)
+            trainer._logger_connector.update_train_step_metrics()  # Lightning would log this step after the callbacks
             if trainer.is_global_zero:
                 Console().print(f"stopped; resume with --ckpt_path last ({shown_path(path)})", soft_wrap=True)
             raise KeyboardInterrupt

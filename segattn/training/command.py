@@ -31,11 +31,12 @@ from segattn.io.yaml_files import parse_yaml
 from segattn.sample import ClassTable
 from segattn.training.callbacks import GracefulStop, OverlayImages, ProgressBar, ScoreTable, ValidateAtEnd
 from segattn.training.failures import InterruptedRunError, explain_failure, quiet_lightning
+from segattn.training.metrics_file import MetricsFile
 from segattn.training.model_table import ModelTable
-from segattn.training.moved_run import FollowMovedRun
 from segattn.training.provenance import config_differences, record_start
 from segattn.training.record_callback import RecordObjects
-from segattn.training.run_folders import keep_old_metrics, run_folder, run_name
+from segattn.training.resume import ResumeInFolder
+from segattn.training.run_folders import run_folder, run_name
 from segattn.training.task import SegmentationTask
 
 CLASSES_IN_CONFIGS = (
@@ -219,8 +220,8 @@ class SegattnCLI(LightningCLI):
         if trainer.logger is None or trainer.logger is True:
             place: dict[str, Any] = {"name": self.folder.parent.name, "version": self.folder.name}
             save_dir = self.folder.parent.parent
-            keep_old_metrics(self.folder)
-            kwargs["logger"] = [CSVLogger(save_dir, **place), TensorBoardLogger(save_dir, **place)]
+            csv_logger = MetricsFile if self.subcommand == "fit" else CSVLogger
+            kwargs["logger"] = [csv_logger(save_dir, **place), TensorBoardLogger(save_dir, **place)]
         given = trainer.plugins if isinstance(trainer.plugins, list) else [trainer.plugins] if trainer.plugins else []
         kwargs["plugins"] = [*given, AtomicCheckpointIO()]
         try:
@@ -247,7 +248,7 @@ class SegattnCLI(LightningCLI):
             best.dirpath = str((evaluated.parent if evaluated else self.folder / "checkpoints").absolute())
         # After `best`, so that `last` contains the best score.
         last = ModelCheckpoint(best.dirpath, filename="last", enable_version_counter=False)
-        own += [FollowMovedRun(), GracefulStop(Path(best.dirpath))]
+        own += [ResumeInFolder(), GracefulStop(Path(best.dirpath))]
         return super()._instantiate_trainer(config, [*own, *callbacks, last])
 
     def _record_callback(self) -> RecordObjects:

@@ -20,11 +20,3 @@ def run_folder(root: Path) -> Path:
     """The folder of the next version, ``version_N`` in ``root``, which is ``OUTPUT/NAME``."""
     versions = [int(path.name.removeprefix("version_")) for path in root.glob("version_*") if path.name[8:].isdigit()]
     return root / f"version_{max(versions, default=-1) + 1}"
-
-
-def keep_old_metrics(folder: Path) -> None:
-    """Rename the metrics of an interrupted run, because Lightning's CSV logger would overwrite them."""
-    metrics = folder / "metrics.csv"
-    if metrics.is_file():
-        number = len(list(folder.glob("metrics_until_*.csv"))) + 1
-        metrics.rename(folder / f"metrics_until_{number}.csv")

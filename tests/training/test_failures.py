@@ -25,7 +25,7 @@ from segattn.training.command import main
 from segattn.training.provenance import config_differences, git_state
 from segattn.training.task import SegmentationTask
 from tests.checkpoints.saved import save_checkpoint
-from tests.training.tiny_run import STEPS_PER_EPOCH, assert_same_end, run_folder, write_config
+from tests.training.tiny_run import STEPS_PER_EPOCH, assert_same_end, logged, run_folder, write_config
 
 FIT = ["fit", "--config", "tiny.yaml"]
 RESUME = [*FIT, "--ckpt_path", "last"]
@@ -109,6 +109,8 @@ def test_repeatedly_killed_run_ends_like_an_uninterrupted_one():
     assert of_resumed >= 2
     assert main([*RESUME, "--output", "killed"]) == 0
     assert_same_end("complete", "killed")
+    for key in ("train/loss", "val/loss", "step"):
+        assert logged("complete", key) == logged("killed", key)
 
 
 TWO_PROCESSES = """

@@ -1,4 +1,4 @@
-"""Keeps the best score when a run is resumed in a folder that was moved, copied or renamed."""
+"""What a resumed run finds in its folder: the best checkpoint and the metrics."""
 
 from pathlib import Path
 from typing import Any
@@ -6,22 +6,31 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from segattn.training.metrics_file import MetricsFile
 
-class FollowMovedRun(Callback):
-    """Replaces the former folder in the states of the checkpoint callbacks before Lightning restores them.
 
-    Otherwise Lightning forgets the best score, and a worse checkpoint would overwrite the best one. A state is dropped
-    if its best checkpoint is not in the present folder, as in a new run that starts from another run's checkpoint.
-    """
+class ResumeInFolder(Callback):
+    """Resumes a run in its folder, which may have been moved, copied or renamed."""
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Called before the states of the callbacks are restored."""
+        """Replace the former folder in the states of the checkpoint callbacks before Lightning restores them.
+
+        Otherwise Lightning forgets the best score, and a worse checkpoint would overwrite the best one. A state is
+        dropped if its best checkpoint is not in the present folder, as in a new run that starts from another run's
+        checkpoint.
+        """
         states = checkpoint.get("callbacks", {})
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.state_key in states:
                 moved = _moved(states.pop(callback.state_key), Path(str(callback.dirpath)))
                 if Path(moved["best_model_path"]).is_file():
                     states[callback.state_key] = moved
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remove the metrics that were logged after the checkpoint."""
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.drop_from(trainer.global_step)
 
 
 def _moved(state: dict[str, Any], folder: Path) -> dict[str, Any]:

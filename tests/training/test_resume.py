@@ -1,4 +1,4 @@
-"""Runs whose folder is copied, moved or renamed between two starts."""
+"""Runs that are resumed: in a copied, moved or renamed folder, and after a kill."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segattn.training.command import main
-from tests.training.tiny_run import final_state, run_folder, write_config
+from tests.training.tiny_run import final_state, logged, run_folder, write_config
 
 FIT = ["fit", "--config", "tiny.yaml"]
 
@@ -45,3 +45,21 @@ def test_new_run_from_the_checkpoint_of_another_run_has_its_own_best_checkpoint(
     assert main([*FIT, "--trainer.max_epochs", "2", "--ckpt_path", given, "--output", "new"]) == 0
     assert final_state("new")[1] < 1
     assert (run_folder("new") / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_metrics_after_the_checkpoint_are_replaced_and_new_columns_are_added():
+    complete = logged("runs", "train/loss")
+    path = run_folder("runs") / "metrics.csv"
+    header, row = path.read_text().splitlines()[:2]
+    position = header.split(",").index("step")
+    later = row.split(",")
+    later[position] = "4"
+    half = ",".join(row.split(",")[: position + 1])  # a process was killed while it wrote this row
+    path.write_text(path.read_text() + "\n".join([",".join(later), half]))
+    more = ["--trainer.max_epochs", "2", "--ckpt_path", "last", "--model.schedule.power", "0.5"]
+    assert main([*FIT, *more, "--trainer.callbacks", "lightning.pytorch.callbacks.DeviceStatsMonitor"]) == 0
+    assert logged("runs", "train/loss")[:4] == complete
+    steps = [int(step) for step in logged("runs", "step")]
+    assert steps == sorted(steps)
+    assert set(steps) == set(range(8))
+    assert "DeviceStatsMonitor" in path.read_text().splitlines()[0]
