@@ -27,8 +27,8 @@ from segattn.objects.ground_truth import Array, components, sum_by
 BAND_FRACTION = 0.01
 """Width of the band as a fraction of the image diagonal, as in the paper."""
 
-_BLOCK = (64, 256)
-"""Height and width of the blocks to process, which fit into the cache of the processor. Does not change any result."""
+_ROWS = 64
+"""Rows to process at a time, so that they fit into the cache of the processor. Does not change any result."""
 
 _CLASSES = 32
 """Classes to process at a time, with two bits each in one integer. Does not change any result."""
@@ -145,7 +145,9 @@ def _kept(wrong: Array, classes: Array, marks: Array, *, shape: tuple[int, ...],
     drawn = np.zeros(shape, dtype=classes.dtype)
     drawn.ravel()[at] = classes
     label = components(drawn).ravel()[at]
-    kept = np.isin(label, label[by_tp]) & np.isin(label, label[by_tn])
+    touches = np.zeros((2, int(label.max(initial=0)) + 1), dtype=bool)
+    touches[0, label[by_tp]] = touches[1, label[by_tn]] = True
+    kept = touches.all(axis=0)[label]
     y, x = np.divmod(at[kept], shape[1])
     position: Array = (y - margin) * (shape[1] - 2 * margin) + x - margin
     return position
@@ -161,34 +163,31 @@ def bits_within(words: Array, at: Array, distance: int) -> Array:
     """
     reach = [math.isqrt(distance * (distance + 1) - y * y) for y in range(distance + 1)]  # of the disk in each row
     found = np.zeros(len(at), dtype=words.dtype)
-    row_of, column_of = np.divmod(at, words.shape[1])
-    for top in range(distance, words.shape[0] - distance, _BLOCK[0]):
-        low, high = np.searchsorted(row_of, (top, top + _BLOCK[0]))
-        for left in range(distance, words.shape[1] - distance, _BLOCK[1]):
-            x = column_of[low:high] - left
-            chosen = low + np.flatnonzero((x >= 0) & (x < _BLOCK[1]))
-            if len(chosen):
-                edges = top - distance, top + _BLOCK[0] + distance, left - distance, left + _BLOCK[1] + distance
-                block = _spread(words[edges[0] : edges[1], edges[2] : edges[3]], reach)
-                found[chosen] = block[row_of[chosen] - top, column_of[chosen] - left]
+    height, width = words.shape
+    for top in range(distance, height - distance, _ROWS):
+        low, high = np.searchsorted(at, (top * width, (top + _ROWS) * width))
+        if low < high:
+            strip = words[top - distance : top + _ROWS + distance]
+            found[low:high] = _spread(strip, reach)[at[low:high] - top * width - distance]
     return found
 
 
 def _spread(words: Array, reach: Sequence[int]) -> Array:
-    """The bits within the distance ``len(reach) - 1`` of each pixel that is at least so far from the edges."""
-    distance = len(reach) - 1
-    height, width = (side - 2 * distance for side in words.shape)
-    # 1. Bits in a row of 1, 2, 4, ... pixels from each pixel on; two of them cover a row of any length.
-    rows = {1: words}
+    """The bits in the disk with this reach in each row, by the flat position of the upper left corner of its square."""
+    distance, width = len(reach) - 1, words.shape[1]
+    # 1. Bits in a row of 1, 2, 4, ... pixels from each pixel on; two of them cover a row of any length. A row that
+    #    continues in the next line of the image belongs to no disk.
+    rows = {1: words.ravel()}
     for length in (2**k for k in range((2 * distance + 1).bit_length() - 1)):
-        rows[2 * length] = rows[length][:, :-length] | rows[length][:, length:]
+        rows[2 * length] = rows[length][:-length] | rows[length][length:]
     # 2. The disk is a pile of such rows, symmetric in y.
-    result = np.zeros((height, width), dtype=words.dtype)
+    count = words.size - 2 * distance
+    result = np.zeros(count - 2 * distance * width, dtype=words.dtype)
     for y, half in enumerate(reach):
         length = 1 << (2 * half + 1).bit_length() - 1
         left, right = distance - half, distance + half + 1 - length
         if y == 0 or half < reach[y - 1]:
-            row = rows[length][:, left : left + width] | rows[length][:, right : right + width]
-        for start in {distance - y, distance + y}:
-            result |= row[start : start + height]
+            row = rows[length][left : left + count] | rows[length][right : right + count]
+        for start in {(distance - y) * width, (distance + y) * width}:
+            result |= row[start : start + len(result)]
     return result

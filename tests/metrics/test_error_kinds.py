@@ -32,7 +32,7 @@ def wanted(prediction, target, classes, width, instances=None):
 @pytest.mark.parametrize("small", [False, True])
 def test_kinds_equal_the_oracle(make, seed, small, monkeypatch):
     if small:
-        monkeypatch.setattr(error_kinds, "_BLOCK", (3, 5))
+        monkeypatch.setattr(error_kinds, "_ROWS", 3)
         monkeypatch.setattr(error_kinds, "_CLASSES", 2)
     rng = np.random.default_rng((seed, small))
     for _ in range(40 if make is dense_case else 5):
@@ -55,7 +55,7 @@ def test_kinds_with_many_classes(classes):
 @pytest.mark.parametrize("distance", [1, 2, 3, 7])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint64])
 def test_bits_within_a_distance(distance, dtype, monkeypatch):
-    monkeypatch.setattr(error_kinds, "_BLOCK", (8, 11))
+    monkeypatch.setattr(error_kinds, "_ROWS", 8)
     words = np.zeros((33, 40), dtype=dtype)
     words[3, 5], words[20, 17] = 1, 2
     inner = np.zeros(words.shape, dtype=bool)
