@@ -1,6 +1,8 @@
 """``segattn fit``, ``validate`` and ``test``: LightningCLI over the task and the data modules."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
 from inspect import isclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,7 +38,7 @@ from segattn.training.model_table import ModelTable
 from segattn.training.provenance import config_differences, record_start
 from segattn.training.record_callback import RecordObjects
 from segattn.training.resume import ResumeInFolder
-from segattn.training.run_folders import run_folder, run_name
+from segattn.training.run_folders import claim_folder, run_name
 from segattn.training.task import SegmentationTask
 
 CLASSES_IN_CONFIGS = (
@@ -148,29 +150,35 @@ class SegattnCLI(LightningCLI):
         return data.classes
 
     def before_instantiate_classes(self) -> None:
-        """Find the checkpoint, which replaces all other weights, and choose the folder to write into."""
+        """Find the checkpoint, which replaces all other weights."""
         config = self.config[self.subcommand]
         config.base = None  # already merged, and its paths are relative to another folder than that of the saved config
         given = config.get("ckpt_path")
         root = Path(config.output) / config.name
-        self.folder = run_folder(root)
         if given:
             named = given in ("last", "best")
             self.checkpoint = checkpoint_file(root, given) if named else checkpoint_file(Path(given))
             config.ckpt_path = str(self.checkpoint)
             if self.subcommand == "fit":
-                if given == "last":
-                    self.folder = run_of(self.checkpoint)
                 require_resumable(self.checkpoint)
                 self.differences = self._differences(config)
             else:
                 self.trained = load_model(self.checkpoint)
-                self.folder = run_of(self.checkpoint) / str(self.subcommand)
             config.model.encoder.weights = config.model.init_from = None
             config.model.init_part = "all"
-        resumed = self.subcommand == "fit" and (self.folder / "config.yaml").is_file()
-        if config.trainer.logger is False or resumed:
+        self.in_place = self.subcommand == "fit" and given == "last"
+        if config.trainer.logger is False or (self.in_place and (self.folder / "config.yaml").is_file()):
             self.save_config_callback = None  # a resumed run keeps its first config
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder to write into: that of the resumed or evaluated run, or a new one."""
+        if self.checkpoint and self.in_place:
+            return run_of(self.checkpoint)
+        if self.checkpoint and self.subcommand != "fit":
+            return run_of(self.checkpoint) / str(self.subcommand)
+        config = self.config[self.subcommand]
+        return claim_folder(Path(config.output) / config.name)
 
     def _use_trained_model(self) -> None:
         """Evaluate the model that the checkpoint describes, regardless of the model in the config."""
@@ -226,8 +234,14 @@ class SegattnCLI(LightningCLI):
         kwargs["plugins"] = [*given, AtomicCheckpointIO()]
         try:
             return super().instantiate_trainer(**kwargs)
-        except TypeError as error:  # invalid devices
-            raise ValueError(f"The trainer cannot be created: {one_line(error)}.") from error
+        except (TypeError, MisconfigurationException) as error:
+            with suppress(OSError):
+                self.folder.rmdir()  # if it is new and therefore empty
+            if not isinstance(error, TypeError):
+                raise
+            raise ValueError(  # invalid devices
+                f"The trainer cannot be created: {one_line(error)}."
+            ) from error
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         own: list[Callback] = [OverlayImages(), ValidateAtEnd()]

@@ -32,6 +32,7 @@ class RecordObjects(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Have the evaluation keep the rows of the record."""
+        self.folder = trainer.strategy.broadcast(self.folder)
         if isinstance(pl_module, SegmentationTask) and pl_module.object_sizes:
             pl_module.evaluation.keep_rows = stage in ("validate", "test")
 

@@ -1,9 +1,14 @@
 """The folders of runs, ``OUTPUT/NAME/version_N``."""
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from segattn.io.config_files import FLAGS
+
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK", "GROUP_RANK")
+"""Environment variables that launchers set, which are not 0 in all processes but the first one."""
 
 
 def run_name(arguments: Sequence[str]) -> str:
@@ -16,7 +21,17 @@ def run_name(arguments: Sequence[str]) -> str:
     return name
 
 
-def run_folder(root: Path) -> Path:
-    """The folder of the next version, ``version_N`` in ``root``, which is ``OUTPUT/NAME``."""
-    versions = [int(path.name.removeprefix("version_")) for path in root.glob("version_*") if path.name[8:].isdigit()]
-    return root / f"version_{max(versions, default=-1) + 1}"
+def claim_folder(root: Path) -> Path:
+    """Create the folder of the next version, ``version_N`` in ``root``, which is ``OUTPUT/NAME``.
+
+    Runs that start at the same time get different folders. Of the processes of one run, only the first one creates the
+    folder; the others return what may be another version, and Lightning sends them the paths of the first one.
+    """
+    while True:
+        versions = [int(path.name[8:]) for path in root.glob("version_*") if path.name[8:].isdigit()]
+        folder = root / f"version_{max(versions, default=-1) + 1}"
+        if any(os.environ.get(rank, "0") != "0" for rank in _RANKS):
+            return folder
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder

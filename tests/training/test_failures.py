@@ -391,6 +391,7 @@ def test_without_a_logger_no_config_is_written():
 
 def test_unknown_devices_are_an_error(capfd):
     assert "The trainer cannot be created: `devices`" in sentence_of(capfd, [*FIT, "--trainer.devices", "foo"])
+    assert not list(Path("runs/tiny").iterdir())
 
 
 class Pickled:

@@ -62,4 +62,5 @@ def test_metrics_after_the_checkpoint_are_replaced_and_new_columns_are_added():
     steps = [int(step) for step in logged("runs", "step")]
     assert steps == sorted(steps)
     assert set(steps) == set(range(8))
+    assert steps.count(4) == steps.count(5)
     assert "DeviceStatsMonitor" in path.read_text().splitlines()[0]
