@@ -147,7 +147,7 @@ def _kept(wrong: Array, classes: Array, marks: Array, *, shape: tuple[int, ...],
     label = components(drawn).ravel()[at]
     touches = np.zeros((2, int(label.max(initial=0)) + 1), dtype=bool)
     touches[0, label[by_tp]] = touches[1, label[by_tn]] = True
-    kept = touches.all(axis=0)[label]
+    kept = (touches[0] & touches[1])[label]
     y, x = np.divmod(at[kept], shape[1])
     position: Array = (y - margin) * (shape[1] - 2 * margin) + x - margin
     return position
