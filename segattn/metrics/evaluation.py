@@ -24,6 +24,9 @@ from segattn.sample import IGNORE_INDEX, Batch, ClassTable
 MAX_PENDING = 8
 """Batches that may wait for the CPU thread."""
 
+PER_CLASS = ("iou", "precision", "recall", "f1", "boundary_iou", "iiou")
+"""Scores with one value per class."""
+
 
 @dataclass(frozen=True)
 class FurtherScores:
@@ -119,7 +122,7 @@ class Evaluation(nn.Module):
         while self._pending:
             self._pending.popleft().result()
         self._thread = None
-        self.scores = {**self.confusion.compute()}
+        self.scores = _with_vectors(self.confusion.compute())
         self.confusion.reset()
         if self.sizes and with_sizes:
             self.scores["sizes"] = self.sizes.compute()
@@ -128,7 +131,7 @@ class Evaluation(nn.Module):
             self.scores["further"] = {}
             for metric in self._further():
                 if metric.update_called:  # not so for iIoU without instances
-                    self.scores["further"] |= metric.compute()
+                    self.scores["further"] |= _with_vectors(metric.compute())
                     metric.reset()
         return self.scores
 
@@ -163,3 +166,8 @@ class Evaluation(nn.Module):
                 instance_iou.update([rows])
             if self.keep_rows:
                 self._rows.append(record_columns(rows, image=batch["name"][index], class_names=self.classes.names))
+
+
+def _with_vectors(scores: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The scores with one value per class as vectors: torchmetrics turns a vector of one value into a scalar."""
+    return {name: value.reshape(-1) if name in PER_CLASS else value for name, value in scores.items()}

@@ -130,3 +130,16 @@ def test_waiting_batches_keep_no_images_in_memory(monkeypatch):
     found.update(prediction, batch, with_sizes=True, with_further=False)
     found._pending[0].result()
     assert seen == ["mask", "instances", "name"]
+
+
+def test_a_single_class_has_scores_in_vectors():
+    target = torch.full((1, 6, 8), IGNORED)
+    target[0, 1:4, 2:5] = 0
+    batch = {"image": torch.zeros(1, 3, 6, 8), "mask": target, "name": ["a"]}
+    evaluation = Evaluation(ClassTable((ClassInfo("cell", (9, 9, 9), 1, thing=True),)), SIZES, FurtherScores())
+    evaluation.update(torch.zeros_like(target), batch, with_sizes=True, with_further=True)
+    scores = evaluation.compute(with_sizes=True, with_further=True)
+    for name in ("iou", "precision", "recall", "f1"):
+        assert scores[name].tolist() == [1], name
+    assert scores["further"]["boundary_iou"].tolist() == [1]
+    assert scores["miou"].ndim == 0
