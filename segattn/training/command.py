@@ -262,7 +262,7 @@ class SegattnCLI(LightningCLI):
             best.dirpath = str((evaluated.parent if evaluated else self.folder / "checkpoints").absolute())
         # After `best`, so that `last` contains the best score.
         last = ModelCheckpoint(best.dirpath, filename="last", enable_version_counter=False)
-        own += [ResumeInFolder(), GracefulStop(Path(best.dirpath))]
+        own += [ResumeInFolder(Path(best.dirpath)), GracefulStop(Path(best.dirpath))]
         return super()._instantiate_trainer(config, [*own, *callbacks, last])
 
     def _record_callback(self) -> RecordObjects:

@@ -31,10 +31,15 @@ class RecordObjects(Callback):
         self._path = folder
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Have the evaluation keep the rows of the record."""
+        """Have the evaluation keep the rows of the record, and remove what a killed process left behind."""
         self.folder = trainer.strategy.broadcast(self.folder)
         if isinstance(pl_module, SegmentationTask) and pl_module.object_sizes:
             pl_module.evaluation.keep_rows = stage in ("validate", "test")
+        if trainer.is_global_zero and stage in ("validate", "test"):
+            split = "test" if stage == "test" else "val"
+            for pattern in (f"objects_{split}.rank*.parquet", f"partial-*-objects_{split}*.parquet"):
+                for path in self.folder.glob(pattern):
+                    path.unlink(missing_ok=True)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any

@@ -1,4 +1,4 @@
-"""What a resumed run finds in its folder: the best checkpoint and the metrics."""
+"""What a resumed run finds in its folder: the best checkpoint, the metrics, and incomplete files."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,20 @@ from segattn.training.metrics_file import MetricsFile
 
 
 class ResumeInFolder(Callback):
-    """Resumes a run in its folder, which may have been moved, copied or renamed."""
+    """Resumes a run in its folder, which may have been moved, copied or renamed.
+
+    Args:
+        folder: folder of the run's checkpoints.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Remove incomplete checkpoints, which a killed process leaves behind."""
+        if stage == "fit" and trainer.is_global_zero:
+            for path in self.folder.glob("partial-*.ckpt"):
+                path.unlink(missing_ok=True)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Replace the former folder in the states of the checkpoint callbacks before Lightning restores them.

@@ -64,3 +64,16 @@ def test_metrics_after_the_checkpoint_are_replaced_and_new_columns_are_added():
     assert set(steps) == set(range(8))
     assert steps.count(4) == steps.count(5)
     assert "DeviceStatsMonitor" in path.read_text().splitlines()[0]
+
+
+def test_files_that_a_killed_process_left_behind_are_removed():
+    folder = run_folder("runs")
+    partial = folder / "checkpoints" / "partial-7-best.ckpt"
+    parts = [folder / name for name in ("objects_val.rank1.parquet", "partial-7-objects_val.rank0.parquet")]
+    for path in (partial, *parts):
+        path.touch()
+    assert main(["validate", "--config", "tiny.yaml", "--ckpt_path", "last"]) == 0
+    assert partial.is_file()  # a training may be writing it
+    assert [path.name for path in folder.glob("*.parquet")] == ["objects_val.parquet"]
+    assert main([*FIT, "--trainer.max_epochs", "2", "--ckpt_path", "last"]) == 0
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
