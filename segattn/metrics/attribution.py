@@ -25,10 +25,23 @@ from segattn.objects.ground_truth import (
     TargetObjects,
     check_same_shape,
     components,
+    ranges,
     runs,
     shifted_classes,
     sum_by,
 )
+
+
+class Runs(NamedTuple):
+    """The runs (:func:`segattn.objects.ground_truth.runs`) of an image on which object and region are constant."""
+
+    start: Array  # flat position of the first pixel
+    length: Array
+    label: Array  # the object, or 0 where ignored
+    region: Array  # the region, or 0 where ignored
+    true: Array  # class of the object + 1, or 0 where ignored
+    predicted: Array  # class of the region + 1, or 0 where ignored
+    hit: Array  # whether the pixels are true positives
 
 
 @dataclass(frozen=True)
@@ -40,12 +53,13 @@ class Regions:
 
     classes: Array  # map: predicted class + 1, or 0 where the ground truth is ignored
     labels: Array  # map: the region, from 1, or 0 where ignored
-    hit: Array  # map: whether the pixel is a true positive
+    runs: Runs
     class_id: Array  # of each region
     fp: Array  # false positives in each region
     owner: Array  # an object with true positives in the region, or 0
     shared: Array  # whether several objects have true positives in the region
     tp: Array  # true positives of each object
+    merged: Array  # whether each object has true positives in a shared region
 
 
 class Contested(NamedTuple):
@@ -139,23 +153,27 @@ def find_regions(prediction: Array, objects: TargetObjects, num_classes: int) ->
     check_same_shape(tuple(prediction.shape), tuple(objects.labels.shape))
     classes = shifted_classes("prediction", prediction, objects.classes != 0, num_classes)
     labels = components(classes)
-    hit = (classes == objects.classes) & (classes != 0)
-    # Count run by run. Region and object are constant on a run.
-    start, length = runs(objects.labels, labels)
-    region, label, is_hit = labels.ravel()[start], objects.labels.ravel()[start], hit.ravel()[start]
+    # Count run by run. Components meet only where the class changes, and class maps are smaller than maps of numbers.
+    start, length = runs(objects.labels if objects.is_instance.any() else objects.classes, classes)
+    label, region, true, predicted = (
+        values.ravel()[start] for values in (objects.labels, labels, objects.classes, classes)
+    )
+    found = Runs(start, length, label, region, true, predicted, hit=(true == predicted) & (true > 0))
     count = int(labels.max(initial=0)) + 1
     class_id = np.full(count, -1, dtype=np.int64)
-    class_id[region] = classes.ravel()[start].astype(np.int64) - 1
-    fp = sum_by(region[~is_hit], length[~is_hit], count)
+    class_id[region] = predicted.astype(np.int64) - 1
+    fp = sum_by(region[~found.hit], length[~found.hit], count)
     fp[0] = 0  # ignored pixels
-    region, label, length = region[is_hit], label[is_hit], length[is_hit]
+    region, label, length = region[found.hit], label[found.hit], length[found.hit]
     # Of several objects in a region the last assignment wins, and the others differ from it.
     owner = np.zeros(count, dtype=np.int64)
     owner[region] = label
     shared = np.zeros(count, dtype=bool)
     shared[region[owner[region] != label]] = True
     tp = sum_by(label, length, len(objects.size))
-    return Regions(classes, labels, hit, class_id, fp, owner, shared, tp)
+    merged = np.zeros(len(objects.size), dtype=bool)
+    merged[label[shared[region]]] = True
+    return Regions(classes, labels, found, class_id, fp, owner, shared, tp, merged)
 
 
 def _assign(regions: Regions, objects: TargetObjects) -> tuple[Array, Array, Array, Contested | None]:
@@ -178,6 +196,7 @@ def _assign(regions: Regions, objects: TargetObjects) -> tuple[Array, Array, Arr
 
 def _contest(regions: Regions, objects: TargetObjects, shared: Array) -> Contested:
     """Find the owners of the false positives of the shared regions."""
+    found = regions.runs
     # 1. The search works on numbers: a region is a group, an object is its rank in the order in which ties are decided.
     group_of = np.full(len(regions.owner), -1, dtype=np.int32)
     group_of[shared] = np.arange(len(shared))
@@ -185,16 +204,19 @@ def _contest(regions: Regions, objects: TargetObjects, shared: Array) -> Contest
     rank = np.empty_like(by_rank)
     rank[by_rank] = np.arange(len(by_rank))
     # 2. The queries are the false positives of all shared regions.
-    quad = QuadKeys(regions.labels.shape, len(shared))
-    wrong = ~regions.hit & regions.shared[regions.labels]
-    keys = quad.pixels()[wrong] | quad.first(group_of[regions.labels[wrong]])
+    shape = objects.labels.shape
+    quad = QuadKeys(shape, len(shared))
+    run_group = group_of[found.region]
+    wrong = (run_group >= 0) & ~found.hit
+    y, x = np.divmod(ranges(found.start[wrong], found.length[wrong]), shape[1])
+    keys = quad.encode(y, x) | np.repeat(quad.first(run_group[wrong]), found.length[wrong])
     keys.sort()
     # 3. The sites are the true positives at the rim of their object, sorted by group.
-    site = outer_sites(regions.classes * regions.hit)
-    group = group_of[regions.labels.ravel()[site]]
+    held = np.where((run_group >= 0) & found.hit, found.true, 0)
+    site = outer_sites(np.repeat(held, found.length).reshape(shape))
+    group = run_group[np.searchsorted(found.start, site, side="right") - 1]
     order = np.argsort(group, kind="stable")
-    order = order[group[order] >= 0]
     site, group = site[order], group[order]
-    y, x = np.divmod(site, regions.labels.shape[1])
+    y, x = np.divmod(site, shape[1])
     start, winner = nearest_ranks(keys, Sites(group, y, x, rank[objects.labels.ravel()[site]]), quad)
     return Contested(keys, quad, start, shared[quad.group(keys[start])], by_rank[winner])

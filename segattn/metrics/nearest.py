@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from segattn.objects.ground_truth import Array
+from segattn.objects.ground_truth import Array, ranges
 
 IntArray = npt.NDArray[np.integer[Any]]
 
@@ -55,7 +55,6 @@ class QuadKeys:
     """
 
     def __init__(self, shape: tuple[int, int], groups: int) -> None:
-        self.shape = shape
         self.bits = max(1, int(max(shape) - 1).bit_length())
         self.dtype = np.dtype(np.int32 if groups << 2 * self.bits <= np.iinfo(np.int32).max else np.int64)
         numbers = np.arange(1 << self.bits, dtype=self.dtype)
@@ -63,10 +62,9 @@ class QuadKeys:
         for bit in range(self.bits):
             self.spread |= (numbers >> bit & 1) << 2 * bit
 
-    def pixels(self) -> IntArray:
-        """Keys of all pixels of group 0, shape (height, width)."""
-        height, width = self.shape
-        keys: IntArray = (self.spread[:height, None] << 1) | self.spread[:width]
+    def encode(self, y: IntArray, x: IntArray) -> IntArray:
+        """Keys of pixels of group 0."""
+        keys: IntArray = (self.spread[y] << 1) | self.spread[x]
         return keys
 
     def group(self, keys: IntArray) -> IntArray:
@@ -123,12 +121,6 @@ def nearest_ranks(keys: IntArray, sites: Sites, quad: QuadKeys) -> tuple[IntArra
     return start[order], rank[order]
 
 
-def _ranges(start: IntArray, count: IntArray) -> npt.NDArray[np.intp]:
-    """Concatenate the ranges ``start, start + 1, ..., start + count - 1``."""
-    offsets = np.cumsum(count) - count
-    return np.repeat(start - offsets, count) + np.arange(int(count.sum()))
-
-
 def _roots(keys: IntArray, sites: Sites, quad: QuadKeys) -> tuple[_Squares, npt.NDArray[np.intp]]:
     """For each group, the smallest square of the tree that contains all queries, with all sites of the group."""
     groups = np.arange(quad.group(keys[:1])[0], quad.group(keys[-1:])[0] + 1)
@@ -142,7 +134,7 @@ def _roots(keys: IntArray, sites: Sites, quad: QuadKeys) -> tuple[_Squares, npt.
     first = np.searchsorted(sites.group, groups)
     count = np.searchsorted(sites.group, groups, side="right") - first
     key = keys[start] >> 2 * level << 2 * level
-    return _Squares(*quad.decode(key), key, level, start, stop, count), _ranges(first, count)
+    return _Squares(*quad.decode(key), key, level, start, stop, count), ranges(first, count)
 
 
 def _prune(
@@ -193,7 +185,7 @@ def _split(
         stop=stop[parent, quarter],
         sites=count,
     )
-    return children, candidates[_ranges(offsets[chosen[parent]], count)]
+    return children, candidates[ranges(offsets[chosen[parent]], count)]
 
 
 def outer_sites(held: Array) -> npt.NDArray[np.intp]:

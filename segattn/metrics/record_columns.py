@@ -4,8 +4,9 @@ Parts of the image (objects and free-standing false positives) are given as maps
 Everything outside the image counts as outside of each part.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import cv2
 import edt
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from segattn.metrics.attribution import Attribution, attribute
 from segattn.metrics.error_kinds import error_kinds
-from segattn.objects.ground_truth import Array, runs, sum_by, target_objects
+from segattn.objects.ground_truth import Array, ranges, runs, sum_by, target_objects
 
 
 def object_rows(  # noqa: PLR0917 - published signature
@@ -51,22 +52,12 @@ def object_rows(  # noqa: PLR0917 - published signature
 
 def record_columns(rows: Attribution, *, image: str, class_names: Sequence[str]) -> dict[str, Array]:
     """All columns of the object record for the rows of one image, as returned by :func:`object_rows`."""
-    objects, regions = rows.objects, rows.regions
-    height, width = objects.labels.shape
-    number, first_false = len(rows.size), len(objects.size) - 1
-    merged = np.zeros(number + 1, dtype=bool)
-    merged[objects.labels[regions.hit & regions.shared[regions.labels]]] = True
-    # Objects and free-standing false positives overlap, so each kind has its own map of numbers.
-    parts = [
-        _shape_columns(labels, rows.class_id[own], compared, ignored=objects.classes == 0)
-        for labels, own, compared in (
-            (objects.labels, slice(first_false), regions.classes),
-            (_false_positive_labels(rows), slice(first_false, None), objects.classes),
-        )
-    ]
-    both = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    box = {name: both.pop(name) for name in ("y0", "x0", "y1", "x1")}
-    confused = {name: both.pop(name) for name in ("top_confusion", "confused_class", "confused_px")}
+    height, width = rows.objects.labels.shape
+    number, first_false = len(rows.size), len(rows.objects.size) - 1
+    wrong = _false_positive_pieces(rows)
+    pieces = _Pieces(*map(np.concatenate, zip(_object_pieces(rows), wrong, strict=True)))
+    box = _boxes(pieces, number, width)
+    shapes = _shape_columns(rows, wrong, {name: values[first_false:] for name, values in box.items()})
     return {
         "image": np.full(number, image, dtype=object),
         "height": np.full(number, height),
@@ -82,86 +73,133 @@ def record_columns(rows: Attribution, *, image: str, class_names: Sequence[str])
         **error_kinds(rows),
         "recall": rows.tp / rows.size,
         "iou": rows.tp / (rows.size + rows.fp),
-        "boundary_px": both["boundary_px"],
-        "max_width_px": both["max_width_px"],
-        "elongation": rows.size / both["max_width_px"] ** 2,
+        "boundary_px": shapes.boundary,
+        "max_width_px": shapes.max_width,
+        "elongation": rows.size / shapes.max_width**2,
         "touches_border": (box["y0"] == 0) | (box["x0"] == 0) | (box["y1"] == height) | (box["x1"] == width),
-        "touches_ignore": both["touches_ignore"],
-        "merged": merged[1:],
-        **confused,
+        "touches_ignore": shapes.touches_ignore,
+        "merged": np.append(rows.regions.merged[1:], np.zeros(number - first_false, dtype=bool)),
+        **_confusions(pieces, rows.class_id),
     }
 
 
-def _false_positive_labels(rows: Attribution) -> Array:
-    """Map of the free-standing false positives, numbered from 1 in the order of their rows."""
-    regions, contested = rows.regions, rows.contested
-    region, owner = (values[rows.region > 0] for values in (rows.region, rows.owner))
-    number = np.arange(1, len(region) + 1, dtype=np.uint32)
+class _Pieces(NamedTuple):
+    """The pixels of all parts, in horizontal pieces on which both maps are constant."""
+
+    part: Array  # number of the part, from 0 in the order of the rows
+    start: Array  # flat position of the first pixel
+    length: Array
+    other: Array  # class predicted on an object, or class of the ground truth on a false positive
+
+
+class _Shapes(NamedTuple):
+    """The columns that depend on the outlines of the parts."""
+
+    boundary: Array
+    max_width: Array
+    touches_ignore: Array
+
+
+def _object_pieces(rows: Attribution) -> _Pieces:
+    found = rows.regions.runs
+    valid = found.label > 0
+    label, predicted = found.label[valid].astype(np.int64), found.predicted[valid].astype(np.int64)
+    return _Pieces(label - 1, found.start[valid], found.length[valid], predicted - 1)
+
+
+def _false_positive_pieces(rows: Attribution) -> _Pieces:
+    """The pieces of the free-standing false positives."""
+    regions, contested, found = rows.regions, rows.contested, rows.regions.runs
+    part = np.flatnonzero(rows.region)
+    region, owner = rows.region[part], rows.owner[part]
     # 1. Regions with one row: all pixels that are not true positives.
     shared = regions.shared[region]
-    number_of = np.zeros(len(regions.owner), dtype=np.uint32)
-    number_of[region[~shared]] = number[~shared]
-    labels = np.where(regions.hit, 0, number_of[regions.labels])
-    # 2. Shared regions: the pieces whose owner left an excess.
-    if contested is not None and shared.any():
-        pairs = zip(region[shared].tolist(), owner[shared].tolist(), strict=True)
-        number_of_pair = dict(zip(pairs, number[shared], strict=True))
-        pieces = zip(contested.region.tolist(), contested.owner.tolist(), strict=True)
-        piece_number = np.array([number_of_pair.get(piece, 0) for piece in pieces], dtype=np.uint32)
-        y, x = contested.quad.decode(contested.keys)
-        labels[y, x] = np.repeat(piece_number, contested.pixels)
-    return labels
+    part_of = np.full(len(regions.owner), -1)
+    part_of[region[~shared]] = part[~shared]
+    run_part = np.where(found.hit, -1, part_of[found.region])
+    chosen = run_part >= 0
+    true = found.true[chosen].astype(np.int64)
+    pieces = _Pieces(run_part[chosen], found.start[chosen], found.length[chosen], true - 1)
+    if contested is None or not shared.any():
+        return pieces
+    # 2. Shared regions: the pixels whose owner left an excess. Its rows are sorted by region and owner.
+    count = len(rows.objects.size)
+    excess, pair = region[shared] * count + owner[shared], contested.region * count + contested.owner
+    place = np.searchsorted(excess, pair).clip(max=len(excess) - 1)
+    pixel_part = np.repeat(np.where(excess[place] == pair, part[shared][place], -1), contested.pixels)
+    chosen = pixel_part >= 0
+    y, x = contested.quad.decode(contested.keys[chosen])
+    true = rows.objects.classes[y, x].astype(np.int64)
+    flat = y.astype(np.int64) * rows.objects.classes.shape[1] + x
+    pixels = _Pieces(pixel_part[chosen], flat, np.ones_like(flat), true - 1)
+    return _Pieces(*map(np.concatenate, zip(pieces, pixels, strict=True)))
 
 
-def _shape_columns(labels: Array, class_id: Array, compared: Array, *, ignored: Array) -> dict[str, Array]:
-    """The columns that describe the parts of one map; confusions are looked up in ``compared`` (class + 1)."""
-    count = len(class_id)
-    columns = _boxes(labels, count) | _confusions(labels, class_id, compared)
-    # Squared distance of each pixel to the nearest pixel outside its part
-    squared = edt.edtsq(np.ascontiguousarray(labels), black_border=True, parallel=1).ravel()
-    label = labels.ravel()
-    largest = np.zeros(count + 1, dtype=squared.dtype)
-    np.maximum.at(largest, label, squared)
-    columns["max_width_px"] = 2 * np.sqrt(largest[1:].astype(np.float64)) - 1
-    columns["boundary_px"] = np.bincount(label[(squared <= 2) & (label > 0)], minlength=count + 1)[1:]
-    near = cv2.dilate(ignored.astype(np.uint8), np.ones((3, 3), dtype=np.uint8)) > 0
-    touches = np.zeros(count + 1, dtype=bool)
-    touches[labels[near]] = True
-    columns["touches_ignore"] = touches[1:]
-    return columns
-
-
-def _boxes(labels: Array, count: int) -> dict[str, Array]:
+def _boxes(pieces: _Pieces, count: int, width: int) -> dict[str, Array]:
     """Half-open boxes of the parts: rows ``y0`` to ``y1 - 1`` and columns ``x0`` to ``x1 - 1``."""
-    height, width = labels.shape
-    start, length = runs(labels)
-    label = labels.ravel()[start]
-    y, x = np.divmod(start, width)
-    box = {"y0": np.full(count + 1, height), "x0": np.full(count + 1, width)}
-    box |= {"y1": np.zeros(count + 1, dtype=np.int64), "x1": np.zeros(count + 1, dtype=np.int64)}
+    y, x = np.divmod(pieces.start, width)
+    box = {name: np.full(count, np.iinfo(np.int64).max) for name in ("y0", "x0")}
+    box |= {name: np.zeros(count, dtype=np.int64) for name in ("y1", "x1")}
     for name, values in (("y0", y), ("x0", x)):
-        np.minimum.at(box[name], label, values)
-    for name, values in (("y1", y + 1), ("x1", x + length)):
-        np.maximum.at(box[name], label, values)
-    return {name: values[1:] for name, values in box.items()}
+        np.minimum.at(box[name], pieces.part, values)
+    for name, values in (("y1", y + 1), ("x1", x + pieces.length)):
+        np.maximum.at(box[name], pieces.part, values)
+    return box
 
 
-def _confusions(labels: Array, class_id: Array, classes: Array) -> dict[str, Array]:
-    """The classes other than its own that ``classes`` has on each part, and their numbers of pixels."""
-    start, length = runs(labels, classes)
-    label, other = labels.ravel()[start].astype(np.int64), classes.ravel()[start].astype(np.int64) - 1
-    counted = (label > 0) & (other != np.append(-1, class_id)[label])
-    base = int(classes.max(initial=0)) + 1
-    pairs, pair = np.unique(label[counted] * base + other[counted], return_inverse=True)
-    pixels = sum_by(pair, length[counted], len(pairs))
+def _confusions(pieces: _Pieces, class_id: Array) -> dict[str, Array]:
+    """The classes other than its own that the other map has on each part, and their numbers of pixels."""
+    counted = pieces.other != class_id[pieces.part]
+    base = int(pieces.other.max(initial=0)) + 1
+    pairs, pair = np.unique(pieces.part[counted] * base + pieces.other[counted], return_inverse=True)
+    pixels = sum_by(pair, pieces.length[counted], len(pairs))
     part, other = np.divmod(pairs, base)
     ascending = np.lexsort((-pairs, pixels))  # the last assignment wins: most pixels, then lowest class
-    top = np.full(len(class_id) + 1, -1, dtype=np.int64)
+    top = np.full(len(class_id), -1)
     top[part[ascending]] = other[ascending]
-    ends = np.searchsorted(part, np.arange(1, len(class_id) + 2))
-    columns = {"top_confusion": top[1:]}
+    ends = np.searchsorted(part, np.arange(len(class_id) + 1)).tolist()
+    columns = {"top_confusion": top}
     for name, values in (("confused_class", other.astype(np.int16)), ("confused_px", pixels.astype(np.int32))):
         columns[name] = np.empty(len(class_id), dtype=object)
         for number, (low, high) in enumerate(pairwise(ends)):
             columns[name][number] = values[low:high]
     return columns
+
+
+def _shape_columns(rows: Attribution, wrong: _Pieces, box: Mapping[str, Array]) -> _Shapes:
+    """The shapes of all parts; ``wrong`` and ``box`` are the pieces and boxes of the false positives."""
+    labels, found = rows.objects.labels, rows.regions.runs
+    ignored = (rows.objects.classes == 0).view(np.uint8)
+    near = cv2.dilate(ignored, np.ones((3, 3), dtype=np.uint8)).view(bool) if ignored.any() else None
+    first_false = len(rows.objects.size) - 1
+    shapes = _shapes(labels, found.start, first_false, near)
+    if not len(wrong.part):
+        return shapes
+    # Objects and free-standing false positives overlap, so they need a second map. It covers their boxes only.
+    top, left, bottom, right = box["y0"].min(), box["x0"].min(), box["y1"].max(), box["x1"].max()
+    y, x = np.divmod(ranges(wrong.start, wrong.length), labels.shape[1])
+    crop = np.zeros((bottom - top, right - left), dtype=np.uint32)
+    crop[y - top, x - left] = np.repeat(wrong.part - first_false + 1, wrong.length)
+    near = None if near is None else near[top:bottom, left:right]
+    return _Shapes(*map(np.append, shapes, _shapes(crop, runs(crop)[0], len(box["y0"]), near)))
+
+
+def _shapes(labels: Array, start: Array, count: int, near: Array | None) -> _Shapes:
+    """The shapes of the parts of one map of numbers from 1.
+
+    Args:
+        labels: the map; everything outside of it is outside of all parts.
+        start: flat positions of the first pixels of runs on which the map is constant.
+        count: number of parts.
+        near: pixels that are ignored or have an ignored neighbor; None if there are none.
+    """
+    label = labels.ravel()[start]
+    # Squared distance of each pixel to the nearest pixel outside its part
+    squared = edt.edtsq(np.ascontiguousarray(labels), black_border=True, parallel=1).ravel()
+    largest = np.zeros(count + 1, dtype=squared.dtype)
+    np.maximum.at(largest, label, np.maximum.reduceat(squared, start))
+    boundary = sum_by(label, np.add.reduceat(squared <= 2, start, dtype=np.int64), count + 1)
+    touches = np.zeros(count + 1, dtype=bool)
+    if near is not None:
+        touches[labels[near]] = True
+    return _Shapes(boundary[1:], 2 * np.sqrt(largest[1:].astype(np.float64)) - 1, touches[1:])

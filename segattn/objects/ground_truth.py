@@ -59,7 +59,7 @@ def target_objects(
             )
         labels = _instance_labels(classes, instances)
     count = int(labels.max(initial=0)) + 1
-    start, length = runs(labels)
+    start, length = runs(classes if instances is None else labels)  # components meet only where the class changes
     label = labels.ravel()[start]
     class_id = np.full(count, -1, dtype=np.int64)
     class_id[label] = classes.ravel()[start].astype(np.int64) - 1
@@ -128,6 +128,12 @@ def runs(*maps: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     np.subtract(start[1:], start[:-1], out=length[:-1])  # np.diff(append=...) would copy the starts
     length[-1:] = changes.size - start[-1:]
     return start, length
+
+
+def ranges(start: Array, count: Array) -> npt.NDArray[np.intp]:
+    """Concatenate the ranges ``start, start + 1, ..., start + count - 1``."""
+    offsets = np.cumsum(count) - count
+    return np.repeat(start - offsets, count) + np.arange(int(count.sum()))
 
 
 def sum_by(index: Array, values: Array, count: int) -> npt.NDArray[np.int64]:

@@ -61,6 +61,8 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 }
 """Type and meaning of each column, in the order of the file."""
 
+_SCHEMA = pa.schema([pa.field(name, kind, metadata={"description": text}) for name, (kind, text) in COLUMNS.items()])
+
 FORMAT = 3
 """Version of the file layout. Format 2 had neither ``fp_boundary`` nor ``fn_boundary``."""
 
@@ -140,8 +142,7 @@ class RecordWriter:
     """
 
     def __init__(self, path: Path, info: RecordInfo) -> None:
-        fields = [pa.field(name, kind, metadata={"description": text}) for name, (kind, text) in COLUMNS.items()]
-        self._schema = pa.schema(fields, metadata=info.to_metadata())
+        self._schema = _SCHEMA.with_metadata(info.to_metadata())
         self._waiting: list[pa.RecordBatch] = []
         with ExitStack() as stack:
             partial = stack.enter_context(atomic_write(path))
@@ -150,8 +151,11 @@ class RecordWriter:
 
     def write(self, rows: Mapping[str, npt.NDArray[Any]]) -> None:
         """Append the rows of one image: the columns returned by :func:`segattn.metrics.functional.object_rows`."""
-        columns = [pa.array(rows[name], type=kind) for name, (kind, _) in COLUMNS.items()]
-        self.append(pa.record_batch(columns, schema=self._schema))
+        self.append(_batch(rows))
+
+    def write_packed(self, rows: bytes) -> None:
+        """Append the rows of one image that :func:`pack_rows` has packed."""
+        self.append(pa.ipc.read_record_batch(pa.py_buffer(rows), _SCHEMA))
 
     def append(self, batch: pa.RecordBatch) -> None:
         """Append rows that have all columns already."""
@@ -179,6 +183,17 @@ class RecordWriter:
         if self._waiting:
             self._file.write_table(pa.Table.from_batches(self._waiting, schema=self._schema))
             self._waiting = []
+
+
+def pack_rows(rows: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Pack the rows of one image for :meth:`RecordWriter.write_packed` in another process."""
+    packed: bytes = _batch(rows).serialize().to_pybytes()
+    return packed
+
+
+def _batch(rows: Mapping[str, npt.NDArray[Any]]) -> pa.RecordBatch:
+    columns = [pa.array(rows[name], type=kind) for name, (kind, _) in COLUMNS.items()]
+    return pa.record_batch(columns, schema=_SCHEMA)
 
 
 def read_record(path: str | Path, columns: Sequence[str] | None = None) -> ObjectRecord:

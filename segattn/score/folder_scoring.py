@@ -182,7 +182,7 @@ def _write_part(part: Path, info: RecordInfo, scores: Iterator[PairScore], count
             if score.rows is None:
                 problems[score.pair.name] = score.problem
             else:
-                writer.write(score.rows)
+                writer.write_packed(score.rows)
         with atomic_write(_notes_path(part)) as temporary:  # before the part is complete
             temporary.write_text(json.dumps({"problems": problems, "resized": resized}), encoding="utf-8")
 

@@ -1,13 +1,12 @@
 """Scoring one pair of files: the rows of the object record, or the reason why there are none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from jaxtyping import Integer, UInt8
 
 from segattn.data.class_file import LabelScheme
@@ -15,16 +14,17 @@ from segattn.data.errors import DataError
 from segattn.data.label_files import read_colors, read_labels
 from segattn.data.label_map import LabelMap, color_values
 from segattn.metrics.record_columns import object_rows
+from segattn.objects import pack_rows
 from segattn.sample import IGNORE_INDEX
 from segattn.score.mask_pairs import MaskPair
 
 
 @dataclass(frozen=True)
 class PairScore:
-    """The rows of a pair, and whether the mask was resized; or the problem, without rows."""
+    """The packed rows of a pair, and whether the mask was resized; or the problem, without rows."""
 
     pair: MaskPair
-    rows: Mapping[str, npt.NDArray[Any]] | None = None
+    rows: bytes | None = None
     resized: bool = False
     problem: str = ""
 
@@ -83,7 +83,7 @@ class PairScorer:
             )
         names = self.classes.names
         rows = object_rows(prediction, target, len(names), IGNORE_INDEX, image=pair.name, class_names=names)
-        return PairScore(pair, rows, resized=differs)
+        return PairScore(pair, pack_rows(rows), resized=differs)
 
 
 def _read(label_map: LabelMap, path: Path) -> UInt8[np.ndarray, "h w"]:
