@@ -88,6 +88,7 @@ def cases(maps: Sequence[str], batches: Sequence[int], channels: int) -> Iterato
         height, side = map(int, text.split("x"))
         tokens = height * side
         for batch in batches:
+            shapes: list[tuple[int, ...]]
             shapes = [(batch, 1, tokens, width), (batch, 1, tokens, width), (batch, 1, tokens, channels)]
             pairs = batch * tokens**2
             counts = pairs * (width + channels), pairs * (4 * width + 3 * channels)
@@ -129,13 +130,14 @@ def median_seconds(function: Callable[[], object], device: torch.device, repeats
             function()
             seconds.append(time.perf_counter() - start)
         return statistics.median(seconds)
-    events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(repeats)]
+    make = partial(torch.cuda.Event, enable_timing=True)
+    events = [(make(), make()) for _ in range(repeats)]
     for start_event, end_event in events:
         start_event.record()
         function()
         end_event.record()
     torch.cuda.synchronize(device)
-    return statistics.median(start_event.elapsed_time(end_event) / 1e3 for start_event, end_event in events)
+    return statistics.median(float(start_event.elapsed_time(end_event)) / 1e3 for start_event, end_event in events)
 
 
 def rows(
@@ -200,7 +202,9 @@ def main() -> None:
     device = torch.device(given.device)
     header = ["case", "dtype", "form", "error", "forward ms", "times plain", "MiB", "of rate", "step ms"]
     header += ["times plain", "MiB", "of rate"]
-    lines = [f"{machine(device)}, cuDNN {torch.backends.cudnn.version()}", ""]
+    if device.type == "cuda" and not torch.cuda.is_available():
+        parser.error("no CUDA device is available; --device cpu tries the script without one")
+    lines = [f"{machine(device)}, CUDA {torch.version.cuda}", ""]
     lines += [" | ".join(["", *header, ""]).strip(), "|" + "---|" * len(header)]
     print("\n".join(lines), flush=True)
     limits = {"repeats": given.repeats, "checked": given.checked}

@@ -1,6 +1,7 @@
 """Attention blocks, one file per paper. ``Block(channels, ...)`` maps (B, C, H, W) to the same shape.
 
-Arguments out of range raise ValueError.
+Arguments out of range raise ValueError. :mod:`segattn.attention.identity_start` makes any of them
+start as the identity.
 """
 
 from segattn.attention.bam import BAM

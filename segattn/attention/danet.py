@@ -13,7 +13,7 @@ Differences from the paper: equation 3 takes the softmax of the energies. The re
 released one. Query and key have C/8 channels, as released; the text of the paper says C.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from einops import rearrange
@@ -34,6 +34,8 @@ class PositionAttention(nn.Module):
         reduction: query and key have ``channels // reduction`` channels.
         implementation: ``plain`` builds the map of (H*W)² pairs, ``fused`` does not; results agree within rounding.
     """
+
+    starts_as_identity: ClassVar[bool] = True
 
     def __init__(self, channels: int, *, reduction: int = 8, implementation: Implementation = "fused") -> None:
         super().__init__()
@@ -61,6 +63,8 @@ class ChannelAttention(nn.Module):
         channels: of input and output. The only parameter is gamma, so the number has no effect.
         softmax: ``released`` takes the softmax of (row maximum - energy), ``formula`` that of the energy.
     """
+
+    starts_as_identity: ClassVar[bool] = True
 
     def __init__(self, channels: int, *, softmax: Softmax = "released") -> None:
         super().__init__()

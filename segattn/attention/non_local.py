@@ -9,6 +9,8 @@ Differences from the paper: unknown, because the code of its baselines was not r
 which the paper cites for them.
 """
 
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,6 +19,8 @@ from segattn.attention.danet import DualAttention
 
 class ChannelPositionAttention(DualAttention):
     """Channel attention, then position attention on its output; arguments as in the base class."""
+
+    starts_as_identity: ClassVar[bool] = True
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The features after both blocks; equal to the input while both gammas are 0."""

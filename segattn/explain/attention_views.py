@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from segattn import attention
 from segattn.attention import PCSA, SMSA, ChannelAttention, FullyAttentional, PositionAttention
+from segattn.attention.identity_start import IdentityStart
 
 STRONGEST = 8
 """Number of channels, the largest at the pixel, whose channel attention is shown."""
@@ -30,8 +31,8 @@ class View:
 
     Attributes:
         layer: name of the block in the model, such as ``head.position.1``.
-        gamma: learned factor of the attention's result, if the block has one. At 0 the block has no effect, whatever
-            its maps show.
+        gamma: learned factor of the attention's result, if the block has one; for a block that starts as the identity,
+            the mean absolute gamma of its channels. At 0 the block has no effect, whatever its maps show.
         maps: values (h, w) over the features, to draw over the image.
         rows: rows (k, channels) of channel attention for ``channels``; each sums to 1.
         bars: one value per channel.
@@ -62,19 +63,36 @@ def viewed_blocks(model: nn.Module) -> dict[str, nn.Module]:
     return {name: block for name, block in found.items() if not any(other.startswith(f"{name}.") for other in found)}
 
 
+def identity_gamma(model: nn.Module, layer: str) -> float | None:
+    """The mean absolute gamma around a block that starts as the identity; None for any other block."""
+    parts = layer.split(".")
+    parents = (model.get_submodule(".".join(parts[:depth])) for depth in range(len(parts)))
+    gammas = [parent.gamma for parent in parents if isinstance(parent, IdentityStart)]
+    return float(gammas[-1].detach().abs().mean()) if gammas else None
+
+
 def view(
-    layer: str, block: nn.Module, *, before: Float[Tensor, "c h w"], after: Float[Tensor, "c h w"], pixel: Pixel
+    layer: str,
+    block: nn.Module,
+    *,
+    before: Float[Tensor, "c h w"],
+    after: Float[Tensor, "c h w"],
+    pixel: Pixel,
+    gamma: float | None = None,
 ) -> View:
-    """Compute what a block did for a pixel from its input ``before`` and its output ``after``."""
+    """Compute what a block did for a pixel from its input ``before`` and its output ``after``.
+
+    The factor ``gamma`` is that around the block, see :func:`identity_gamma`; None uses the block's own.
+    """
     look = next((look for kind, look in _LOOKS.items() if isinstance(block, kind)), _gain)
     parts = look(block, before, after, pixel)
     channels = tuple(parts.pop("channels", ()))
     arrays: dict[str, Any] = {
         kind: {name: value.float().cpu().numpy() for name, value in values.items()} for kind, values in parts.items()
     }
-    gamma = getattr(block, "gamma", None)
-    factor = float(gamma) if isinstance(gamma, Tensor) else None
-    return View(layer, type(block).__name__, pixel, factor, channels=channels, **arrays)
+    if gamma is None and isinstance(own := getattr(block, "gamma", None), Tensor):
+        gamma = float(own)
+    return View(layer, type(block).__name__, pixel, gamma, channels=channels, **arrays)
 
 
 def position_row(query: Float[Tensor, "d"], key: Float[Tensor, "d h w"]) -> Float[Tensor, "h w"]:

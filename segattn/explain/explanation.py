@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from segattn.checkpoints import TrainedModel
-from segattn.explain.attention_views import View, view, viewed_blocks
+from segattn.explain.attention_views import View, identity_gamma, view, viewed_blocks
 from segattn.inference import infer_bands
 from segattn.sample import ClassTable
 
@@ -161,7 +161,7 @@ def _views(model: nn.Module, record: _Record, place: tuple[float, float]) -> tup
     for name, block in viewed_blocks(model).items():
         before, after = record.blocks[name]
         pixel = (int(place[0] * before.shape[-2]), int(place[1] * before.shape[-1]))
-        views.append(view(name, block, before=before, after=after, pixel=pixel))
+        views.append(view(name, block, before=before, after=after, pixel=pixel, gamma=identity_gamma(model, name)))
     return tuple(views)
 
 

@@ -20,6 +20,7 @@ from torch.nn.functional import interpolate
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention import SCSA
+from segattn.attention.identity_start import attention_block
 from segattn.heads.base import FeatureInfo, Head, HeadOutput
 
 
@@ -32,6 +33,7 @@ class SCSADecoder(Head):
         form: ``fpn``, or ``upernet`` with a pyramid pooling module on the last level.
         channels: width of the pyramid; a multiple of 4 for SCSA.
         attention: makes the block of each level from its number of channels.
+        identity_start: whether the blocks return their input at the first step.
         dropout: probability of dropping a channel before the classifier.
         stage3_channels: width of the auxiliary head on the second to last level; null for none.
     """
@@ -46,6 +48,7 @@ class SCSADecoder(Head):
         form: Literal["fpn", "upernet"] = "fpn",
         channels: int = 256,
         attention: Callable[[int], nn.Module] = SCSA,
+        identity_start: bool = False,
         dropout: float = 0.1,
         stage3_channels: int | None = 256,
     ) -> None:
@@ -65,7 +68,11 @@ class SCSADecoder(Head):
             else Conv2dNormActivation(widths[-1], channels, kernel_size=1)
         )
         self.refine = nn.ModuleList(
-            nn.Sequential(attention(channels), Conv2dNormActivation(channels, channels, kernel_size=3)) for _ in widths
+            nn.Sequential(
+                attention_block(attention, channels, identity_start=identity_start),
+                Conv2dNormActivation(channels, channels, kernel_size=3),
+            )
+            for _ in widths
         )
         self.fuse = Conv2dNormActivation(channels * len(widths), channels, kernel_size=3)
         self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(channels, num_classes, kernel_size=1))

@@ -31,12 +31,16 @@ class ModelSpec:
         attention_levels: encoder levels with ``attention``, one block each; -1 is the last level.
         residual_attention: block inside every residual block of a ResNet-family encoder; None for none.
         residual_position: ``last`` (before the shortcut is added) or ``middle`` (before the last convolution).
+        identity_start: whether ``attention`` and ``residual_attention`` return their input at the first step: the
+            change that a block makes is scaled by a learned gamma per channel that starts at 0. Heads have their own
+            option.
         align_corners: align the corner pixels when logits are resized to the size of the image.
         pad_to_stride: pad images to a multiple of the output stride. If false, the logits are stretched to the size of
             the image instead.
 
     Raises:
-        ValueError: if attention_levels is empty or a factory is neither a class nor a partial of one.
+        ValueError: if attention_levels is empty, identity_start has no effect, or a factory is neither a class nor a
+            partial of one.
     """
 
     num_classes: int
@@ -46,6 +50,7 @@ class ModelSpec:
     attention_levels: Sequence[int] = (-1,)
     residual_attention: AttentionFactory | None = None
     residual_position: Position = "last"
+    identity_start: bool = False
     align_corners: bool = False
     pad_to_stride: bool = True
 
@@ -53,6 +58,11 @@ class ModelSpec:
         """Validate the arguments."""
         if self.attention and not self.attention_levels:
             raise ValueError("attention has no effect with empty attention_levels: name at least one level.")
+        if self.identity_start and not (self.attention or self.residual_attention):
+            raise ValueError(
+                "identity_start has no effect without attention or residual_attention; for the blocks of a head, "
+                "set the option of the head."
+            )
         for field in fields(self):
             if callable(value := getattr(self, field.name)):
                 object.__setattr__(self, field.name, plain_factory(value))

@@ -2,12 +2,14 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
+from segattn.attention.identity_start import attention_block
 from segattn.heads import HeadOutput
 from segattn.models.encoders import Encoder
 from segattn.models.model_spec import ModelSpec
@@ -30,13 +32,15 @@ class SegmentationModel(nn.Module):
         self.spec = replace(spec, encoder=self.encoder.spec)
         self.residual_attention: tuple[nn.Module, ...] = ()
         if spec.residual_attention:
-            blocks = insert_in_residual_blocks(self.encoder.body, spec.residual_attention, spec.residual_position)
+            block = partial(attention_block, spec.residual_attention, identity_start=spec.identity_start)
+            blocks = insert_in_residual_blocks(self.encoder.body, block, spec.residual_position)
             self.residual_attention = tuple(blocks)
         self.attention = nn.ModuleDict()
         if spec.attention:
             channels = self.encoder.info.channels
             levels = [_level_index(channels, level) for level in spec.attention_levels]
-            self.attention.update({str(level): spec.attention(channels[level]) for level in levels})
+            block = partial(attention_block, spec.attention, identity_start=spec.identity_start)
+            self.attention.update({str(level): block(channels[level]) for level in levels})
         self.head = spec.head(self.encoder.info, spec.num_classes)
 
     @property

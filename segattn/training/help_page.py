@@ -54,6 +54,7 @@ model
   --model.attention CLASS        {ModelSpec.attention}: {blocks}
   --model.attention_levels [N]   {ModelSpec.attention_levels}
   --model.residual_attention C   {ModelSpec.residual_attention}
+  --model.identity_start true    {ModelSpec.identity_start}
   --model.init_from FILE         {SegmentationTask.init_from}
 training
   --model.loss CLASS             CrossEntropy, ObjectBalancedCrossEntropy, OHEM, Dice, Lovasz or WeightedSum

@@ -12,6 +12,7 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from segattn.attention.identity_start import IdentityStart
 from segattn.models import SegmentationModel
 from segattn.training.task import SegmentationTask
 
@@ -47,11 +48,17 @@ def model_parts(model: SegmentationModel, size: tuple[int, int]) -> list[Part]:
 
     parts = [part("encoder", model.spec.encoder.name, [model.encoder], excluded=inserted)]
     if inserted:
-        parts.append(part("residual attention", f"{type(inserted[0]).__name__}, {len(inserted)} blocks", inserted))
+        parts.append(part("residual attention", f"{_kind(inserted[0])}, {len(inserted)} blocks", inserted))
     if attention:
         levels = ", ".join(model.attention)
-        parts.append(part("attention", f"{type(attention[0]).__name__} on level {levels}", attention))
+        parts.append(part("attention", f"{_kind(attention[0])} on level {levels}", attention))
     return [*parts, part("head", type(model.head).__name__, [model.head])]
+
+
+def _kind(block: nn.Module) -> str:
+    return (
+        f"{type(block.block).__name__} (identity start)" if isinstance(block, IdentityStart) else type(block).__name__
+    )
 
 
 def _flops_by_module(model: SegmentationModel, size: tuple[int, int]) -> dict[int, int] | None:

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from segattn.attention.identity_start import IdentityStart
 from segattn.checkpoints import CONTENT, Part, describe_model, initialize
 from segattn.inference import InferenceConfig, infer, infer_labels, predicted_classes
 from segattn.metrics.evaluation import Evaluation, FurtherScores
@@ -45,7 +46,8 @@ class SegmentationTask(LightningModule):
         optimizer: an optimizer class, or a partial of one; called with the parameter groups.
         schedule: schedule of the learning rate, stepped every iteration.
         head_lr_factor: learning rate of attention and head relative to that of the encoder.
-        decay_norms: whether weight decay also applies to norms and biases.
+        decay_norms: whether weight decay also applies to norms and biases. It never applies to the gammas of blocks
+            that start as the identity.
         compile: run the model through ``torch.compile``.
         channels_last: use the channels-last memory format for images and weights.
         model: the fields of :class:`segattn.models.ModelSpec` except ``num_classes``.
@@ -210,10 +212,12 @@ class SegmentationTask(LightningModule):
             if isinstance(module, _NORMS)
             for parameter in module.parameters(recurse=False)
         }
+        gammas = {id(module.gamma) for module in self.model.modules() if isinstance(module, IdentityStart)}
         groups: dict[tuple[bool, bool], list[Tensor]] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 decays = self.decay_norms or not (id(parameter) in norms or name.endswith("bias"))
+                decays = decays and id(parameter) not in gammas
                 groups.setdefault((name.startswith("encoder."), decays), []).append(parameter)
         return [
             {"params": parameters, "lr_factor": 1.0 if in_encoder else self.head_lr_factor}

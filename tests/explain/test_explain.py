@@ -174,6 +174,17 @@ def test_explanation_matches_the_prediction_and_has_every_block(name):
             assert explanation.over_image(values).shape == (45, 61)
 
 
+def test_gamma_of_a_block_that_starts_as_the_identity():
+    model = trained(HEADS["fla"], attention=SCSA, identity_start=True)
+    block = model.model.attention["5"]
+    layers = ["attention.5.block.spatial", "attention.5.block.channel", "head.attention"]
+    for value in (torch.zeros(1), torch.linspace(-1, 1, len(block.gamma))):
+        block.gamma.data.copy_(value)
+        gamma = pytest.approx(float(value.abs().mean()))
+        views = explain(model, picture(1, 45, 61), (50, 30)).views
+        assert [(seen.layer, seen.gamma) for seen in views] == list(zip(layers, (gamma, gamma, 0.5), strict=True))
+
+
 def test_pixel_in_the_features_of_a_resized_image():
     model = trained(HEADS["danet"], inference=InferenceConfig(SizeRule(short_side=80)))
     explanation = explain(model, picture(1, 40, 60), (59, 0))

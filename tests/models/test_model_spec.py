@@ -31,6 +31,7 @@ def test_plain_data_rebuilds_the_same_model():
         attention_levels=[2, -1],
         residual_attention=SqueezeExcite,
         residual_position="middle",
+        identity_start=True,
         align_corners=True,
         pad_to_stride=False,
     )

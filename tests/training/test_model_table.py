@@ -28,6 +28,13 @@ def test_costs_of_the_parts_sum_to_the_cost_of_the_model():
     assert parts["encoder"][1:] == plain[0][1:]
 
 
+def test_identity_start_is_named():
+    model = SegmentationModel(
+        ModelSpec(4, EncoderSpec("tu-test_resnet", None, 8), HEAD, attention=SCSA, identity_start=True)
+    )
+    assert model_parts(model, (32, 48))[1].description == "SCSA (identity start) on level 5"
+
+
 def test_multiply_adds_of_a_head():
     model = SegmentationModel(ModelSpec(4, EncoderSpec("tu-test_resnet", None, 8), HEAD))
     channels = model.encoder.info.channels[-1]
