@@ -8,6 +8,7 @@ from importlib import import_module
 
 from segattn import __version__
 from segattn.io.error_text import did_you_mean, is_out_of_memory, one_line, without_frames
+from segattn.io.printable import printable_lines
 from segattn.training.help_page import help_page
 
 COMMANDS = {
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if os.environ.get("SEGATTN_DEBUG"):
             raise
-        _say(f"segattn {command}: {_reason(error)}", error=True)
+        _say(f"segattn {command}: {printable_lines(_reason(error))}", error=True)
         return 1
 
 

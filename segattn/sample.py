@@ -1,6 +1,6 @@
 """Types that all packages share: samples, batches, classes, the size of images. No torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
@@ -67,7 +67,8 @@ class ClassTable:
     """The classes of a data set in the order of their indices. Every checkpoint contains it.
 
     Raises:
-        ValueError: if it is empty, has more than 255 classes, or two classes share a name or a label id.
+        ValueError: if it is empty or has more than 255 classes, if two classes share a name or a label id, or if a name
+            is blank or has control characters.
     """
 
     classes: tuple[ClassInfo, ...]
@@ -76,6 +77,7 @@ class ClassTable:
         """Validate the arguments."""
         if not 1 <= len(self.classes) <= IGNORE_INDEX:
             raise ValueError(f"A class table needs 1 to {IGNORE_INDEX} classes, got {len(self.classes)}.")
+        require_visible_text("class name", self.names)
         for what, values in (("name", self.names), ("label id", self.label_ids)):
             repeated = sorted({str(value) for value in values if list(values).count(value) > 1})
             if repeated:
@@ -117,6 +119,13 @@ class ClassTable:
     def from_dicts(cls, classes: Sequence[Mapping[str, Any]]) -> "ClassTable":
         """The inverse of :meth:`to_dicts`."""
         return cls(tuple(ClassInfo(**{**info, "color": tuple(info["color"])}) for info in classes))
+
+
+def require_visible_text(what: str, names: Iterable[str]) -> None:
+    """Raise a ValueError if a name, which tables and figures show as it is, is blank or has control characters."""
+    for name in names:
+        if not name.isprintable() or not name.strip():
+            raise ValueError(f"A {what} must be visible text in one line, got {name!r}.")
 
 
 @dataclass(frozen=True)

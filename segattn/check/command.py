@@ -21,6 +21,7 @@ from segattn.data import SegmentationDataModule
 from segattn.io.atomic_write import atomic_write
 from segattn.io.config_errors import config_error
 from segattn.io.config_files import FLAGS, expand_configs
+from segattn.io.printable import printable
 from segattn.io.yaml_files import read_yaml
 from segattn.objects.size_bins import ObjectSizes
 
@@ -96,9 +97,9 @@ def _print_summary(report: Report, *, every: bool) -> None:
 
 def _print_finding(finding: Finding, console: Console) -> None:
     color = COLORS[finding.severity]
-    console.print(f"[{color}]{finding.severity}[/] {finding.split}: {escape(finding.what)}", soft_wrap=True)
+    console.print(f"[{color}]{finding.severity}[/] {finding.split}: {escape(printable(finding.what))}", soft_wrap=True)
     if finding.files:
-        console.print(f"  {escape(finding.where)}", soft_wrap=True)
+        console.print(f"  {escape(printable(finding.where))}", soft_wrap=True)
     console.print(f"  -> {escape(finding.remedy)}", soft_wrap=True)
 
 
@@ -135,7 +136,7 @@ class _Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         keys = [action.dest for action in self._actions]
         sentence = config_error(message, self.arguments, keys=keys, classes=segattn.data.__all__)
-        self.exit(2, f"segattn check: {sentence}\n")
+        self.exit(2, f"segattn check: {printable(sentence)}\n")
         raise AssertionError
 
 

@@ -19,6 +19,7 @@ from segattn.check.split_result import SplitResult
 from segattn.data import SegmentationDataModule
 from segattn.data.base_datamodule import start_worker
 from segattn.data.errors import DataError, DataNotFoundError
+from segattn.io.printable import printable
 from segattn.objects.size_bins import ObjectSizes
 
 SAMPLE_PIXELS = 24_000_000
@@ -156,7 +157,8 @@ def check_before_fit(data: SegmentationDataModule) -> None:
             raise DataNotFoundError(finding.what)
     if report.errors:
         lines = [
-            f"\n  {finding.split}: {finding.what} {finding.where}\n    {finding.remedy}" for finding in report.errors
+            f"\n  {finding.split}: {printable(f'{finding.what} {finding.where}')}\n    {finding.remedy}"
+            for finding in report.errors
         ]
         raise UnsoundDataError(
             "Training on this data would fail or train a useless model (`segattn check` gives details, --check false "
@@ -170,4 +172,4 @@ def _print_warnings(report: Report) -> None:
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     for finding in report.findings:
         if finding.severity == "warning":
-            console.print(f"warning: {finding.split}: {finding.what} {finding.remedy}")
+            console.print(printable(f"warning: {finding.split}: {finding.what} {finding.remedy}"))

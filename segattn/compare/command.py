@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segattn.io.command_line import run_command
+from segattn.io.printable import printable
 from segattn.report import (
     Comparison,
     Study,
@@ -72,7 +73,7 @@ def compare_runs(
     _print(study, comparison)
     console = Console(markup=False, highlight=False, soft_wrap=True)
     if missing:
-        console.print(f"note: {missing}")
+        console.print(printable(f"note: {missing}"))
     console.print(f"wrote {page} and {', '.join(f'{name}.csv' for name in tables)} in the same folder")
     return 0
 

@@ -15,6 +15,7 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser
 
 from segattn.io.error_text import did_you_mean
+from segattn.io.printable import printable
 
 _METAVARS = {Path: "PATH", int: "N", float: "X", str: "NAME"}
 
@@ -120,7 +121,7 @@ class _Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one sentence and exit with code 2."""
-        text = " ".join(message.split()).rstrip(".")
+        text = printable(" ".join(message.split()).rstrip("."))
         unknown = re.match(r"unrecognized arguments: (-\S+)", text)
         options = [option for action in self._actions for option in action.option_strings]
         hint = did_you_mean(unknown[1].partition("=")[0], options) if unknown else "."

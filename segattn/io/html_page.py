@@ -11,6 +11,7 @@ from PIL import Image
 
 from segattn import __version__
 from segattn.io.atomic_write import atomic_write
+from segattn.io.printable import printable
 
 
 def write_html(path: Path, template: str, **content: Any) -> None:
@@ -19,10 +20,13 @@ def write_html(path: Path, template: str, **content: Any) -> None:
     Args:
         path: of the page. Its folder is created if needed.
         template: path of the template inside the package, such as ``check/assets/check.html``.
-        content: values of the template. They are escaped, except for :class:`markupsafe.Markup`.
+        content: values of the template. Markup in them and control characters are escaped, except in
+            :class:`markupsafe.Markup`.
     """
     loader = PackageLoader("segattn", "")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_without_controls
+    )
 
     def asset(name: str) -> Markup:
         return Markup(loader.get_source(environment, f"io/assets/{name}")[0])  # our own file
@@ -31,6 +35,11 @@ def write_html(path: Path, template: str, **content: Any) -> None:
     html = page.render(content, version=__version__, style=asset("page.css"), script=asset("page.js"))
     with atomic_write(path) as temporary:
         temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
+
+
+def _without_controls(value: Any) -> Any:
+    """Text without control characters other than line breaks."""
+    return "\n".join(map(printable, value.splitlines())) if type(value) is str else value
 
 
 def picture_uri(image: Image.Image, format: str = "png") -> str:

@@ -13,6 +13,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from segattn.sample import require_visible_text
+
 COCO_EDGES = (32**2, 96**2)
 FINE_EDGES = tuple(side**2 for side in (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512))
 RELATIVE_FINE_EDGES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
@@ -58,6 +60,7 @@ class ObjectSizes:
     def __post_init__(self) -> None:
         """Validate the arguments."""
         edges, names = list(self.edges), list(self.names)
+        require_visible_text("bucket name", names)
         if any(low >= high for low, high in pairwise(edges)):
             raise ValueError(f"Edges must be in ascending order, got {edges}.")
         if self.relative and not all(0 < edge < 1 for edge in edges):

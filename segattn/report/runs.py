@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from segattn.io.printable import printable
 from segattn.objects.record_files import COLUMNS, RecordInfo, read_confusions, read_record
 
 SPLITS = ("val", "test")
@@ -144,9 +145,9 @@ def _read(path: Path) -> Run:
     position = np.empty(len(rows), dtype=np.int64)
     position[order] = np.arange(len(rows))
     confusions["row"] = position[confusions["row"].to_numpy()]
-    name = info.extra.get("run", path.parent.name)
+    name = printable(info.extra.get("run", path.parent.name))
     version = info.extra.get("run_version")
-    label = f"{name}/{version}" if version else name
+    label = f"{name}/{printable(version)}" if version else name
     return Run(name, label, path, rows.iloc[order].reset_index(drop=True), confusions, info)
 
 
@@ -164,5 +165,6 @@ def _labelled(runs: Sequence[Run]) -> list[Run]:
     """Add the folders to labels that are not unique."""
     labels = [run.label for run in runs]
     return [
-        replace(run, label=f"{run.label} in {run.path.parent}") if labels.count(run.label) > 1 else run for run in runs
+        replace(run, label=printable(f"{run.label} in {run.path.parent}")) if labels.count(run.label) > 1 else run
+        for run in runs
     ]

@@ -9,6 +9,7 @@ from rich.console import Console
 from segattn.compare.command import compare_runs
 from segattn.data.base_datamodule import available_cores
 from segattn.io.command_line import run_command
+from segattn.io.printable import printable
 from segattn.score.folder_scoring import ScoreReport, score_folder
 
 
@@ -74,13 +75,12 @@ def _names(masks: Sequence[Path]) -> list[str]:
 
 
 def _print(name: str, report: ScoreReport) -> None:
-    console = Console(markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{name}: {report.images} images scored, object record {report.record}")
+    lines = [f"{name}: {report.images} images scored, object record {report.record}"]
     if report.resized:
-        console.print(f"note: {name}: {report.resized} masks were resized to the size of their label file")
+        lines.append(f"note: {name}: {report.resized} masks were resized to the size of their label file")
     if report.extra:
-        console.print(f"note: {name}: {len(report.extra)} masks have no label file, for example {report.extra[0]}")
-    for path in report.missing:
-        console.print(f"not scored: {path} has no mask")
-    for problem in report.problems.values():
-        console.print(f"not scored: {problem}")
+        lines.append(f"note: {name}: {len(report.extra)} masks have no label file, for example {report.extra[0]}")
+    lines += [f"not scored: {path} has no mask" for path in report.missing]
+    lines += [f"not scored: {problem}" for problem in report.problems.values()]
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console.print("\n".join(map(printable, lines)))

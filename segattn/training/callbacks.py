@@ -89,7 +89,7 @@ def print_scores(task: SegmentationTask, stage: str) -> None:
     recalls = [_percent(sizes[f"mrecall_{bucket}"]) for bucket in buckets] if sizes else []
     table.add_row("mean_accuracy", _percent(scores["mean_accuracy"]), *recalls)
     table.add_row("pixel_accuracy", _percent(scores["pixel_accuracy"]))
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     if sizes:
         console.print(_found_table(sizes, ("all", *buckets), task.classes))

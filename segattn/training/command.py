@@ -29,6 +29,7 @@ from segattn.inference import InferenceConfig
 from segattn.io.config_errors import config_error
 from segattn.io.config_files import expand_configs, read_config
 from segattn.io.error_text import one_line
+from segattn.io.printable import printable
 from segattn.io.yaml_files import parse_yaml
 from segattn.sample import ClassTable
 from segattn.training.callbacks import GracefulStop, OverlayImages, ProgressBar, ScoreTable, ValidateAtEnd
@@ -118,7 +119,7 @@ class SegattnCLI(LightningCLI):
         def explain(message: str, ex: Exception | None = None) -> NoReturn:
             keys = [action.dest for action in self._subcommand_parsers[self.chosen]._actions]
             sentence = config_error(message, self.arguments, keys=keys, classes=CLASSES_IN_CONFIGS)
-            parser.exit(2, f"segattn {self.chosen}: {sentence}\n")
+            parser.exit(2, f"segattn {self.chosen}: {printable(sentence)}\n")
             raise AssertionError
 
         parser.error = explain  # type: ignore[method-assign]

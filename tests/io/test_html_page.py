@@ -17,6 +17,13 @@ def test_values_are_escaped(tmp_path):
     assert "table.sortable" in text, "the script is not escaped"
 
 
+def test_control_characters_are_escaped(tmp_path):
+    write_html(tmp_path / "page.html", "check/assets/check.html", **{**CONTENT, "title": "a\x1b[31m\u202eb\nc"})
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<title>a\\x1b[31m\\u202eb\nc</title>" in text
+    assert "\x1b" not in text
+
+
 def test_missing_values_are_an_error(tmp_path):
     with pytest.raises(UndefinedError, match="'subtitle' is undefined"):
         write_html(tmp_path / "page.html", "check/assets/check.html", title="", findings=[], splits=[])

@@ -1,6 +1,11 @@
+from pathlib import Path
+
 import pytest
 
-from segattn.io.printable import printable
+from segattn.cli import main
+from segattn.io.printable import printable, printable_lines
+from segattn.objects import ObjectSizes
+from segattn.sample import ClassInfo, ClassTable
 
 
 @pytest.mark.parametrize(
@@ -16,3 +21,34 @@ from segattn.io.printable import printable
 def test_only_printable_characters_stay(text, expected):
     assert printable(text) == expected
     printable(text).encode("utf-8")
+
+
+def test_only_indented_lines_are_kept():
+    assert printable_lines("a:\n  b\n    c\nfailed: d\x1b[0m") == "a:\n  b\n    c\\nfailed: d\\x1b[0m"
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "\x1b[31mred"])
+def test_names_in_tables_must_be_visible_text(name):
+    with pytest.raises(ValueError, match="A class name must be visible text in one line, got '"):
+        ClassTable((ClassInfo(name, (0, 0, 0), 0),))
+    with pytest.raises(ValueError, match="A bucket name must be visible text in one line, got '"):
+        ObjectSizes(edges=(9,), names=(name, "large"))
+
+
+@pytest.mark.parametrize("command", ["predict", "compare", "score", "check", "explain"])
+def test_a_file_name_cannot_forge_a_line_of_output(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("x.png").touch()
+    bad = "a\nfailed: \x1b[31mb"
+    arguments = {
+        "predict": ["--checkpoint", bad, "--images", "x.png", "--output", "out"],
+        "compare": [bad, "--output", "out"],
+        "score": ["--truth", bad, "--masks", ".", "--classes", "ade20k", "--output", "out"],
+        "check": ["--config", bad],
+        "explain": ["--checkpoint", bad, "--image", bad, "--point", "1,1", "--output", "out"],
+    }
+    assert main([command, *arguments[command]]) == 1
+    error = capsys.readouterr().err
+    assert "a\\nfailed: \\x1b[31mb" in error
+    assert error.count("\n") == 1
+    assert "\x1b" not in error
