@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 
 from segattn import __version__
 from segattn.io.error_text import did_you_mean, is_out_of_memory, one_line, without_frames
@@ -31,7 +32,9 @@ Semantic segmentation with attention heads, scored by object size.
 
 commands:
 {"".join(f"  {name:10} {text}{chr(10)}" for name, text in COMMANDS.items())}
-segattn COMMAND --help lists the options of a command; segattn --version prints the version."""
+segattn COMMAND --help lists the options of a command; segattn --version prints the version.
+With any command, --import MODULE imports a module that contains blocks, heads or losses of your own. A checkpoint can
+name such classes, but is never allowed to import them."""
 
 MODULES = {
     **dict.fromkeys(("fit", "validate", "test"), "segattn.training.command"),
@@ -55,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if MODULES[command] == "segattn.training.command" and {"--help", "-h"} & set(arguments):
         return _say(help_page(command))
     try:
-        return _runner(command)(arguments)
+        return _runner(command)(import_modules(arguments))
     except KeyboardInterrupt:
         return 130
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
@@ -63,6 +66,33 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _say(f"segattn {command}: {printable_lines(_reason(error))}", error=True)
         return 1
+
+
+def import_modules(arguments: Sequence[str]) -> list[str]:
+    """Import the modules of all options ``--import MODULE``, and return the other arguments.
+
+    The current folder is searched as well.
+
+    Raises:
+        ValueError: if a module cannot be imported.
+    """
+    others, waiting = [], iter(arguments)
+    for argument in waiting:
+        flag, equals, name = argument.partition("=")
+        if flag != "--import":
+            others.append(argument)
+            continue
+        name = name if equals else next(waiting, "")
+        if str(Path.cwd()) not in sys.path:
+            sys.path.append(str(Path.cwd()))
+        try:
+            import_module(name)
+        except (ImportError, ValueError) as error:
+            raise ValueError(
+                f"--import {name} fails ({one_line(error)}): give the name of a module in the current folder or in "
+                "PYTHONPATH."
+            ) from error
+    return others
 
 
 def _say(text: str, *, error: bool = False) -> int:

@@ -46,8 +46,8 @@ def build_factory(description: Mapping[str, Any]) -> Callable[..., nn.Module]:
     trusted = any(module_name == root or module_name.startswith(f"{root}.") for root in TRUSTED)
     if not trusted and module_name not in sys.modules:
         raise ValueError(
-            f"The model uses {description['class_path']}, which is not part of segattn: import {module_name} first "
-            f"if you trust it."
+            f"The model uses {description['class_path']}, which is not part of segattn: if you trust it, import it "
+            f"with --import {module_name}, or before you load the model"
         )
     try:
         cls = getattr(importlib.import_module(module_name), name)

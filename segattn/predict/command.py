@@ -32,7 +32,7 @@ def predict(
     the exit code is then 1.
 
     Args:
-        checkpoint: written by segattn fit, or an ONNX file of segattn export
+        checkpoint: written by segattn fit, the folder of a run (runs/NAME), or an ONNX file of segattn export
         images: folders with their subfolders, files, glob patterns, lists of paths (.txt files or @FILE), videos
         output: folder for the results
         options: described there
