@@ -32,7 +32,7 @@ def test_names_in_tables_must_be_visible_text(name):
     with pytest.raises(ValueError, match="A class name must be visible text in one line, got '"):
         ClassTable((ClassInfo(name, (0, 0, 0), 0),))
     with pytest.raises(ValueError, match="A bucket name must be visible text in one line, got '"):
-        ObjectSizes(edges=(9,), names=(name, "large"))
+        ObjectSizes(edges=(9.0,), names=(name, "large"))
 
 
 @pytest.mark.parametrize("command", ["predict", "compare", "score", "check", "explain"])
