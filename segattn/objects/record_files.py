@@ -120,7 +120,7 @@ class RecordInfo:
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> "RecordInfo":
         """The inverse of :meth:`to_metadata`. Raises KeyError if a key is missing."""
-        own = {key: json.loads(metadata[key]) for key in _JSON_KEYS} | {key: metadata[key] for key in _TEXT_KEYS}
+        own = {key: _from_json(key, metadata[key]) for key in _JSON_KEYS} | {key: metadata[key] for key in _TEXT_KEYS}
         return cls(**own, extra={key: value for key, value in metadata.items() if key not in own})
 
 
@@ -259,10 +259,19 @@ def _open(path: Path) -> pq.ParquetFile:
     return file
 
 
+def _from_json(key: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"its metadata {key} is damaged, got {text[:80]!r}.") from error
+
+
 def _info(path: Path, file: pq.ParquetFile) -> RecordInfo:
     metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
     try:
         return RecordInfo.from_metadata(metadata)
+    except TypeError as error:
+        raise RecordError(f"{path} is damaged: its metadata contains a value of another type.") from error
     except KeyError as error:
         raise RecordError(f"{path} is not an object record: its metadata has no {error}.") from error
     except ValueError as error:

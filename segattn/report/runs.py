@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from segattn.io.printable import printable
-from segattn.objects.record_files import COLUMNS, RecordInfo, read_confusions, read_record
+from segattn.objects.record_files import COLUMNS, RecordError, RecordInfo, read_confusions, read_record
 
 SPLITS = ("val", "test")
 _LISTS = ("confused_class", "confused_px")
@@ -139,6 +139,7 @@ def _check_comparable(run: Run, other: Run) -> None:
 
 def _read(path: Path) -> Run:
     rows, info = read_record(path, columns=[name for name in COLUMNS if name not in _LISTS])
+    _require_possible_counts(path, rows, classes=len(info.class_names))
     rows = rows.astype(dict.fromkeys(("image", "class_name", "kind"), "category"))
     order = np.argsort(rows["image"].cat.codes.to_numpy(), kind="stable")
     confusions = read_confusions(path)
@@ -149,6 +150,25 @@ def _read(path: Path) -> Run:
     version = info.extra.get("run_version")
     label = f"{name}/{printable(version)}" if version else name
     return Run(name, label, path, rows.iloc[order].reset_index(drop=True), confusions, info)
+
+
+def _require_possible_counts(path: Path, rows: pd.DataFrame, *, classes: int) -> None:
+    """Raise a RecordError if numbers in a record cannot be the result of counting."""
+    counts, is_object = rows[["tp", "fp", "fn"]], rows["kind"] == "object"
+    possible = {
+        "kinds other than object and false_positive": rows["kind"].isin(["object", "false_positive"]),
+        "classes that do not exist": rows["class_id"].between(0, classes - 1),
+        "negative or missing counts": (counts >= 0).all(axis=1) & (rows["size_px"] >= 1),
+        "counts that do not add up to the size (tp + fn)": ~is_object
+        | (counts["tp"] + counts["fn"] == rows["size_px"]),
+        "a missing recall or IoU": ~is_object | rows[["recall", "iou"]].notna().all(axis=1),
+    }
+    for what, holds in possible.items():
+        if not holds.all():
+            first = rows.loc[~holds, "image"].iloc[0]
+            raise RecordError(
+                f"{path} is damaged: {(~holds).sum()} rows have {what}, for example of the image {first}."
+            )
 
 
 def _grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:

@@ -1,9 +1,10 @@
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 
-from segattn.objects.record_files import RecordInfo, RecordWriter
+from segattn.objects.record_files import RecordError, RecordInfo, RecordWriter, read_record
 from segattn.report import load_runs
 from tests.report.records import EDGES, info, named, write_record
 
@@ -30,8 +31,6 @@ def test_image_order_does_not_matter(tmp_path):
     """With several processes, images are written in another order."""
     one = write_record(tmp_path / "one.parquet", **named("one"), images=4)
     rows = load_runs([one]).runs[0]
-    from segattn.objects.record_files import read_record
-
     shuffled = read_record(one).rows
     with RecordWriter(tmp_path / "two.parquet", info(**named("two"))) as writer:
         for image in ("002.png", "000.png", "003.png", "001.png"):
@@ -41,6 +40,36 @@ def test_image_order_does_not_matter(tmp_path):
     assert (rows.rows == other.rows).all(axis=None)
     by_row = [run.confusions.sort_values(["row", "other"], ignore_index=True) for run in (rows, other)]
     assert by_row[0].equals(by_row[1])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "what"),
+    [
+        ("tp", -5, "1 rows have negative or missing counts, for example of the image 000.png"),
+        ("fp", -1, "negative or missing counts"),
+        ("size_px", 0, "negative or missing counts"),
+        ("fn", 10**6, r"do not add up to the size \(tp \+ fn\)"),
+        ("class_id", 99, "classes that do not exist"),
+        ("kind", "thing", "kinds other than object and false_positive"),
+        ("iou", float("nan"), "a missing recall or IoU"),
+    ],
+)
+def test_impossible_counts_are_refused(tmp_path, column, value, what):
+    rows = read_record(write_record(tmp_path / "one.parquet", images=1)).rows
+    rows.loc[rows.index[rows["kind"] == "object"][0], column] = value
+    with RecordWriter(tmp_path / "two.parquet", info()) as writer:
+        writer.write({name: rows[name].to_numpy() for name in rows})
+    with pytest.raises(RecordError, match=what):
+        load_runs([tmp_path / "two.parquet"])
+
+
+@pytest.mark.parametrize(("key", "text"), [("edges", "[1,"), ("class_names", "nonsense"), ("edges", "3")])
+def test_damaged_metadata_is_named(tmp_path, key, text):
+    path = write_record(tmp_path / "one.parquet", images=1)
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, key.encode(): text.encode()}), path)
+    with pytest.raises(RecordError, match=r"one\.parquet.*(damaged)"):
+        load_runs([path])
 
 
 @pytest.mark.parametrize(
@@ -62,13 +91,11 @@ def test_differing_records_are_refused(tmp_path, changes, what):
 
 def test_differing_ground_truth_is_refused(tmp_path):
     one = write_record(tmp_path / "one.parquet", images=2)
-    from segattn.objects.record_files import read_record
-
     rows = read_record(one).rows
-    rows.loc[rows["kind"] == "object", "size_px"] += rows["image"] == "001.png"
+    rows.loc[rows["kind"] == "object", ["size_px", "fn"]] += 1
     with RecordWriter(tmp_path / "two.parquet", info()) as writer:
         writer.write({name: rows[name].to_numpy() for name in rows})
-    with pytest.raises(ValueError, match=r"ground truth differs in the image 001\.png"):
+    with pytest.raises(ValueError, match=r"ground truth differs in the image 000\.png"):
         load_runs([one, tmp_path / "two.parquet"])
 
 
