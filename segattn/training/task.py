@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
+from torchmetrics import MeanMetric
 
 from segattn.attention.identity_start import IdentityStart
 from segattn.checkpoints import CONTENT, Part, describe_model, initialize
@@ -101,6 +102,7 @@ class SegmentationTask(LightningModule):
         self.object_sizes = object_sizes
         self.evaluation = Evaluation(classes, object_sizes, further_scores)
         self._shown = f"miou_{object_sizes.names[0]}" if object_sizes else ""
+        self.image_loss = MeanMetric(nan_strategy="disable")
         self._validations = 0
 
     def use_model(self, model: SegmentationModel) -> None:
@@ -148,9 +150,8 @@ class SegmentationTask(LightningModule):
         logits = infer(self, batch["image"], self.inference)
         loss, images = CrossEntropy(), zip(logits, batch["mask"], strict=True)
         losses = [loss(image_logits[None], mask[None]) for image_logits, mask in images]
-        self.log(
-            f"{self._stage}/loss", torch.stack(losses).mean(), batch_size=len(losses), on_epoch=True, sync_dist=True
-        )
+        self.image_loss.update(torch.stack(losses))
+        self.log(f"{self._stage}/loss", self.image_loss, on_epoch=True)  # Lightning's mean is wrong if ranks differ
         prediction = predicted_classes(logits)
         self.evaluation.update(prediction, batch, **self._parts)
         return prediction

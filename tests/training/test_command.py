@@ -94,6 +94,7 @@ def test_two_processes_train_and_their_validation_counts_every_image_once(config
     scores = ("miou", "pixel_accuracy", "mean_accuracy", "iou/building", "miou_small", "found")
     for key in (f"val/{score}" for score in scores):
         assert both_results[key] == alone_results[key], key
+    assert both_results["val/loss"] == pytest.approx(alone_results["val/loss"])  # of 3 and 2 images
     assert not Path("both").exists()
     both = read_record(record, columns).rows.sort_values(order, ignore_index=True)
     assert both.equals(alone)
