@@ -1,5 +1,6 @@
 """Heads: features of an encoder -> logits. A new head is one file and one line here."""
 
+from segattn.heads.attention_pyramid import AttentionPyramid
 from segattn.heads.base import FeatureInfo, Head, HeadOutput
 from segattn.heads.channel_spatial import ChannelSpatialHead
 from segattn.heads.danet_head import DANetHead
@@ -9,6 +10,7 @@ from segattn.heads.scsa_decoder import SCSADecoder
 from segattn.heads.smp_decoder import SMPDecoder
 
 __all__ = [
+    "AttentionPyramid",
     "ChannelSpatialHead",
     "DANetHead",
     "FCNHead",

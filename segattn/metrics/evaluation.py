@@ -168,6 +168,6 @@ class Evaluation(nn.Module):
                 self._rows.append(record_columns(rows, image=batch["name"][index], class_names=self.classes.names))
 
 
-def _with_vectors(scores: dict[str, Tensor]) -> dict[str, Tensor]:
+def _with_vectors(scores: dict[str, Tensor]) -> dict[str, Any]:
     """The scores with one value per class as vectors: torchmetrics turns a vector of one value into a scalar."""
     return {name: value.reshape(-1) if name in PER_CLASS else value for name, value in scores.items()}

@@ -31,9 +31,8 @@ class ModelSpec:
         attention_levels: encoder levels with ``attention``, one block each; -1 is the last level.
         residual_attention: block inside every residual block of a ResNet-family encoder; None for none.
         residual_position: ``last`` (before the shortcut is added) or ``middle`` (before the last convolution).
-        identity_start: whether ``attention`` and ``residual_attention`` return their input at the first step: the
-            change that a block makes is scaled by a learned gamma per channel that starts at 0. Heads have their own
-            option.
+        identity_start: whether both kinds of blocks start without an effect, by a learned gamma of 0 per channel. Heads
+            have their own option.
         align_corners: align the corner pixels when logits are resized to the size of the image.
         pad_to_stride: pad images to a multiple of the output stride. If false, the logits are stretched to the size of
             the image instead.

@@ -117,7 +117,7 @@ def help_page(command: str) -> str:
     text = "".join(parts).format(
         **names,
         data_modules=_listed("data", "DataModule"),
-        heads=_listed("heads", "Head", "Decoder"),
+        heads=_listed("heads", "Head", "Decoder", "Pyramid"),
         blocks=_listed("attention", ""),
     )
     body = [line for long in (text + _END).splitlines() for line in _wrapped(long)]

@@ -25,7 +25,7 @@ from segattn.checkpoints import TrainedModel
 from segattn.cli import main
 from segattn.explain import explain, figures
 from segattn.explain.attention_views import position_row, view, viewed_blocks
-from segattn.heads import ChannelSpatialHead, DANetHead, FLAHead, SCSADecoder
+from segattn.heads import AttentionPyramid, ChannelSpatialHead, DANetHead, FLAHead, SCSADecoder
 from segattn.inference import InferenceConfig
 from segattn.sample import SizeRule
 from tests.checkpoints.saved import CLASSES, lively_model, save_checkpoint
@@ -150,6 +150,7 @@ def test_inner_blocks_of_nested_blocks_are_viewed():
 HEADS = {
     "danet": partial(DANetHead, channels=16, stage3_channels=None),
     "fla": partial(FLAHead, channels=16, auxiliary_channels=None),
+    "pyramid": partial(AttentionPyramid, channels=64, context=FullyAttentional, context_channels=16),
     "scsa": partial(SCSADecoder, channels=16, stage3_channels=None),
     "non-local": partial(ChannelSpatialHead, kind="channel_position", channels=16, stage3_channels=None),
 }

@@ -7,11 +7,13 @@ import torch
 from torch import nn
 
 from segattn import heads
+from segattn.attention import SCSA, PositionAttention
 from segattn.checkpoints import TrainedModel
 from segattn.export import SUFFIXES
 from segattn.export.agreement import exported_model
 from segattn.export.graph import to_program, write_program
 from segattn.heads import (
+    AttentionPyramid,
     ChannelSpatialHead,
     DANetHead,
     FCNHead,
@@ -28,6 +30,7 @@ from tests.checkpoints.saved import CLASSES
 
 SLIM = {"channels": 16, "stage3_channels": None}
 HEADS = {
+    "pyramid": partial(AttentionPyramid, channels=64, context=PositionAttention, context_channels=16, refinement=SCSA),
     "FCN": partial(FCNHead, **SLIM),
     "DANet": partial(DANetHead, **SLIM),
     "FLA": partial(FLAHead, channels=16, auxiliary_channels=None),

@@ -7,7 +7,18 @@ import torch
 from torch import nn
 
 from segattn import heads
-from segattn.heads import ChannelSpatialHead, DANetHead, FCNHead, FeatureInfo, FLAHead, Head, SCSADecoder, SMPDecoder
+from segattn.attention import SCSA, FullyAttentional
+from segattn.heads import (
+    AttentionPyramid,
+    ChannelSpatialHead,
+    DANetHead,
+    FCNHead,
+    FeatureInfo,
+    FLAHead,
+    Head,
+    SCSADecoder,
+    SMPDecoder,
+)
 from segattn.models.factories import build_factory, describe_factory
 
 PYRAMID = FeatureInfo((3, 8, 16, 24, 32, 40), (1, 2, 4, 8, 16, 32))
@@ -22,6 +33,9 @@ VARIANTS = [
     (partial(FLAHead, channels=16, auxiliary_channels=8), DILATED),
     (partial(FLAHead, channels=16, upsample=1, implementation="plain", auxiliary_channels=None), PYRAMID),
     (partial(FLAHead, channels=16, upsample_mode="nearest", upsample_auxiliary=True), PYRAMID),
+    (partial(AttentionPyramid, channels=64), PYRAMID),
+    (partial(AttentionPyramid, channels=64, context=FullyAttentional, context_channels=8, stage3_channels=8), DILATED),
+    (partial(AttentionPyramid, channels=64, refinement=SCSA, identity_start=False), PYRAMID),
     (partial(SCSADecoder, channels=16, stage3_channels=8), PYRAMID),
     (partial(SCSADecoder, form="upernet", channels=16, stage3_channels=None), DILATED),
     *((partial(ChannelSpatialHead, kind=kind, channels=16), DILATED) for kind in ("position", "channel", "dual")),
@@ -121,7 +135,7 @@ def test_invalid_arguments(make, what):
         make(DILATED, CLASSES)
 
 
-@pytest.mark.parametrize("head", [FLAHead, SCSADecoder, partial(SMPDecoder, decoder="unet")])
+@pytest.mark.parametrize("head", [FLAHead, AttentionPyramid, SCSADecoder, partial(SMPDecoder, decoder="unet")])
 def test_too_few_encoder_levels(head):
     with pytest.raises(ValueError, match="levels of features, got 2"):
         head(FeatureInfo((3, 0, 8, 16), (1, 2, 4, 8)), CLASSES)

@@ -1,0 +1,121 @@
+"""Attention in a feature pyramid that sees fine levels: context on the coarsest level, refinement on all levels.
+
+Lin et al.: Feature Pyramid Networks for Object Detection. CVPR 2017, https://arxiv.org/abs/1612.03144 (top-down path).
+Kirillov et al.: Panoptic Feature Pyramid Networks. CVPR 2019, https://arxiv.org/abs/1901.02446 (segmentation branch).
+
+Differences from the papers: the attention blocks are the design of this project. The segmentation branch aligns pixel
+centers when it doubles the resolution, and has no norm on the 1x1 convolutions, as in the first paper.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torchvision.ops import Conv2dNormActivation
+
+from segattn.attention.identity_start import attention_block
+from segattn.heads.base import FeatureInfo, Head, HeadOutput
+
+FINEST_STRIDE = 4
+
+
+class AttentionPyramid(Head):
+    """Feature pyramid over all encoder levels of stride 4 and above, with attention blocks; logits at stride 4.
+
+    Args:
+        features: of the encoder.
+        num_classes: number of output channels.
+        channels: width of the top-down path; the segmentation branch has half of it, which must be a multiple of 32.
+        context: makes the block on the coarsest encoder level from a number of channels; null for none.
+        context_channels: width of that block, between two 1x1 convolutions.
+        refinement: makes the block on each level of the top-down path from its number of channels; null for none.
+        identity_start: whether the blocks have no effect at the first step, so that the head starts as a plain pyramid.
+        dropout: probability of dropping a channel before the classifier.
+        stage3_channels: width of the auxiliary head on the second to last level; null for none.
+    """
+
+    min_levels = 3
+
+    def __init__(
+        self,
+        features: FeatureInfo,
+        num_classes: int,
+        *,
+        channels: int = 256,
+        context: Callable[[int], nn.Module] | None = None,
+        context_channels: int = 128,
+        refinement: Callable[[int], nn.Module] | None = None,
+        identity_start: bool = True,
+        dropout: float = 0.1,
+        stage3_channels: int | None = None,
+    ) -> None:
+        super().__init__(features)
+        width = channels // 2
+        if width < 1 or width % 32:
+            raise ValueError(f"channels must be a multiple of 64, got {channels}.")
+        levels = zip(features.channels, features.strides, strict=True)
+        self.levels = [level for level, (present, stride) in enumerate(levels) if present and stride >= FINEST_STRIDE]
+        widths = [features.channels[level] for level in self.levels]
+        self.context: nn.Module = nn.Identity()
+        if context is not None:
+            narrow = partial(_Narrow, context, width=context_channels)
+            self.context = attention_block(narrow, widths[-1], identity_start=identity_start)
+        self.lateral = nn.ModuleList(nn.Conv2d(own, channels, kernel_size=1) for own in widths)
+        self.refine = nn.ModuleList(nn.Identity() for _ in widths)
+        if refinement is not None:
+            refined = partial(attention_block, refinement, channels, identity_start=identity_start)
+            self.refine = nn.ModuleList(refined() for _ in widths)
+        doublings = [round(math.log2(features.strides[level] / FINEST_STRIDE)) for level in self.levels]
+        self.branches = nn.ModuleList(_Branch(channels, width, count) for count in doublings)
+        self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, num_classes, kernel_size=1))
+        self.add_stage3(features, stage3_channels, num_classes, dropout)
+
+    def forward(self, features: Sequence[Tensor]) -> HeadOutput:
+        """Logits at stride 4."""
+        used = [features[level] for level in self.levels]
+        used[-1] = self.context(used[-1])
+        merged = [self.lateral[-1](used[-1])]
+        for lateral, feature in zip(reversed(self.lateral[:-1]), reversed(used[:-1]), strict=True):
+            merged.append(lateral(feature) + interpolate(merged[-1], size=feature.shape[-2:], mode="nearest"))
+        parts = [
+            branch(refine(x), size=used[0].shape[-2:])
+            for branch, refine, x in zip(self.branches, self.refine, reversed(merged), strict=True)
+        ]
+        return HeadOutput(self.classifier(torch.stack(parts).sum(dim=0)), self.stage3_logits(features))
+
+
+class _Narrow(nn.Module):
+    """A block between two 1x1 convolutions, in a residual connection."""
+
+    def __init__(self, block: Callable[[int], nn.Module], channels: int, *, width: int) -> None:
+        super().__init__()
+        self.reduce = Conv2dNormActivation(channels, width, kernel_size=1)
+        self.block = block(width)
+        self.expand = nn.Conv2d(width, channels, kernel_size=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        expanded: Tensor = self.expand(self.block(self.reduce(x)))
+        return x + expanded
+
+
+class _Branch(nn.Module):
+    """3x3 convolution, group norm, ReLU and doubling of the resolution, until stride 4 is reached."""
+
+    def __init__(self, channels: int, width: int, doublings: int) -> None:
+        super().__init__()
+        self.doublings = doublings
+        norm = partial(nn.GroupNorm, min(32, width // 4))  # one channel alone has no variance where the map is 1x1
+        self.convs = nn.ModuleList(
+            Conv2dNormActivation(channels if step == 0 else width, width, kernel_size=3, norm_layer=norm)
+            for step in range(max(1, doublings))
+        )
+
+    def forward(self, x: Tensor, *, size: Sequence[int]) -> Tensor:
+        for step, conv in enumerate(self.convs):
+            x = conv(x)
+            if step + 1 < self.doublings:
+                x = interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return interpolate(x, size=size, mode="bilinear", align_corners=False) if self.doublings else x
