@@ -29,7 +29,7 @@ class EncoderSpec:
     """Describes an encoder.
 
     Attributes:
-        name: encoder of segmentation-models-pytorch, e.g. ``resnet50``, or ``tu-NAME`` for a convolutional timm model.
+        name: encoder of segmentation-models-pytorch, e.g. ``resnet50``, or ``tu-NAME`` for a CNN of timm.
         weights: ``imagenet`` (downloaded), null (random), or a file, safetensors or a state dict.
         output_stride: 32, or 16 or 8 if the encoder can be dilated.
         mean: mean of the R, G, B channels of images in 0..1; null is what the weights were trained with.

@@ -31,7 +31,7 @@ class ModelSpec:
         attention_levels: encoder levels with ``attention``, one block each; -1 is the last level.
         residual_attention: block inside every residual block of a ResNet-family encoder; None for none.
         residual_position: ``last`` (before the shortcut is added) or ``middle`` (before the last convolution).
-        identity_start: whether both kinds of blocks start without an effect, by a learned gamma of 0 per channel. Heads
+        identity_start: whether these blocks start without an effect; a learned gamma per channel starts at 0. Heads
             have their own option.
         align_corners: align the corner pixels when logits are resized to the size of the image.
         pad_to_stride: pad images to a multiple of the output stride. If false, the logits are stretched to the size of
