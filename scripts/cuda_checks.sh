@@ -37,7 +37,7 @@ loading() { # the share of time outside the model
 }
 
 training() {
-  python scripts/size_study.py --study scripts/studies/fla_paper.yaml --jobs 3 --output "$out/study" \
+  python scripts/size_study.py --study scripts/studies/small_objects.yaml --jobs 3 --output "$out/study" \
     -- "${camvid[@]}" --trainer.accelerator cuda --trainer.max_epochs 60
 }
 

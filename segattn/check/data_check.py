@@ -17,8 +17,8 @@ from segattn.check.label_rules import IGNORED, is_foreground, label_findings, ma
 from segattn.check.listing import listing_findings, open_splits, sample
 from segattn.check.split_result import SplitResult
 from segattn.data import SegmentationDataModule
-from segattn.data.base_datamodule import start_worker
 from segattn.data.errors import DataError, DataNotFoundError
+from segattn.data.workers import start_worker
 from segattn.io.printable import printable
 from segattn.objects.size_bins import ObjectSizes
 

@@ -36,7 +36,8 @@ _CROP_TRIES = 10
 class ScaledCrop(A.DualTransform):
     """Resize the image at random and crop a random window; the crop is smaller where the image is smaller.
 
-    The scale is uniform. Up to ten windows are drawn until no class exceeds its share of the valid pixels.
+    The scale is uniform. Up to ten windows are drawn until no class exceeds its share of the valid pixels. If a
+    ``center`` (row, column) in the image is given, the window is centered on it instead, and shifted into the image.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class ScaledCrop(A.DualTransform):
         """Draw the size of the resized image and the window (top, left) in it."""
         scale = self.py_random.uniform(*self.scale_range)
         size = tuple(max(1, round(side * scale)) for side in self.size_rule.resized(*data["mask"].shape))
+        if (center := data.get("center")) is not None:
+            return {"size": size, "corner": self._corner_around(center, data["mask"].shape, size)}
         mask = self._resize_mask(data["mask"], size)
         for _ in range(_CROP_TRIES):
             corner = tuple(
@@ -65,6 +68,14 @@ class ScaledCrop(A.DualTransform):
             if self.max_class_share >= 1 or largest_class_share(self._window(mask, corner)) <= self.max_class_share:
                 break
         return {"size": size, "corner": corner}
+
+    def _corner_around(self, center: Size, full: Size, size: Size) -> Size:
+        """The corner of the window around a pixel of the image, given the image size before and after resizing."""
+        top, left = (
+            min(max(0, int((pixel + 0.5) * side / before) - crop // 2), max(0, side - crop))
+            for pixel, before, side, crop in zip(center, full, size, self.crop_size, strict=True)
+        )
+        return top, left
 
     def apply(self, img: np.ndarray, *, size: Size, corner: Size, **_: Any) -> np.ndarray:
         """Crop the resized image."""
@@ -199,13 +210,26 @@ class TrainingTransform:
         self._pipeline = A.Compose(steps)
 
     def __call__(
-        self, image: UInt8[np.ndarray, "h w 3"], mask: UInt8[np.ndarray, "h w"], *, seed: tuple[int, ...]
+        self,
+        image: UInt8[np.ndarray, "h w 3"],
+        mask: UInt8[np.ndarray, "h w"],
+        *,
+        seed: tuple[int, ...],
+        center: Size | None = None,
     ) -> tuple[UInt8[np.ndarray, "crop_h crop_w 3"], UInt8[np.ndarray, "crop_h crop_w"]]:
-        """Augment an image and its mask; the same seed gives the same result."""
+        """Augment an image and its mask; the same seed gives the same result.
+
+        Args:
+            image: RGB.
+            mask: class indices or ``IGNORE_INDEX``.
+            seed: of all random numbers.
+            center: pixel (row, column) that the crop contains, in its middle where the image allows it; then
+                ``max_class_share`` has no effect. None draws the crop at random.
+        """
         # One pair of generators for all steps: Compose.set_random_seed would start every step with the same numbers.
         generator = np.random.default_rng(seed)
         self._pipeline.set_random_state(generator, random.Random(int(generator.integers(1 << 62))))
-        augmented = self._pipeline(image=image, mask=mask)
+        augmented = self._pipeline(image=image, mask=mask, center=center)
         image, mask = augmented["image"], augmented["mask"]
         for array, shape in ((image, (*self.crop_size, 3)), (mask, self.crop_size)):
             if array.shape != shape or array.dtype != np.uint8:

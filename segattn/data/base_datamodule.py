@@ -1,20 +1,20 @@
 """The base of all data modules: batches, workers, augmentation and the order of images."""
 
-import os
-import signal
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from segattn.data.augmentation import TrainingTransform
 from segattn.data.dataset import SegmentationDataset
+from segattn.data.object_index import index_objects
+from segattn.data.object_sampling import ObjectCrops, ObjectSampler, check_sizes
 from segattn.data.samples import EvaluationDataset, TrainingDataset, collate
 from segattn.data.sampling import EvaluationSampler, TrainingLoader, TrainingSampler
+from segattn.data.workers import available_cores, start_worker
 from segattn.sample import Batch, ClassTable, Sample, SizeRule
 
 _MAX_DEFAULT_WORKERS = 8
@@ -32,6 +32,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
         num_workers: loading processes per training process; None uses its CPU cores, at most 8.
         size_rule: image size in evaluation, and at scale 1 in training.
         seed: seed of order and augmentation.
+        object_crops: share of the training crops that are centered on an object, 0..1. Its class is drawn uniformly,
+            then its size, then the object; the crop is taken from the image of the object.
+        object_crop_sizes: the sizes of these objects: ``small``, ``medium``, ``large``.
         **augmentation: further arguments of :class:`segattn.data.augmentation.TrainingTransform`.
 
     Attributes:
@@ -52,6 +55,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         num_workers: int | None = None,
         size_rule: SizeRule = SizeRule(),
         seed: int = 0,
+        object_crops: float = 0.0,
+        object_crop_sizes: tuple[str, ...] = ("small", "medium"),
         **augmentation: Any,
     ) -> None:
         super().__init__()
@@ -63,6 +68,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
         ):
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
+        if not 0 <= object_crops <= 1:
+            raise ValueError(f"object_crops must be in 0..1, got {object_crops}.")
+        check_sizes("object_crop_sizes", object_crop_sizes)
         self.root = Path(root)
         self.classes = classes
         self.crop_size = crop_size
@@ -71,6 +79,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         self.val_batch_size = val_batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.object_crops = object_crops
+        self.object_crop_sizes = object_crop_sizes
         self.transform = TrainingTransform(crop_size, size_rule, **augmentation)
         self.datasets: dict[str, SegmentationDataset] = {}
 
@@ -103,7 +113,11 @@ class SegmentationDataModule(LightningDataModule, ABC):
                 f"{len(dataset)} training images are too few for a batch of {self.batch_size} on {replicas} processes; "
                 "use a smaller batch_size."
             )
-        samples = TrainingDataset(dataset, self.transform, seed=self.seed)
+        crops = None
+        if self.object_crops:
+            objects = index_objects(dataset, workers=self._loading(replicas)["num_workers"])
+            crops = ObjectCrops(ObjectSampler(objects, sizes=self.object_crop_sizes), self.object_crops)
+        samples = TrainingDataset(dataset, self.transform, seed=self.seed, crops=crops)
         sampler = TrainingSampler(samples, seed=self.seed, num_replicas=replicas, rank=rank, used=self._used)
         return TrainingLoader(
             samples, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self._loading(replicas)
@@ -155,19 +169,3 @@ class SegmentationDataModule(LightningDataModule, ABC):
             "collate_fn": collate,
             "worker_init_fn": start_worker,
         }
-
-
-def available_cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def start_worker(worker: int) -> None:
-    """Set up a loading process: one OpenCV thread, and signals are left to the training process.
-
-    Terminals and clusters send signals to all processes of a group, but the training process finishes its step or
-    validation first and still needs its workers. A second SIGTERM ends them.
-    """
-    cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

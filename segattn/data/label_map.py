@@ -1,6 +1,7 @@
 """Mapping the values of a label file to class indices."""
 
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
@@ -71,6 +72,11 @@ class LabelMap:
             raise self._unknown_values(labels[found == 0], path)
         indices: UInt8[np.ndarray, "h w"] = (found - 1).astype(np.uint8)
         return indices
+
+    @property
+    def digest(self) -> str:
+        """A digest of the meaning of all values."""
+        return sha256(self._index_plus_one.data).hexdigest()
 
     def knows(self, values: Integer[np.ndarray, " values"]) -> Bool[np.ndarray, " values"]:
         """Whether each value is a class, ignored or remapped."""

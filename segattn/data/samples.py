@@ -4,6 +4,7 @@ from torch.utils.data import Dataset, default_collate
 
 from segattn.data.augmentation import TrainingTransform
 from segattn.data.dataset import SegmentationDataset, to_sample
+from segattn.data.object_sampling import ObjectCrops
 from segattn.objects.ground_truth import target_objects
 from segattn.sample import IGNORE_INDEX, Batch, Sample
 
@@ -11,21 +12,32 @@ from segattn.sample import IGNORE_INDEX, Batch, Sample
 class TrainingDataset(Dataset[Sample]):
     """Augmented samples.
 
-    The keys are ``epoch * len(dataset) + index``; a sample depends only on its key and the seed.
+    The keys are ``epoch * len(dataset) + index``; a sample depends only on its key and the seed. A crop that is
+    centered on an object takes the place of the crop of the image at the index.
     """
 
-    def __init__(self, dataset: SegmentationDataset, transform: TrainingTransform, *, seed: int) -> None:
+    def __init__(
+        self,
+        dataset: SegmentationDataset,
+        transform: TrainingTransform,
+        *,
+        seed: int,
+        crops: ObjectCrops | None = None,
+    ) -> None:
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
+        self.crops = crops
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, key: int) -> Sample:
         epoch, index = divmod(key, len(self.dataset))
-        raw = self.dataset.read(index)
-        image, mask = self.transform(raw.image, raw.mask, seed=(self.seed, epoch, index))
+        seed = (self.seed, epoch, index)
+        center = self.crops.draw(seed) if self.crops else None
+        raw = self.dataset.read(center.image if center else index)
+        image, mask = self.transform(raw.image, raw.mask, seed=seed, center=center.position if center else None)
         return to_sample(raw._replace(image=image, mask=mask, instances=None))
 
 

@@ -1,7 +1,6 @@
 """Shapes: a small synthetic data set, drawn on first use, for experiments without a download."""
 
 import json
-import os
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from segattn.data.dataset import SegmentationDataset
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.data.label_map import LabelMap
 from segattn.data.scenes import CLASSES, draw_scene
+from segattn.io.cache_folder import cache_folder
 from segattn.sample import IGNORE_INDEX
 
 _DESCRIPTION = "shapes.json"
@@ -46,9 +46,8 @@ class Drawing:
 
     def default_root(self) -> Path:
         """The folder in the user's cache for this drawing."""
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         counts = "-".join(map(str, self.counts.values()))
-        return cache / "segattn" / f"shapes-v{self.version}-{self.image_size}px-{counts}"
+        return cache_folder() / f"shapes-v{self.version}-{self.image_size}px-{counts}"
 
 
 def draw_shapes(root: Path, drawing: Drawing) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from rich.console import Console
 
 from segattn.compare.command import compare_runs
-from segattn.data.base_datamodule import available_cores
+from segattn.data.workers import available_cores
 from segattn.io.command_line import run_command
 from segattn.io.printable import printable
 from segattn.score.folder_scoring import ScoreReport, score_folder

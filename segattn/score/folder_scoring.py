@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader
 
-from segattn.data.base_datamodule import start_worker
 from segattn.data.class_file import LabelScheme
 from segattn.data.errors import DataError, DataNotFoundError
+from segattn.data.workers import start_worker
 from segattn.io.atomic_write import atomic_write
 from segattn.objects import ObjectSizes, RecordError, RecordInfo, RecordWriter, merge_records, part_path, read_record
 from segattn.score.mask_pairs import MaskPair, pair_masks

@@ -45,6 +45,7 @@ data
 _MODEL = """\
   --data.batch_size N            training images per step and process
   --data.crop_size [H,W]         size of the training crops
+  --data.object_crops SHARE      share of the training crops that are centered on a small or medium object
 model
   --model.encoder.name NAME      {EncoderSpec.name}
   --model.encoder.weights W      {EncoderSpec.weights}

@@ -22,6 +22,7 @@ from tests.training.tiny_run import assert_same_end, final_state, logged, result
 def config(tmp_path, monkeypatch):
     """A config that trains a tiny model, in a temporary folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return write_config(tmp_path)
 
 
@@ -216,6 +217,7 @@ def test_size_metric_can_be_disabled_or_less_frequent(config, capsys):
         ["--trainer.accumulate_grad_batches", "2", "--trainer.gradient_clip_val", "1.0"],
         ["--model.channels_last", "true", "--model.decay_norms", "false", "--model.head_lr_factor", "10"],
         ["--model.loss", "OHEM", "--model.loss.min_kept", "50"],
+        ["--data.object_crops", "0.5", "--data.object_crop_sizes", "[medium, small]"],
         [
             "--model.loss",
             "WeightedSum",
