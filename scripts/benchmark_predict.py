@@ -8,6 +8,7 @@ size); the model has random weights unless a checkpoint is given. The fastest of
 """
 
 import argparse
+import json
 import resource
 import subprocess
 import sys
@@ -24,11 +25,12 @@ from einops import rearrange
 from PIL import Image
 
 from segattn import __version__
-from segattn.checkpoints.network import Network, choose_devices, load_network
+from segattn.checkpoints.network import Network, choose_device, load_network
 from segattn.heads import FLAHead
 from segattn.inference import InferenceConfig, predicted_classes
 from segattn.models import EncoderSpec, ModelSpec, SegmentationModel
 from segattn.predict import Settings, predict_folder
+from segattn.predict.manifest import file_state
 from segattn.sample import ClassInfo, ClassTable
 
 
@@ -44,6 +46,9 @@ def main() -> None:
     parser.add_argument(
         "--large", type=int, metavar="SIDE", help="instead: peak memory for one square image in windows"
     )
+    parser.add_argument(
+        "--list", type=int, metavar="N", help="instead: list and resume N inputs, which are empty files"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -51,14 +56,17 @@ def main() -> None:
         if given.large:
             measure_large(checkpoint, folder, given.large)
             return
+        if given.list:
+            measure_listing(checkpoint, folder, given.list)
+            return
         draw_images(folder / "images", given.images, given.size)
         print(f"start-up, imports only      {seconds(import_only):8.2f} s")
         first_image = sorted((folder / "images").iterdir())[0]
         start_up = seconds(partial(command_line, checkpoint, first_image, folder / "one"))
         print(f"start-up, one image         {start_up:8.2f} s")
-        (device,) = choose_devices(given.device)
+        device = choose_device(given.device)
         network = load_network(checkpoint, device)
-        settings = Settings(device=[str(device)], batch_size=given.batch_size, overwrite=True, progress=False)
+        settings = Settings(device=str(device), batch_size=given.batch_size, overwrite=True, progress=False)
         paths = sorted((folder / "images").iterdir())
 
         def command(images: list[Path]) -> None:
@@ -105,6 +113,44 @@ def measure_large(checkpoint: Path, folder: Path, side: int) -> None:
     elapsed = seconds(partial(command_line, checkpoint, folder / "large.png", folder / "masks", *windows))
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     print(f"{side} x {side} pixels      {elapsed:8.2f} s, peak memory of the process {peak:.2f} GiB")
+
+
+def measure_listing(checkpoint: Path, folder: Path, count: int) -> None:
+    """Print time and peak memory of a run over many empty files, which all fail, and of resuming a finished run."""
+    stems = [f"{index // 1000:04d}/{index:07d}" for index in range(count)]
+    for name in (
+        f"{kind}/{stem}{suffix}" for stem in stems for kind, suffix in (("images", ".jpg"), ("masks", ".png"))
+    ):
+        if name.endswith(("000.jpg", "000.png")):
+            (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    run_on_stubs("a run over empty files ", checkpoint, folder, "overwrite=True")
+    manifest = folder / "masks/manifest.jsonl"
+    with manifest.open() as before, (folder / "new.jsonl").open("w") as after:
+        after.write(next(before))
+        for stem in stems:
+            path = folder / f"images/{stem}.jpg"
+            result = {"height": 360, "width": 480, "shares": {f"class {i}": 0.090909 for i in range(11)}}
+            row = {"image": f"{stem}.jpg", "path": str(path), "state": file_state(path), "notes": []}
+            after.write(json.dumps(row | result | {"files": {f"{stem}.png": 0}}) + "\n")
+    (folder / "new.jsonl").replace(manifest)
+    run_on_stubs("resuming a finished run", checkpoint, folder, "resume=True")
+
+
+def run_on_stubs(title: str, checkpoint: Path, folder: Path, setting: str) -> None:
+    """Print time and peak memory of :func:`predict_folder` in a new process."""
+    code = (
+        "import resource, sys; from segattn.predict import Settings, predict_folder\n"
+        f"report = predict_folder(*sys.argv[1:], settings=Settings({setting}, progress=False))\n"
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20\n"
+        "print(f'{len(report.masks)} finished, {len(report.failures)} failed, peak memory {peak:.2f} GiB')"
+    )
+    arguments = [checkpoint, folder / "images", folder / "masks"]
+    start = time.perf_counter()
+    process = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], check=True, capture_output=True, text=True
+    )
+    print(f"{title}     {time.perf_counter() - start:8.1f} s, {process.stdout.strip()}", flush=True)
 
 
 @torch.inference_mode()

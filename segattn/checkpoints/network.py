@@ -64,22 +64,14 @@ def load_network(path: Path, device: torch.device, *, compile: bool = False) -> 
     return Network(trained.logits, trained.classes, trained.inference, trained.version, device)
 
 
-def choose_devices(names: str | list[str] | None) -> list[torch.device]:
-    """Devices by name: None is CUDA if available, otherwise the CPU; ``all`` is every CUDA device."""
-    if names is None:
-        return [torch.device("cuda" if torch.cuda.is_available() else "cpu")]
-    names = [names] if isinstance(names, str) else names
-    if names == ["all"]:
-        names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cpu"]
-    devices = []
-    for name in names:
-        try:
-            device = torch.device(name)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise ValueError(f"The device {name!r} cannot be used here: {first_line(error)}.") from error
-        devices.append(device)
-    return devices
+def choose_device(name: str | None) -> torch.device:
+    """A device by name; None is CUDA if available, otherwise the CPU."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"The device {name!r} cannot be used here: {first_line(error)}.") from error
+    return device
 
 
 def _from_onnx(path: Path, device: torch.device) -> tuple[LogitsFunction, str | None]:

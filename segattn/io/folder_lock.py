@@ -8,11 +8,15 @@ from pathlib import Path
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold a lock on a folder, which is created if needed, during the ``with`` block.
 
     The lock leaves no file and ends with the process, however that ends. There is none on Windows and on file systems
     that cannot lock folders.
+
+    Args:
+        folder: to lock.
+        shared: allow other shared locks, for several processes of one command.
 
     Raises:
         ValueError: if another command holds the lock.
@@ -29,7 +33,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
         raise OSError(f"The folder {folder} cannot be created: {error.strerror}.") from error
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
         raise ValueError(

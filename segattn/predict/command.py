@@ -44,6 +44,8 @@ def predict(
     except KeyboardInterrupt:
         _print(f"Stopped. Finished results in {output} are intact; --resume continues the run.", error=True)
         raise
+    if report.rank > 0:
+        return 0  # the first process reports the results of all
     if report.reset_reason:
         _print(f"note: nothing of {output} was kept: {report.reset_reason}")
     for name, notes in report.notes.items():

@@ -1,8 +1,10 @@
 """The manifest of a folder of results: what it was predicted with, and a row for every finished image. No torch."""
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,60 +19,118 @@ Row = dict[str, Any]
 class Manifest:
     """A JSON Lines file: the first line describes the run, every other line an image.
 
-    A row is appended once all files of its image are complete, so that a run that was killed can be resumed.
+    A row is appended once all files of its image are complete, so that a run that was killed can be resumed. Processes
+    other than the first append to separate files, which begin with the same line and are merged at the end. Rows are
+    read one after the other, because there may be millions.
 
     Args:
         folder: of the results.
         run: description of the run with the keys ``segattn`` (first), ``checkpoint`` and ``fingerprint``. Results are
             valid for one fingerprint.
+        rank: number of the process; methods other than :meth:`add` and :meth:`require_shared_folder` are for the first.
     """
 
-    def __init__(self, folder: Path, run: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, run: Mapping[str, Any], *, rank: int = 0) -> None:
         self.folder = folder
         self.run = run
+        self.rank = rank
         self.path = folder / MANIFEST
         self.reset_reason: str | None = None
         """Why :meth:`start` kept nothing of an earlier run that was to be resumed."""
+        self._own = self._part(rank) if rank else self.path
 
-    def start(self, masks: Iterable[str], *, resume: bool, overwrite: bool) -> dict[str, Row]:
+    def start(
+        self, images: Mapping[str, str], masks: Iterable[str], *, resume: bool, overwrite: bool, processes: int = 1
+    ) -> set[str]:
         """Begin the manifest of a new run.
 
         Args:
+            images: paths of the images by name.
             masks: names of the files that will be written.
             resume: keep the rows of an earlier run with the same fingerprint whose images and files are unchanged.
             overwrite: allow replacing results of another checkpoint, and files that were not predicted.
+            processes: number of processes.
 
         Returns:
-            The rows that are kept, by name of the image.
+            Names of the images whose rows are kept; ``images`` need not contain all of them.
 
         Raises:
             ValueError: if the folder contains results of another checkpoint, or files that were not predicted.
         """
-        lines = list(_read_lines(self.path))
-        earlier, rows = (lines[0], lines[1:]) if lines and "fingerprint" in lines[0] else (None, [])
+        earlier = _description(self.path)
         if not overwrite:
             self._require_own_results(earlier, masks)
         valid = resume and earlier is not None and earlier["fingerprint"] == self.run["fingerprint"]
         if resume and earlier is not None and not valid:
             self.reset_reason = f"it was predicted with other settings ({self._changes(earlier)})"
-        kept = {row["image"]: row for row in rows if valid and self._is_complete(row)}
+        if not valid:
+            self._remove_parts()
+        kept: set[str] = set()
+        like_temporary: set[str] = set()
+        with atomic_write(self.path) as draft, draft.open("wb") as file:
+            file.write(_line(self.run))
+            for _, row in self._positions() if valid else ():
+                if self._is_complete(row, images):
+                    file.write(_line(row))
+                    kept.add(row["image"])
+                    like_temporary.update(name for name in row["files"] if "partial-" in name)
+        self._remove_parts()
         if earlier is not None:
-            self._remove_partial_files({name for row in kept.values() for name in row["files"]})
-        self._write(kept.values())
+            self._remove_temporary_files(like_temporary)
+        for rank in range(1, processes):
+            self._part(rank).write_bytes(_line(self.run))
         return kept
+
+    def require_shared_folder(self) -> None:
+        """Check that this process sees what the first one has written.
+
+        Raises:
+            ValueError: if it does not.
+        """
+        if not self._own.exists():
+            raise ValueError(f"{self._own} is missing: all machines must see the same folder of results.")
 
     def add(self, row: Row) -> None:
         """Append the row of an image."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        with self._own.open("ab") as file:
+            file.write(_line(row))
 
-    def finish(self, rows: Mapping[str, Row]) -> None:
-        """Write the final manifest, with rows sorted by name of the image."""
-        self._write(rows[name] for name in sorted(rows))
+    def finish(self) -> None:
+        """Merge the rows of all processes, sorted by name of the image; the last one of a name counts."""
+        positions = {row["image"]: position for position, row in self._positions()}
+        with atomic_write(self.path) as draft, draft.open("wb") as merged, ExitStack() as stack:
+            files = [stack.enter_context(path.open("rb")) for path in self._paths()]
+            merged.write(_line(self.run))
+            for name in sorted(positions):
+                number, offset = positions[name]
+                files[number].seek(offset)
+                merged.write(files[number].readline())
+        self._remove_parts()
 
-    def _write(self, rows: Iterable[Row]) -> None:
-        with atomic_write(self.path) as draft, draft.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(line) + "\n" for line in (self.run, *rows))
+    def rows(self) -> Iterator[Row]:
+        """The rows of all processes."""
+        return (row for _, row in self._positions())
+
+    def _positions(self) -> Iterator[tuple[tuple[int, int], Row]]:
+        """All rows, each with the number of its file and its offset, up to the first line of a file that is damaged."""
+        for number, path in enumerate(self._paths()):
+            offset = 0
+            for line, row in _read_lines(path):
+                if offset == 0 and row.get("fingerprint") != self.run["fingerprint"]:
+                    break
+                if offset:
+                    yield (number, offset), row
+                offset += len(line)
+
+    def _part(self, rank: int) -> Path:
+        return self.folder / f"manifest-{rank}.jsonl"
+
+    def _paths(self) -> list[Path]:
+        return [self.path, *sorted(self.folder.glob("manifest-*.jsonl"))]
+
+    def _remove_parts(self) -> None:
+        for path in self._paths()[1:]:
+            path.unlink()
 
     def _require_own_results(self, earlier: Mapping[str, Any] | None, masks: Iterable[str]) -> None:
         if earlier is None:
@@ -100,25 +160,29 @@ class Manifest:
         ]
         return ", ".join(dict.fromkeys(changes))
 
-    def _is_complete(self, row: Row) -> bool:
+    def _is_complete(self, row: Row, images: Mapping[str, str]) -> bool:
         """Whether all files of a row exist with their sizes, and its image is the same file as before."""
         try:
-            return file_state(Path(row["path"])) == row["state"] and all(
-                (self.folder / name).stat().st_size == size for name, size in row["files"].items()
+            unchanged = images.get(row["image"], row["path"]) == row["path"] and file_state(row["path"]) == row["state"]
+            return unchanged and all(
+                os.stat(f"{self.folder}/{name}").st_size == size  # noqa: PTH116  # faster than through a Path
+                for name, size in row["files"].items()
             )
-        except (OSError, KeyError):
+        except (OSError, KeyError, TypeError, AttributeError, ValueError):  # a file is missing, or the row is damaged
             return False
 
-    def _remove_partial_files(self, kept: set[str]) -> None:
-        """Remove the temporary files of a run that was killed."""
-        for path in self.folder.rglob("partial-*"):
-            if re.match(r"partial-\d+-.", path.name) and path.relative_to(self.folder).as_posix() not in kept:
-                path.unlink()
+    def _remove_temporary_files(self, kept: set[str]) -> None:
+        """Remove the temporary files of a run that was killed, except results with such a name."""
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                path = Path(folder, name) if re.match(r"partial-\d+-.", name) else None
+                if path and path.relative_to(self.folder).as_posix() not in kept:
+                    path.unlink()
 
 
-def file_state(path: Path) -> list[int]:
+def file_state(path: Path | str) -> list[int]:
     """Size in bytes and modification time in nanoseconds of a file, which change when the file does."""
-    status = path.stat()
+    status = os.stat(path)  # noqa: PTH116  # of text, because there may be many files
     return [status.st_size, status.st_mtime_ns]
 
 
@@ -131,10 +195,24 @@ def is_results(folder: Path) -> bool:
         return False
 
 
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def _description(path: Path) -> dict[str, Any] | None:
+    """The first line of a manifest, if there is one."""
+    _, line = next(_read_lines(path), (b"", {}))
+    return line if "fingerprint" in line else None
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return json.dumps(row).encode() + b"\n"
+
+
+def _read_lines(path: Path) -> Iterator[tuple[bytes, Row]]:
     """Read the lines of a manifest up to the first one that is damaged, such as a last line that is cut off."""
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            yield json.loads(line)
+        with path.open("rb") as file:
+            for line in file:
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    return
+                yield line, row
     except (OSError, ValueError):
         return

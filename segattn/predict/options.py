@@ -104,8 +104,10 @@ class Settings:
     These settings do not change the results, except that the rounding of another device or batch size may differ.
 
     Attributes:
-        device: torch devices, each image is computed on one of them; all for every CUDA device; default: CUDA if there
-            is a GPU.
+        device: torch device; default: CUDA if there is a GPU.
+        devices: number of processes on each machine, each with one device, or part of the cores; images are divided
+            among them.
+        num_nodes: number of machines; every one of them runs the command.
         batch_size: consecutive images that are processed together; those of equal size are computed in one pass.
         compile: compile the model, which pays off for many images of one size.
         resume: keep what an earlier run with the same checkpoint and options finished.
@@ -117,7 +119,9 @@ class Settings:
         ValueError: if a number is out of range.
     """
 
-    device: list[str] | None = None
+    device: str | None = None
+    devices: int = 1
+    num_nodes: int = 1
     batch_size: int = 1
     compile: bool = False
     resume: bool = False
@@ -127,6 +131,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Validate the arguments."""
-        for name, value in (("batch_size", self.batch_size), ("max_pixels", self.max_pixels)):
+        for name in ("devices", "num_nodes", "batch_size", "max_pixels"):
+            value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")

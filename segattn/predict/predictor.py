@@ -1,4 +1,4 @@
-"""Compute labels, confidence and probabilities of images, on one or several devices."""
+"""Compute labels, confidence and probabilities of images."""
 
 import math
 import os
@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import numpy as np
@@ -52,8 +51,8 @@ class Predictor:
         ValueError: if the options do not fit the model.
     """
 
-    def __init__(self, networks: Sequence[Network], options: Options) -> None:
-        self.network = networks[0]
+    def __init__(self, network: Network, options: Options) -> None:
+        self.network = network
         self.options = options
         self.config = options.applied_to(self.network.inference)
         if isinstance(options.probabilities, int) and options.probabilities > len(self.network.classes):
@@ -63,11 +62,8 @@ class Predictor:
         if self.network.exported and self.config.precision != "32":
             raise ValueError("The precision of an exported model is fixed: leave out precision.")
         self._stop = threading.Event()
-        self._computing = ThreadPoolExecutor(len(networks), "compute")
-        self._free: SimpleQueue[Network] = SimpleQueue()
-        for network in networks:
-            self._free.put(network)
-        self._workers = len(networks) + min(8, max(2, os.cpu_count() or 1))
+        self._computing = ThreadPoolExecutor(1, "compute")
+        self._workers = 1 + min(8, max(2, os.cpu_count() or 1))
 
     def map_ahead(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Call a function in several threads, a few items ahead of the caller, and yield its results in order.
@@ -110,25 +106,19 @@ class Predictor:
 
     @torch.inference_mode()
     def _compute(self, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> list[Prediction]:
-        network = self._free.get()
-        try:
-            batch = images[0][None] if len(images) == 1 else np.stack(images)  # a single large image is not copied
-            pixels = rearrange(torch.from_numpy(batch), "b h w c -> b c h w")
-            arrays: dict[str, np.ndarray] = {}
-            for area, logits in infer_bands(network.logits, pixels, self.config, device=network.device):
-                if self._stop.is_set():
-                    raise StoppedError
-                part = (slice(None), slice(area.top, area.bottom), slice(area.left, area.right))
-                for name, result in self._results(logits).items():
-                    values = result.cpu().numpy()
-                    if name not in arrays:
-                        arrays[name] = _empty((*batch.shape[:3], *values.shape[3:]), values.dtype)
-                    arrays[name][part] = values
-            return [
-                Prediction(**{name: array[index] for name, array in arrays.items()}) for index in range(len(images))
-            ]
-        finally:
-            self._free.put(network)
+        batch = images[0][None] if len(images) == 1 else np.stack(images)  # a single large image is not copied
+        pixels = rearrange(torch.from_numpy(batch), "b h w c -> b c h w")
+        arrays: dict[str, np.ndarray] = {}
+        for area, logits in infer_bands(self.network.logits, pixels, self.config, device=self.network.device):
+            if self._stop.is_set():
+                raise StoppedError
+            part = (slice(None), slice(area.top, area.bottom), slice(area.left, area.right))
+            for name, result in self._results(logits).items():
+                values = result.cpu().numpy()
+                if name not in arrays:
+                    arrays[name] = _empty((*batch.shape[:3], *values.shape[3:]), values.dtype)
+                arrays[name][part] = values
+        return [Prediction(**{name: array[index] for name, array in arrays.items()}) for index in range(len(images))]
 
     def _results(self, logits: torch.Tensor) -> dict[str, torch.Tensor]:
         """The attributes of a prediction from logits (b, classes, h, w)."""

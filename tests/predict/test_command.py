@@ -80,11 +80,12 @@ def test_every_option_reaches_the_run(monkeypatch, tmp_path):
         "--checkpoint m --images a b --output o --ids train --palette --overlay --panels --opacity 0.3 --confidence "
         "--probabilities 3 --window 40 50 --stride 20 --whole-image-weight 0.2 --short-side 9 "
         "--scales 0.5 1 --flip --precision bf16 "
-        "--device cpu cuda:1 --batch-size 4 --compile --resume --overwrite --max-pixels 99 --quiet"
+        "--device cuda:1 --devices 2 --num-nodes 3 --batch-size 4 "
+        "--compile --resume --overwrite --max-pixels 99 --quiet"
     )
     assert predict(*line.split()) == 1
     assert seen.pop("paths") == ("m", ["a", "b"], "o")
-    assert seen.pop("settings") == Settings(["cpu", "cuda:1"], 4, True, True, True, 99, False)
+    assert seen.pop("settings") == Settings("cuda:1", 2, 3, 4, True, True, True, 99, False)
     assert seen == {
         "ids": "train",
         "palette": True,

@@ -6,7 +6,6 @@ import random
 import signal
 import struct
 import sys
-import threading
 import time
 import zlib
 from pathlib import Path
@@ -20,7 +19,6 @@ from segattn.inference import InferenceConfig
 from segattn.io.folder_lock import folder_lock
 from segattn.io.image_files import open_image
 from segattn.predict import Settings, predict_folder
-from segattn.predict import predictor as predictor_module
 from segattn.predict.predictor import Predictor
 from segattn.predict.result_files import ResultWriter
 from segattn.sample import ClassInfo, ClassTable, SizeRule
@@ -251,30 +249,11 @@ def test_windows_of_the_checkpoint_are_the_default(tmp_path, monkeypatch):
     assert (rule_map != whole).any()
 
 
-def test_every_image_is_computed_on_one_of_the_devices(tmp_path, checkpoint, monkeypatch):
-    images = save_pictures(tmp_path / "in", *(f"{i}.png" for i in range(12)))
-    computed = []
-    infer = predictor_module.infer_bands
-
-    def watched(logits_of, images, config, *, device):
-        computed.append((threading.current_thread().name, images.numpy().tobytes()))
-        time.sleep(0.01)
-        return infer(logits_of, images, config, device=device)
-
-    predict_folder(checkpoint, images, tmp_path / "one", settings=QUIET)
-    monkeypatch.setattr(predictor_module, "infer_bands", watched)
-    settings = Settings(progress=False, device=["cpu", "cpu"])
-    predict_folder(checkpoint, images, tmp_path / "two", settings=settings)
-    assert len({thread for thread, _ in computed}) == 2
-    assert len(computed) == len({image for _, image in computed}) == 12
-    assert tree(tmp_path / "one") == tree(tmp_path / "two")
-
-
 def test_unknown_devices_are_refused(tmp_path, checkpoint):
     images = save_pictures(tmp_path / "in", "1.png")
     for name in ("cuda:7", "nonsense"):
         with pytest.raises(ValueError, match=f"The device '{name}' cannot be used here"):
-            predict_folder(checkpoint, images, tmp_path / "out", settings=Settings(device=[name]))
+            predict_folder(checkpoint, images, tmp_path / "out", settings=Settings(device=name))
 
 
 @pytest.fixture

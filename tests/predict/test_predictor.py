@@ -29,7 +29,7 @@ def by_color(images):
 
 
 def predictor(logits=by_color, **options):
-    return Predictor([Network(logits, CLASSES, InferenceConfig(), "0", CPU)], Options(**options))
+    return Predictor(Network(logits, CLASSES, InferenceConfig(), "0", CPU), Options(**options))
 
 
 def colored(labels):
@@ -164,4 +164,4 @@ def test_a_failing_function_stops_the_computation_of_other_items():
 def test_the_precision_of_an_exported_model_is_fixed():
     network = Network(by_color, CLASSES, InferenceConfig(), "0", CPU, exported=True)
     with pytest.raises(ValueError, match="precision of an exported model is fixed"):
-        Predictor([network], Options(precision="bf16"))
+        Predictor(network, Options(precision="bf16"))

@@ -1,0 +1,168 @@
+"""Several processes on one or several machines, which Lightning Fabric starts and connects.
+
+Fabric starts the processes of one machine, or recognizes those that torchrun, SLURM or another launcher started. They
+exchange objects with gloo, also if they compute on GPUs. One process alone needs no process group and no Lightning.
+"""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from subprocess import Popen
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed
+
+from segattn.checkpoints.network import choose_device
+from segattn.io.error_text import one_line, without_frames
+
+Result = TypeVar("Result")
+
+LONGEST_RUN = timedelta(days=60)
+"""How long a process waits for the others. Those that ended are noticed at once."""
+
+USER_ERRORS = (ValueError, OSError, RuntimeError, MemoryError)
+
+
+class ProcessError(OSError):
+    """Another process of the run failed or was killed."""
+
+
+class Processes:
+    """The only process of a run.
+
+    Attributes:
+        rank: number of this process, from 0.
+        count: number of processes.
+        device: where this process computes.
+    """
+
+    rank = 0
+    count = 1
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def together(self, function: Callable[[], Result]) -> Result:
+        """Call a function in every process, and wait for all of them.
+
+        If it fails in some processes, the first process raises the error, and all others exit.
+        """
+        return function()
+
+    def scatter(self, shares: Sequence[Result]) -> Result:
+        """The share of this process; the first process passes the shares of all."""
+        return shares[0]
+
+
+class ConnectedProcesses(Processes):
+    """Several processes.
+
+    Args:
+        fabric: a Lightning Fabric that was launched.
+    """
+
+    def __init__(self, fabric: Any) -> None:
+        super().__init__(fabric.device)
+        self.rank, self.count = fabric.global_rank, fabric.world_size
+
+    def together(self, function: Callable[[], Result]) -> Result:
+        """See :meth:`Processes.together`."""
+        own: BaseException | None = None
+        try:
+            result = function()
+        except USER_ERRORS as error:
+            own = error
+        messages: list[str | None] = [None] * self.count
+        with _connection():
+            torch.distributed.all_gather_object(messages, self._message(own) if own else None)
+        message = next(filter(None, messages), None)
+        if message is None:
+            return result
+        if self.rank > 0:
+            raise SystemExit(0) from own  # the first process reports the error and determines the exit code
+        raise own or ProcessError(message)
+
+    def scatter(self, shares: Sequence[Result]) -> Result:
+        """See :meth:`Processes.scatter`."""
+        own: list[Any] = [None]
+        with _connection():
+            torch.distributed.scatter_object_list(own, list(shares) if self.rank == 0 else None)
+        return own[0]  # type: ignore[no-any-return]
+
+    def _message(self, error: BaseException) -> str:
+        return f"Process {self.rank} on {socket.gethostname()}: {without_frames(error)}"
+
+
+def start_processes(device: str | None = None, *, devices: int = 1, num_nodes: int = 1) -> Processes:
+    """Start or find the processes of a run. All of them continue from here.
+
+    Args:
+        device: torch device; None is CUDA if there is a GPU, otherwise the CPU.
+        devices: number of processes per machine, each with one device.
+        num_nodes: number of machines.
+
+    Raises:
+        ValueError: if there is no such device, or the launcher started another number of processes.
+    """
+    world = int(os.environ["WORLD_SIZE"]) if torch.distributed.is_torchelastic_launched() else 1
+    if devices * num_nodes == 1:  # torchrun knows the numbers
+        devices = int(os.environ["LOCAL_WORLD_SIZE"]) if world > 1 else 1
+        num_nodes = world // devices
+    if devices * num_nodes == 1:
+        return Processes(choose_device(device))
+    accelerator = device or choose_device(None).type
+    if ":" in accelerator:
+        raise ValueError(f"{accelerator} is one device: several processes need --device {accelerator.split(':')[0]}.")
+    fabric = _launch(accelerator, devices, num_nodes)
+    if fabric.global_rank > 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes; the first one reports it
+    return ConnectedProcesses(fabric)
+
+
+def _launch(accelerator: str, devices: int, num_nodes: int) -> Any:
+    from lightning.fabric import Fabric
+    from lightning.fabric.strategies.ddp import DDPStrategy
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    strategy = DDPStrategy(process_group_backend="gloo", timeout=LONGEST_RUN)
+    try:
+        fabric = Fabric(accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=num_nodes)
+        children = getattr(strategy.launcher, "procs", [])  # filled by the launch
+        parent = os.getppid() if strategy.local_rank > 0 else None
+        threading.Thread(target=_watch, args=(children, parent), daemon=True).start()
+        fabric.launch()
+    except (MisconfigurationException, *USER_ERRORS) as error:
+        raise ValueError(
+            f"{num_nodes} x {devices} processes on {accelerator} cannot be started: {one_line(error)}."
+        ) from error
+    return fabric
+
+
+def _watch(children: Sequence[Popen[Any]], parent: int | None) -> None:
+    """End this process if one of its children or its parent was killed, so that nobody waits for it."""
+    while parent is None or os.getppid() == parent:
+        time.sleep(0.5)
+        for child in children:
+            if child.poll() and child.returncode != -signal.SIGINT:  # Ctrl-C reaches this process, too
+                how = f"was killed by signal {-child.returncode}" if child.returncode < 0 else "failed"
+                print(f"segattn: a process {how}; finished results are intact.", file=sys.stderr)  # noqa: T201
+                os._exit(1)
+    os._exit(1)
+
+
+@contextmanager
+def _connection() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessError("Another process of this run was killed or lost its connection.") from error
