@@ -40,6 +40,7 @@ def compare_runs(
     output: Annotated[Path, "DIR"],
     split: Literal["val", "test"] = "val",
     baseline: str | None = None,
+    group_by: Annotated[str | None, "GROUPS"] = None,
     resamples: int = 2000,
     seed: int = 0,
     level: float = 0.95,
@@ -55,13 +56,16 @@ def compare_runs(
         output: folder for the page and the tables
         split: which records to compare
         baseline: name of the run that the others are compared with; default: the first one
+        group_by: images to resample together, because they resemble each other: image (none), blocks:N (N consecutive
+            images), a regular expression whose first group, or match, in the image name is the group, or column:NAME
+            of the record; default: cities of Cityscapes, drives of CamVid (blocks:10 if there is one drive), else image
         resamples: number of bootstrap resamples
         seed: seed of the bootstrap
         level: level of the intervals
         pictures: omit the pictures of objects (then torch is not needed)
     """
     study = load_runs(runs, split)
-    comparison = compare(study, baseline=baseline, resamples=resamples, seed=seed, level=level)
+    comparison = compare(study, baseline=baseline, group_by=group_by, resamples=resamples, seed=seed, level=level)
     output.mkdir(parents=True, exist_ok=True)
     galleries, missing = _pictures(study, split) if pictures else ({}, "Pictures are turned off.")
     page = output / "index.html"

@@ -4,6 +4,9 @@ Images are drawn with replacement, the same ones for every run, and all scores a
 the drawn images (Efron and Tibshirani: An Introduction to the Bootstrap, chapter 13, percentile intervals). The counts
 of all resamples are one matrix product: how often each image was drawn, times the counts of each image.
 
+Images that resemble each other, such as frames of one drive, are drawn together: groups take the place of images
+(cluster bootstrap; Davison and Hinkley: Bootstrap Methods and their Application, section 3.8).
+
 If a name has n > 1 runs, its score is their mean, and n - 1 of them are drawn with replacement in every resample,
 independently for every name. With n - 1 draws the variance of the mean is unbiased (Rao and Wu: Resampling Inference
 With Complex Survey Data, 1988).
@@ -17,6 +20,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
+from segattn.report.image_groups import ImageGroups, group_images
 from segattn.report.runs import Study
 from segattn.report.scores import (
     COUNTS,
@@ -54,6 +58,7 @@ class Comparison:
 
     Attributes:
         baseline: name of the run that the others are compared with.
+        groups: the images that were drawn together.
         means: by ``name``, ``measure`` and ``size`` (a bucket, or ``all``).
         curve: by ``name``, ``measure`` (``miou``, ``mrecall`` or ``found``) and fine bin, with its edges ``low_edge``
             and ``high_edge``.
@@ -66,65 +71,86 @@ class Comparison:
     curve: pd.DataFrame
     classes: pd.DataFrame
     found: pd.DataFrame
+    groups: ImageGroups
     level: float
     resamples: int
     seed: int
 
 
 def compare(
-    study: Study, *, baseline: str | None = None, resamples: int = 2000, seed: int = 0, level: float = 0.95
+    study: Study,
+    *,
+    baseline: str | None = None,
+    group_by: str | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> Comparison:
     """Compare all runs with a baseline, by default the first.
 
     Equal seeds give equal intervals.
 
+    Args:
+        study: the runs.
+        baseline: name of the run that the others are compared with.
+        group_by: the images that are drawn together, as :func:`segattn.report.image_groups.group_images` explains.
+        resamples: number of resamples.
+        seed: of the resamples.
+        level: of the intervals.
+
     Raises:
-        ValueError: if no run has the name of the baseline, or a number is out of range.
+        ValueError: if no run has the name of the baseline, a number is out of range, or images cannot be grouped.
     """
     baseline = study.names[0] if baseline is None else baseline
     if baseline not in study.names:
         raise ValueError(f"There is no run {baseline!r} to compare with; the runs are {', '.join(study.names)}.")
     if resamples < 1 or not 0 < level < 1:
         raise ValueError(f"resamples must be positive and level between 0 and 1, got {resamples} and {level}.")
-    sampler = _Sampler(study, np.random.default_rng(seed))
-    exact = sampler.scores(np.ones((1, sampler.num_images)), None)
+    groups = group_images(study, group_by)
+    sampler = _Sampler(study, groups, np.random.default_rng(seed))
+    exact = sampler.scores(np.ones((1, groups.count)), None)
     pieces = list(sampler.draw(resamples))
     join = partial(np.concatenate, axis=-1)
     drawn = {name: Scores.combine([piece[name] for piece in pieces], join) for name in study.names}
     tail = 100 * (1 - level) / 2
     tables = _Tables(exact, drawn, baseline=baseline, tails=(tail, 100 - tail)).all(study, sampler.bins)
-    return Comparison(baseline, **tables, level=level, resamples=resamples, seed=seed)
+    return Comparison(baseline, **tables, groups=groups, level=level, resamples=resamples, seed=seed)
 
 
 class _Sampler:
-    """Scores of every name on the same resampled images."""
+    """Scores of every name on the same resampled groups of images."""
 
-    def __init__(self, study: Study, generator: np.random.Generator) -> None:
+    def __init__(self, study: Study, groups: ImageGroups, generator: np.random.Generator) -> None:
         self._generator = generator
         self._classes = len(study.info.class_names)
-        self._objects = object_cells(study.runs[0])
-        self._cells = {name: [_stored(count_cells(run)) for run in runs] for name, runs in study.groups.items()}
-        self.num_images = len(study.images)
+        self._groups = groups.count
+        ones = np.ones(len(groups.numbers))
+        member = scipy.sparse.csr_array((ones, (np.arange(len(ones)), groups.numbers)))  # (images, groups)
+        self._images: Array = member.sum(axis=0)  # of each group
+        self._objects = object_cells(study.runs[0]) @ member
+        self._cells = {
+            name: [_stored(count_cells(run) @ member) for run in runs] for name, runs in study.groups.items()
+        }
         self.bins = Bins(study.info, self._objects.sum(axis=1).reshape(self._classes, -1))
 
     def draw(self, resamples: int) -> Iterator[dict[str, Scores]]:
         """Draw resamples and yield their scores in pieces, with the resamples on the last axis."""
         counts_of_one = len(COUNTS) * self._objects.shape[0]
-        step = max(1, min(resamples, _VALUES_PER_PIECE // max(counts_of_one, self.num_images)))
+        step = max(1, min(resamples, _VALUES_PER_PIECE // max(counts_of_one, self._groups)))
         for first in range(0, resamples, step):
             count = min(step, resamples - first)
-            weights = self._weights(count, self.num_images, self.num_images)
+            weights = self._weights(count, self._groups, self._groups)
             runs = {name: len(cells) for name, cells in self._cells.items()}
             yield self.scores(weights, {name: self._weights(count, max(1, n - 1), n) for name, n in runs.items()})
 
     def scores(self, weights: Array, seed_weights: Mapping[str, Array] | None) -> dict[str, Scores]:
         """Compute the scores of every name.
 
-        The weights are how often to count every image, (resamples, images), and every run of a name, (resamples, runs).
+        The weights are how often to count every group, (resamples, groups), and every run of a name, (resamples, runs).
         """
         drawn = np.ascontiguousarray(weights.T)
         objects = (self._objects @ drawn).reshape(self._classes, -1, len(weights))
-        images = drawn.sum(0)
+        images = self._images @ drawn
         scores = {}
         for name, cells in self._cells.items():
             counts = ((each @ drawn).reshape(self._classes, -1, len(COUNTS), len(weights)) for each in cells)

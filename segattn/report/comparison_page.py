@@ -49,8 +49,8 @@ def write_page(
         "smallest": info.bucket_names[0],
         "largest": info.bucket_names[-1],
         "conventions": _conventions(study),
-        "interval": f"{100 * comparison.level:g} %, from {comparison.resamples} bootstrap resamples of the images, the "
-        f"same for all runs, seed {comparison.seed}",
+        "interval": f"{100 * comparison.level:g} %, from {comparison.resamples} bootstrap resamples of the "
+        f"{comparison.groups.count:,} {comparison.groups.what}, the same for all runs, seed {comparison.seed}",
         "scores": _scores(comparison),
         "curves": _curves(study, comparison),
         "found": found_summary(comparison),
@@ -82,7 +82,8 @@ def write_page(
 
 def _subtitle(study: Study) -> str:
     extra = study.info.extra
-    data = f"{extra['data']}, split {extra.get('split', 'unknown')}: " if "data" in extra else ""
+    split = f", split {extra['split']}" if "split" in extra else ""
+    data = f"{extra['data']}{split}: " if "data" in extra else ""
     objects = len(study.runs[0].objects)
     unit = "annotated instances" if study.info.unit == "instance" else "8-connected components"
     return f"{data}{len(study.images):,} images with {objects:,} objects ({unit}), {len(study.runs)} runs."

@@ -6,15 +6,17 @@ from typing import Any
 import pandas as pd
 
 from segattn.report.bootstrap import Comparison
+from segattn.report.image_groups import ImageGroups
 from segattn.report.runs import Study
 
-FEW_IMAGES = 30
+FEW = 30
+"""Number of images, or groups of images, below which intervals are unreliable."""
 
 
 def verdict(study: Study, comparison: Comparison) -> list[str]:
     """Summarize a comparison: one sentence for each run except the baseline, then the limits of the intervals."""
     sentences = [_result(comparison, name) for name in study.names if name != comparison.baseline]
-    return [*sentences, *_limits(study)]
+    return [*sentences, *_limits(study, comparison.groups)]
 
 
 def win_tie_loss(comparison: Comparison) -> pd.DataFrame:
@@ -57,7 +59,7 @@ def _classes(comparison: Comparison, name: str) -> str:
     return f" Better for {win} and worse for {loss} of {win + tie + loss} classes; about {chance:.1f} by chance alone."
 
 
-def _limits(study: Study) -> list[str]:
+def _limits(study: Study, groups: ImageGroups) -> list[str]:
     counts = {name: len(runs) for name, runs in study.groups.items()}
     single = [name for name, count in counts.items() if count == 1]
     limits = []
@@ -66,10 +68,19 @@ def _limits(study: Study) -> list[str]:
         limits.append(f"For {listed(single)} there is one run each, {reason}.")
     if several := [f"{count} of {name}" for name, count in counts.items() if count > 1]:
         limits.append(f"With several runs ({', '.join(several)}), the intervals cover the variation between seeds too.")
-    if len(study.images) < FEW_IMAGES:
-        limits.append(f"With only {len(study.images)} images the intervals are unreliable, probably too narrow.")
-    similar = "If images resemble each other, such as frames of one video, all intervals are too narrow."
-    return [*limits, similar]
+    if groups.count < FEW:
+        limits.append(f"With only {groups.count} {groups.what} the intervals are unreliable, probably too narrow.")
+    return [*limits, _dependence(groups)]
+
+
+def _dependence(groups: ImageGroups) -> str:
+    if groups.are_images:
+        similar = "If images resemble each other, such as frames of one video, all intervals are too narrow"
+        return f"{similar}; --group-by draws such images together."
+    images = len(groups.numbers)
+    return (
+        f"The intervals come from {groups.count} {groups.what} ({images:,} images), drawn as if they were independent."
+    )
 
 
 def listed(parts: Sequence[str]) -> str:

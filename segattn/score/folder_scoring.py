@@ -108,6 +108,7 @@ def score_folder(
         things=scheme.classes.things,
         extra={
             **{"run": name or masks.absolute().name, "truth": str(truth.absolute()), "masks": str(masks.absolute())},
+            **({} if _file(classes) else {"data": str(classes)}),
             **{"files": _fingerprint(pairing.pairs, settings + [Path(path).read_text() for path in _file(classes)])},
         },
     )
