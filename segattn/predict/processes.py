@@ -132,15 +132,14 @@ def _launch(accelerator: str, devices: int, num_nodes: int) -> Any:
     from lightning.fabric.strategies.ddp import DDPStrategy
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-    for name in ("lightning.fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     strategy = DDPStrategy(process_group_backend="gloo", timeout=LONGEST_RUN)
     try:
-        fabric = Fabric(accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=num_nodes)
-        children = getattr(strategy.launcher, "procs", [])  # filled by the launch
-        parent = os.getppid() if strategy.local_rank > 0 else None
-        threading.Thread(target=_watch, args=(children, parent), daemon=True).start()
-        fabric.launch()
+        with _no_progress_messages():
+            fabric = Fabric(accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=num_nodes)
+            children = getattr(strategy.launcher, "procs", [])  # filled by the launch
+            parent = os.getppid() if strategy.local_rank > 0 else None
+            threading.Thread(target=_watch, args=(children, parent), daemon=True).start()
+            fabric.launch()
     except (MisconfigurationException, *USER_ERRORS) as error:
         raise ValueError(
             f"{num_nodes} x {devices} processes on {accelerator} cannot be started: {one_line(error)}."
@@ -158,6 +157,20 @@ def _watch(children: Sequence[Popen[Any]], parent: int | None) -> None:
                 print(f"segattn: a process {how}; finished results are intact.", file=sys.stderr)  # noqa: T201
                 os._exit(1)
     os._exit(1)
+
+
+@contextmanager
+def _no_progress_messages() -> Iterator[None]:
+    """Lightning announces each process that it starts."""
+    loggers = [logging.getLogger(name) for name in ("lightning.fabric", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def test_factories_become_plain_data():
 @pytest.mark.parametrize(
     ("class_path", "what"),
     [
-        ("antigravity.Head", "import antigravity first"),
+        ("antigravity.Head", "import it with --import antigravity"),
         ("segattn.heads.NoHead", r"has no segattn\.heads\.NoHead"),
         ("segattn.checkpoints.load_model", r"not a torch\.nn\.Module"),
     ],
