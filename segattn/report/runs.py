@@ -182,9 +182,10 @@ def _grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def _labelled(runs: Sequence[Run]) -> list[Run]:
-    """Add the folders to labels that are not unique."""
-    labels = [run.label for run in runs]
+    """Add the folders to labels that are not unique, or the files if they share a folder."""
+    labels, folders = [run.label for run in runs], [run.path.parent for run in runs]
+    places = [run.path if folders.count(run.path.parent) > 1 else run.path.parent for run in runs]
     return [
-        replace(run, label=printable(f"{run.label} in {run.path.parent}")) if labels.count(run.label) > 1 else run
-        for run in runs
+        replace(run, label=printable(f"{run.label} in {place}")) if labels.count(run.label) > 1 else run
+        for run, place in zip(runs, places, strict=True)
     ]

@@ -81,6 +81,9 @@ def test_the_index_is_read_from_the_cache_until_a_label_file_changes(
     layouts.save(changed, layouts.quarters([1, 1, 1, 1]))
     os.utime(changed, (1, 1))
     assert (index_objects(dataset)["image"] == 0).sum() == 1
+    os.utime(changed, (2, 2))
+    index_objects(dataset)
+    assert len(list(cache_folder().iterdir())) == 3
 
 
 def test_the_index_depends_on_the_meaning_of_labels(tmp_path: Path) -> None:

@@ -121,3 +121,12 @@ def test_empty_record(tmp_path):
 def test_report_does_not_import_torch():
     code = "import sys, segattn.report, segattn.report.comparison_page; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_records_of_one_run_in_one_folder_stay_apart(tmp_path):
+    paths = [tmp_path / f"loss_{loss}.parquet" for loss in (0.1, 0.3)]
+    for path, loss in zip(paths, (0.1, 0.3), strict=True):
+        write_record(path, lost=loss, **named("fla"))
+    study = load_runs(paths)
+    assert [run.path for run in study.runs] == paths
+    assert study.names == [f"fla/version_0 in {path}" for path in paths]
