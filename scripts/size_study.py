@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for which in CHECKPOINTS:
         records = [str(record_of(given.output, name, seed, which)) for name in names for seed in given.seeds]
         print(f"comparison of the {which} checkpoints:", flush=True)
-        results.append(compare(["compare", *records, "--output", str(given.output / f"comparison_{which}")]))
+        results.append(
+            compare(["compare", *records, "--output", str(given.output / f"comparison_{which}"), "--no-pictures"])
+        )
     return max(results)
 
 

@@ -56,8 +56,7 @@ class AttentionPyramid(Head):
         width = channels // 2
         if width < 1 or width % 32:
             raise ValueError(f"channels must be a multiple of 64, got {channels}.")
-        levels = zip(features.channels, features.strides, strict=True)
-        self.levels = [level for level, (present, stride) in enumerate(levels) if present and stride >= FINEST_STRIDE]
+        self.levels = features.pyramid_levels
         widths = [features.channels[level] for level in self.levels]
         self.context: nn.Module = nn.Identity()
         if context is not None:

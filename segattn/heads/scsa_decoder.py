@@ -55,11 +55,7 @@ class SCSADecoder(Head):
         super().__init__(features)
         if form not in ("fpn", "upernet"):
             raise ValueError(f"form must be fpn or upernet, got {form!r}.")
-        self.levels = [
-            level
-            for level, (width, stride) in enumerate(zip(features.channels, features.strides, strict=True))
-            if width and stride >= 4
-        ]
+        self.levels = features.pyramid_levels
         widths = [features.channels[level] for level in self.levels]
         self.lateral = nn.ModuleList(Conv2dNormActivation(width, channels, kernel_size=1) for width in widths[:-1])
         self.top = (
