@@ -2,6 +2,7 @@
 
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +34,15 @@ def test_only_the_first_process_of_a_run_creates_its_folder(tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
     monkeypatch.setenv(rank, "0")
     assert claim_folder(tmp_path).is_dir()
+
+
+def test_a_folder_that_another_run_creates_at_the_same_moment_is_not_shared(tmp_path, monkeypatch):
+    mkdir = Path.mkdir
+
+    def after_the_other_run(path, *arguments, **options):
+        monkeypatch.setattr(Path, "mkdir", mkdir)
+        mkdir(path, parents=True)
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", after_the_other_run)
+    assert claim_folder(tmp_path) == tmp_path / "version_1"
