@@ -6,6 +6,7 @@ photometric distortion, padding. The expensive steps run on the crop only.
 
 import os
 import random
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no network look-up on import
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from segattn.data.copy_paste import Patch, Place, free_places
 from segattn.io.image_files import resize_image
 from segattn.sample import IGNORE_INDEX, SizeRule
 
@@ -98,6 +100,36 @@ def largest_class_share(mask: UInt8[np.ndarray, "h w"]) -> float:
     counts = np.bincount(mask.ravel(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
     total = int(counts.sum())
     return int(counts.max()) / total if total else 1.0
+
+
+class PasteObjects(A.DualTransform):
+    """Paste the given ``patches`` in order, each where it covers no ignored pixel."""
+
+    def __init__(self) -> None:
+        super().__init__(p=1)
+
+    @property
+    def targets_as_params(self) -> list[str]:
+        """The mask shows the ignored pixels."""
+        return ["mask"]
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """Find a place for each patch."""
+        return {"places": free_places(data.get("patches", ()), data["mask"] == IGNORE_INDEX)}
+
+    def apply(self, img: np.ndarray, *, places: Sequence[Place], **_: Any) -> np.ndarray:
+        """Paste the pixels."""
+        pasted = img.copy()
+        for rows, columns, patch in places:
+            pasted[rows, columns][patch.inside] = patch.image[patch.inside]
+        return pasted
+
+    def apply_to_mask(self, mask: np.ndarray, *, places: Sequence[Place], **_: Any) -> np.ndarray:
+        """Paste the classes."""
+        pasted = mask.copy()
+        for rows, columns, patch in places:
+            pasted[rows, columns][patch.inside] = patch.class_id
+        return pasted
 
 
 class PhotometricDistortion(A.ImageOnlyTransform):
@@ -194,6 +226,7 @@ class TrainingTransform:
         self.crop_size = crop_size
         self.size_rule = size_rule
         self.scale_range = scale_range
+        self.flip = flip
         steps: list[Transform] = [
             ScaledCrop(crop_size, size_rule, scale_range=scale_range, max_class_share=max_class_share),
             A.HorizontalFlip(p=flip),
@@ -202,6 +235,7 @@ class TrainingTransform:
             steps.append(A.VerticalFlip(p=vertical_flip))
         if quarter_turns:
             steps.append(A.RandomRotate90(p=1))
+        steps.append(PasteObjects())
         if photometric:
             steps.append(PhotometricDistortion())
         steps += transforms if isinstance(transforms, list) else [transforms] if transforms else []
@@ -216,6 +250,7 @@ class TrainingTransform:
         *,
         seed: tuple[int, ...],
         center: Size | None = None,
+        patches: Sequence[Patch] = (),
     ) -> tuple[UInt8[np.ndarray, "crop_h crop_w 3"], UInt8[np.ndarray, "crop_h crop_w"]]:
         """Augment an image and its mask; the same seed gives the same result.
 
@@ -225,11 +260,12 @@ class TrainingTransform:
             seed: of all random numbers.
             center: pixel (row, column) that the crop contains, in its middle where the image allows it; then
                 ``max_class_share`` has no effect. None draws the crop at random.
+            patches: objects to paste into the crop, after the flips and before the photometric changes.
         """
         # One pair of generators for all steps: Compose.set_random_seed would start every step with the same numbers.
         generator = np.random.default_rng(seed)
         self._pipeline.set_random_state(generator, random.Random(int(generator.integers(1 << 62))))
-        augmented = self._pipeline(image=image, mask=mask, center=center)
+        augmented = self._pipeline(image=image, mask=mask, center=center, patches=patches)
         image, mask = augmented["image"], augmented["mask"]
         for array, shape in ((image, (*self.crop_size, 3)), (mask, self.crop_size)):
             if array.shape != shape or array.dtype != np.uint8:

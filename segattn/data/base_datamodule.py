@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from segattn.data.augmentation import TrainingTransform
+from segattn.data.copy_paste import CopyPaste, class_indices
 from segattn.data.dataset import SegmentationDataset
 from segattn.data.object_index import index_objects
 from segattn.data.object_sampling import ObjectCrops, ObjectSampler, check_sizes
@@ -35,6 +36,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         object_crops: share of the training crops that are centered on an object, 0..1. Its class is drawn uniformly,
             then its size, then the object; the crop is taken from the image of the object.
         object_crop_sizes: the sizes of these objects: ``small``, ``medium``, ``large``.
+        copy_paste: share of the training crops that get small or medium objects of other training images, 0..1.
+        copy_paste_classes: names of the classes of these objects; null for all thing classes.
         **augmentation: further arguments of :class:`segattn.data.augmentation.TrainingTransform`.
 
     Attributes:
@@ -57,6 +60,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         seed: int = 0,
         object_crops: float = 0.0,
         object_crop_sizes: tuple[str, ...] = ("small", "medium"),
+        copy_paste: float = 0.0,
+        copy_paste_classes: tuple[str, ...] | None = None,
         **augmentation: Any,
     ) -> None:
         super().__init__()
@@ -68,8 +73,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
         ):
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
-        if not 0 <= object_crops <= 1:
-            raise ValueError(f"object_crops must be in 0..1, got {object_crops}.")
+        for name, share in (("object_crops", object_crops), ("copy_paste", copy_paste)):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} must be in 0..1, got {share}.")
         check_sizes("object_crop_sizes", object_crop_sizes)
         self.root = Path(root)
         self.classes = classes
@@ -81,6 +87,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         self.seed = seed
         self.object_crops = object_crops
         self.object_crop_sizes = object_crop_sizes
+        self.copy_paste = copy_paste
+        self.pasted_classes = class_indices(classes, copy_paste_classes) if copy_paste or copy_paste_classes else []
         self.transform = TrainingTransform(crop_size, size_rule, **augmentation)
         self.datasets: dict[str, SegmentationDataset] = {}
 
@@ -113,11 +121,21 @@ class SegmentationDataModule(LightningDataModule, ABC):
                 f"{len(dataset)} training images are too few for a batch of {self.batch_size} on {replicas} processes; "
                 "use a smaller batch_size."
             )
-        crops = None
-        if self.object_crops:
+        samples = TrainingDataset(dataset, self.transform, seed=self.seed)
+        if self.object_crops or self.copy_paste:
             objects = index_objects(dataset, workers=self._loading(replicas)["num_workers"])
-            crops = ObjectCrops(ObjectSampler(objects, sizes=self.object_crop_sizes), self.object_crops)
-        samples = TrainingDataset(dataset, self.transform, seed=self.seed, crops=crops)
+            if self.object_crops:
+                centers = ObjectSampler(objects, sizes=self.object_crop_sizes)
+                samples.crops = ObjectCrops(centers, self.object_crops)
+            if self.copy_paste:
+                samples.copy_paste = CopyPaste(
+                    dataset,
+                    ObjectSampler(objects, sizes=("small", "medium"), classes=self.pasted_classes),
+                    self.copy_paste,
+                    size_rule=self.size_rule,
+                    scale_range=self.transform.scale_range,
+                    flip=self.transform.flip,
+                )
         sampler = TrainingSampler(samples, seed=self.seed, num_replicas=replicas, rank=rank, used=self._used)
         return TrainingLoader(
             samples, batch_size=self.batch_size, sampler=sampler, drop_last=True, **self._loading(replicas)

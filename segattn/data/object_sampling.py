@@ -21,16 +21,23 @@ class ObjectSampler:
     Args:
         objects: all objects.
         sizes: the sizes to draw from, of :data:`SIZES`.
+        classes: the classes to draw from; None for all.
 
     Raises:
         DataError: if there are no objects to draw.
     """
 
-    def __init__(self, objects: ObjectIndex, *, sizes: Sequence[str]) -> None:
+    def __init__(self, objects: ObjectIndex, *, sizes: Sequence[str], classes: Sequence[int] | None = None) -> None:
         size = np.searchsorted(COCO_EDGES, objects["area"], side="right")
-        chosen = np.flatnonzero(np.isin(size, [SIZES.index(name) for name in sizes]))
+        usable = np.isin(size, [SIZES.index(name) for name in sizes])
+        if classes is not None:
+            usable &= np.isin(objects["class_id"], classes)
+        chosen = np.flatnonzero(usable)
         if not len(chosen):
-            raise DataError(f"The training images contain no {' or '.join(sizes)} object to draw; choose other sizes.")
+            rest = (
+                "to draw; choose other sizes" if classes is None else "of these classes to paste; choose other classes"
+            )
+            raise DataError(f"The training images contain no {' or '.join(sizes)} object {rest}.")
         class_id, size = objects["class_id"][chosen], size[chosen]
         order = np.lexsort((size, class_id))
         self._objects = objects[chosen[order]]

@@ -3,6 +3,7 @@
 from torch.utils.data import Dataset, default_collate
 
 from segattn.data.augmentation import TrainingTransform
+from segattn.data.copy_paste import CopyPaste
 from segattn.data.dataset import SegmentationDataset, to_sample
 from segattn.data.object_sampling import ObjectCrops
 from segattn.objects.ground_truth import target_objects
@@ -13,7 +14,8 @@ class TrainingDataset(Dataset[Sample]):
     """Augmented samples.
 
     The keys are ``epoch * len(dataset) + index``; a sample depends only on its key and the seed. A crop that is
-    centered on an object takes the place of the crop of the image at the index.
+    centered on an object takes the place of the crop of the image at the index. A crop with pasted objects keeps its
+    name.
     """
 
     def __init__(
@@ -22,12 +24,12 @@ class TrainingDataset(Dataset[Sample]):
         transform: TrainingTransform,
         *,
         seed: int,
-        crops: ObjectCrops | None = None,
     ) -> None:
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
-        self.crops = crops
+        self.crops: ObjectCrops | None = None
+        self.copy_paste: CopyPaste | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -36,8 +38,11 @@ class TrainingDataset(Dataset[Sample]):
         epoch, index = divmod(key, len(self.dataset))
         seed = (self.seed, epoch, index)
         center = self.crops.draw(seed) if self.crops else None
-        raw = self.dataset.read(center.image if center else index)
-        image, mask = self.transform(raw.image, raw.mask, seed=seed, center=center.position if center else None)
+        own = center.image if center else index
+        raw = self.dataset.read(own)
+        position = center.position if center else None
+        patches = self.copy_paste.draw(seed, own) if self.copy_paste else ()
+        image, mask = self.transform(raw.image, raw.mask, seed=seed, center=position, patches=patches)
         return to_sample(raw._replace(image=image, mask=mask, instances=None))
 
 

@@ -218,6 +218,7 @@ def test_size_metric_can_be_disabled_or_less_frequent(config, capsys):
         ["--model.channels_last", "true", "--model.decay_norms", "false", "--model.head_lr_factor", "10"],
         ["--model.loss", "OHEM", "--model.loss.min_kept", "50"],
         ["--data.object_crops", "0.5", "--data.object_crop_sizes", "[medium, small]"],
+        ["--data.copy_paste", "1", "--data.copy_paste_classes", "[building, sign symbol, bicyclist]"],
         [
             "--model.loss",
             "WeightedSum",
