@@ -25,12 +25,13 @@ from einops import rearrange
 from PIL import Image
 
 from segattn import __version__
-from segattn.checkpoints.network import Network, choose_device, load_network
+from segattn.checkpoints.network import Network, load_network
 from segattn.heads import FLAHead
 from segattn.inference import InferenceConfig, predicted_classes
 from segattn.models import EncoderSpec, ModelSpec, SegmentationModel
 from segattn.predict import Settings, predict_folder
 from segattn.predict.manifest import file_state
+from segattn.processes import choose_device
 from segattn.sample import ClassInfo, ClassTable
 
 

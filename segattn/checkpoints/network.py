@@ -9,7 +9,7 @@ from torch import Tensor
 from segattn.checkpoints.trained import load_model, read_description
 from segattn.inference.image_to_logits import LogitsFunction
 from segattn.inference.inference_config import InferenceConfig
-from segattn.io.error_text import first_line, one_line
+from segattn.io.error_text import one_line
 from segattn.models.weight_files import CONTENT, CheckpointError, parse_description
 from segattn.sample import ClassTable
 
@@ -62,16 +62,6 @@ def load_network(path: Path, device: torch.device, *, compile: bool = False) -> 
     if compile:
         trained.model.compile()
     return Network(trained.logits, trained.classes, trained.inference, trained.version, device)
-
-
-def choose_device(name: str | None) -> torch.device:
-    """A device by name; None is CUDA if available, otherwise the CPU."""
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"The device {name!r} cannot be used here: {first_line(error)}.") from error
-    return device
 
 
 def _from_onnx(path: Path, device: torch.device) -> tuple[LogitsFunction, str | None]:

@@ -231,12 +231,12 @@ def part_path(path: Path, rank: int) -> Path:
 
 def merge_records(parts: Sequence[Path], path: Path) -> None:
     """Concatenate the parts of a record, then remove them. Raises RecordError if they differ in their metadata."""
-    files = [_open(part) for part in parts]
-    infos = [_info(part, file) for part, file in zip(parts, files, strict=True)]
-    if any(info != infos[0] for info in infos):
-        raise RecordError(f"{', '.join(map(str, parts))} are parts of different records.")
-    with RecordWriter(path, infos[0]) as writer:
-        for file in files:
+    info = _info(parts[0], _open(parts[0]))
+    with RecordWriter(path, info) as writer:
+        for part in parts:  # opened one after the other, because there may be thousands
+            file = _open(part)
+            if _info(part, file) != info:
+                raise RecordError(f"{parts[0]} and {part} are parts of different records.")
             for batch in file.iter_batches(ROWS_PER_GROUP):
                 writer.append(batch.select(list(COLUMNS)))
     for part in parts:

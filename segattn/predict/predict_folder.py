@@ -21,7 +21,7 @@ from segattn.predict.result_files import ResultWriter, result_folders
 
 if TYPE_CHECKING:
     from segattn.predict.predictor import Predictor
-    from segattn.predict.processes import Processes
+    from segattn.processes import Processes
 
 VERSIONS = ("torch", "timm", "segmentation-models-pytorch", "pillow", "numpy")
 
@@ -77,7 +77,7 @@ def predict_folder(
         ValueError: if an option, the checkpoint or the output folder cannot be used.
         OSError: if the results cannot be written.
     """
-    from segattn.predict.processes import start_processes
+    from segattn.processes import start_processes
 
     chosen, output = Options(**options), Path(output)
     inputs = [images] if isinstance(images, str | Path) else images

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from rich.console import Console
 
 from segattn.compare.command import compare_runs
-from segattn.data.workers import available_cores
 from segattn.io.command_line import run_command
 from segattn.io.printable import printable
+from segattn.processes import start_processes
 from segattn.score.folder_scoring import ScoreReport, score_folder
 
 
@@ -28,6 +28,8 @@ def score(
     resize: Literal["nearest"] | None = None,
     incomplete: bool = False,
     workers: int | None = None,
+    devices: int = 1,
+    num_nodes: int = 1,
 ) -> int:
     """Score folders of masks by object size.
 
@@ -42,12 +44,15 @@ def score(
         values: whether the masks contain the values of the label files or class indices
         resize: resize masks of another size than their label file; without it they are an error
         incomplete: score the other images if masks are missing or cannot be used
-        workers: number of reading processes; default: one per core
+        workers: number of reading processes of each process; default: one per core
+        devices: number of processes on each machine; one with its workers uses all cores
+        num_nodes: number of machines; every one of them runs the command, and the images are divided among them
     """
     names = _names(masks)
-    number = available_cores() if workers is None else workers
-    if number < 0:
-        raise ValueError(f"--workers must be at least 0, got {number}.")
+    for option, value, least in (("workers", workers, 0), ("devices", devices, 1), ("num-nodes", num_nodes, 1)):
+        if value is not None and value < least:
+            raise ValueError(f"--{option} must be at least {least}, got {value}.")
+    processes = start_processes("cpu", devices=devices, num_nodes=num_nodes)
     reports = {}
     for name, folder in zip(names, masks, strict=True):
         reports[name] = score_folder(
@@ -59,9 +64,13 @@ def score(
             resize=resize,
             incomplete=incomplete,
             name=name,
-            workers=number,
+            workers=processes.cores if workers is None else workers,
+            processes=processes,
         )
-        _print(name, reports[name])
+        if processes.rank == 0:
+            _print(name, reports[name])
+    if processes.rank > 0:
+        return 0  # the first process writes the page
     return compare_runs([report.record for report in reports.values()], output=output, pictures=False)
 
 

@@ -1,30 +1,30 @@
 """Scoring a folder of masks: the object record that ``segattn validate`` writes, without a model."""
 
+import glob
 import json
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
 import torch
-from rich.console import Console
-from rich.progress import track
-from torch.utils.data import DataLoader
 
 from segattn.data.class_file import LabelScheme
 from segattn.data.errors import DataError, DataNotFoundError
-from segattn.data.workers import start_worker
-from segattn.io.atomic_write import atomic_write
-from segattn.objects import ObjectSizes, RecordError, RecordInfo, RecordWriter, merge_records, part_path, read_record
-from segattn.score.mask_pairs import MaskPair, pair_masks
-from segattn.score.pair_scoring import PairScore, PairScorer
-
-IMAGES_PER_PART = 500
-"""Images after which an interrupted run can continue."""
+from segattn.io.error_text import one_line
+from segattn.io.folder_lock import folder_lock
+from segattn.objects import ObjectSizes, RecordInfo, merge_records
+from segattn.processes import ProcessError, Processes
+from segattn.score.mask_pairs import MaskPair, Pairing, pair_masks
+from segattn.score.pair_scoring import PairScorer
+from segattn.score.score_parts import Part, divide_pairs, score_parts
 
 _SHIPPED = Path(__file__).parents[1] / "data"
 _SIZES = ObjectSizes()
+_ONE_PROCESS = Processes(torch.device("cpu"))
 
 
 @dataclass
@@ -69,10 +69,12 @@ def score_folder(
     name: str | None = None,
     sizes: ObjectSizes = _SIZES,
     workers: int = 0,
+    processes: Processes = _ONE_PROCESS,
 ) -> ScoreReport:
     """Score masks against label files and write the object record.
 
     An interrupted call continues with the images that are not finished, unless a file or an argument has changed.
+    Several processes divide the images and write the same record as one.
 
     Args:
         truth: folder of label files.
@@ -84,21 +86,23 @@ def score_folder(
         incomplete: score the other images if masks are missing or cannot be used.
         name: name of the model in comparisons; None takes the name of the folder of masks.
         sizes: the size bins.
-        workers: number of reading processes; 0 reads in this process.
+        workers: number of reading processes of each process; 0 reads in the process itself.
+        processes: those that call this function together, from :func:`segattn.processes.start_processes`.
+
+    Returns:
+        The same report in every process.
 
     Raises:
         DataNotFoundError: if a folder or class file is missing, or nothing can be paired.
         DataError: if masks are missing or cannot be used, unless ``incomplete``, or no pair can be used.
     """
     truth, masks, record = Path(truth), Path(masks), Path(record)
-    scheme = read_classes(classes)
-    pairing = pair_masks(truth, masks)
-    if pairing.missing and not incomplete:
-        raise DataError(
-            f"{len(pairing.missing)} of {len(pairing.missing) + len(pairing.pairs)} label files have no mask in "
-            f"{masks}, for example {pairing.missing[0]}; --incomplete scores the others."
-        )
-    settings = [str(scheme.classes.to_dicts()), values, str(resize), str(sizes)]
+    first = processes.rank == 0
+    scheme = processes.together(lambda: read_classes(classes))
+    pairing = processes.together(lambda: _pair(truth, masks, incomplete) if first else Pairing([], [], []))
+    class_file = [Path(classes).read_text()] if Path(classes).is_file() else []
+    settings = [str(scheme.classes.to_dicts()), values, str(resize), str(sizes), *class_file]
+    fingerprint = processes.together(lambda: _fingerprint(pairing.pairs, settings))
     info = RecordInfo(
         class_names=scheme.classes.names,
         edges=sizes.edges,
@@ -108,29 +112,33 @@ def score_folder(
         things=scheme.classes.things,
         extra={
             **{"run": name or masks.absolute().name, "truth": str(truth.absolute()), "masks": str(masks.absolute())},
-            **({} if _file(classes) else {"data": str(classes)}),
-            **{"files": _fingerprint(pairing.pairs, settings + [Path(path).read_text() for path in _file(classes)])},
+            **({} if class_file else {"data": str(classes)}),
+            **{"files": processes.broadcast(fingerprint)},
         },
     )
-    scorer = PairScorer(pairing.pairs, scheme, values=values, resize=resize)
-    report = ScoreReport(record, len(pairing.pairs), pairing.missing, pairing.extra)
-    parts = _score_parts(scorer, info, report, workers=workers)
-    if report.problems and not incomplete:
+    folder = record.with_suffix(".parts")
+    parts = divide_pairs(pairing.pairs, folder)
+    with ExitStack() as stack:
+        own = processes.scatter(processes.together(lambda: _divide(parts, info, record, processes) if first else []))
+        processes.together(lambda: stack.enter_context(folder_lock(folder, shared=True)))
+        scorer = PairScorer([pair for part in own for pair in part.pairs], scheme, values=values, resize=resize)
+        try:
+            processes.together(lambda: score_parts(own, info, scorer, workers=workers, progress=first))
+        except ProcessError as error:
+            raise ProcessError(f"{one_line(error)}; run the same command again to continue.") from error
+        report = ScoreReport(record, len(pairing.pairs), pairing.missing, pairing.extra)
+        processes.together(lambda: _finish(report, parts, folder, incomplete=incomplete) if first else None)
+    return processes.broadcast(report)
+
+
+def _pair(truth: Path, masks: Path, incomplete: bool) -> Pairing:
+    pairing = pair_masks(truth, masks)
+    if pairing.missing and not incomplete:
         raise DataError(
-            f"{len(report.problems)} of {len(pairing.pairs)} masks cannot be scored (--incomplete scores the others): "
-            f"{next(iter(report.problems.values()))}"
+            f"{len(pairing.missing)} of {len(pairing.missing) + len(pairing.pairs)} label files have no mask in "
+            f"{masks}, for example {pairing.missing[0]}; --incomplete scores the others."
         )
-    report.images -= len(report.problems)
-    if not report.images:
-        raise DataError(f"None of the masks can be scored: {next(iter(report.problems.values()))}")
-    merge_records(parts, record)
-    for part in parts:
-        _notes_path(part).unlink()
-    return report
-
-
-def _file(classes: str | Path) -> list[Path]:
-    return [Path(classes)] if Path(classes).is_file() else []
+    return pairing
 
 
 def _fingerprint(pairs: Sequence[MaskPair], settings: Sequence[str]) -> str:
@@ -143,70 +151,28 @@ def _fingerprint(pairs: Sequence[MaskPair], settings: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _notes_path(part: Path) -> Path:
-    """Where the problems of a part are stored."""
-    return part.with_suffix(".json")
+def _divide(parts: Sequence[Part], info: RecordInfo, record: Path, processes: Processes) -> list[list[Part]]:
+    """Divide the parts that are not finished among the processes."""
+    with folder_lock(record.with_suffix(".parts")):
+        for path in record.parent.glob(f"partial-*-{glob.escape(record.name)}"):  # of a run that was killed
+            path.unlink()
+        unfinished = [part for part in parts if not part.is_finished(info)]
+    return [unfinished[rank :: processes.count] for rank in range(processes.count)]
 
 
-def _score_parts(scorer: PairScorer, info: RecordInfo, report: ScoreReport, *, workers: int) -> list[Path]:
-    """Score all pairs in parts that survive an interruption; parts of an earlier, equal run are kept."""
-    starts = range(0, len(scorer), IMAGES_PER_PART)
-    parts = {start: part_path(report.record, number) for number, start in enumerate(starts)}
-    unfinished = {start: part for start, part in parts.items() if not _is_finished(part, info)}
-    indices = [index for start in unfinished for index in range(start, min(start + IMAGES_PER_PART, len(scorer)))]
-    console = Console(stderr=True)
-    scores = track(
-        _score_all(scorer, indices, workers=workers),
-        f"scoring {info.extra['run']}",
-        total=len(indices),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    results = iter(scores)
-    for start, part in unfinished.items():
-        _write_part(part, info, results, min(IMAGES_PER_PART, len(scorer) - start))
-    next(results, None)  # lets the progress bar end
-    for part in parts.values():
-        notes = json.loads(_notes_path(part).read_text(encoding="utf-8"))
+def _finish(report: ScoreReport, parts: Sequence[Part], folder: Path, *, incomplete: bool) -> None:
+    """Merge the parts into the record, and complete the report."""
+    for part in parts:
+        notes = part.notes()
         report.problems |= notes["problems"]
         report.resized += notes["resized"]
-    return list(parts.values())
-
-
-def _write_part(part: Path, info: RecordInfo, scores: Iterator[PairScore], count: int) -> None:
-    problems, resized = {}, 0
-    with RecordWriter(part, info) as writer:
-        for _ in range(count):
-            score = next(scores)
-            resized += score.resized
-            if score.rows is None:
-                problems[score.pair.name] = score.problem
-            else:
-                writer.write_packed(score.rows)
-        with atomic_write(_notes_path(part)) as temporary:  # before the part is complete
-            temporary.write_text(json.dumps({"problems": problems, "resized": resized}), encoding="utf-8")
-
-
-def _is_finished(part: Path, info: RecordInfo) -> bool:
-    try:
-        return _notes_path(part).is_file() and read_record(part, columns=["image"]).info == info
-    except (RecordError, OSError):
-        return False
-
-
-def _score_all(scorer: PairScorer, indices: Sequence[int], *, workers: int) -> Iterator[PairScore]:
-    """The scores of pairs in the order of the indices."""
-    try:
-        yield from DataLoader(
-            scorer,  # type: ignore[arg-type]  # any sequence will do
-            batch_size=None,
-            sampler=indices,
-            num_workers=workers,
-            worker_init_fn=start_worker,
-            generator=torch.Generator(),
+    if report.problems and not incomplete:
+        raise DataError(
+            f"{len(report.problems)} of {report.images} masks cannot be scored (--incomplete scores the others): "
+            f"{next(iter(report.problems.values()))}"
         )
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        raise RuntimeError("A reading process was killed (often: out of memory); use fewer --workers.") from error
+    report.images -= len(report.problems)
+    if not report.images:
+        raise DataError(f"None of the masks can be scored: {next(iter(report.problems.values()))}")
+    merge_records([part.path for part in parts], report.record)
+    shutil.rmtree(folder)

@@ -102,7 +102,7 @@ def test_masks_of_another_size_are_resized_on_request(folders):
 
 
 def test_an_interrupted_run_keeps_its_finished_parts(folders, monkeypatch):
-    monkeypatch.setattr("segattn.score.folder_scoring.IMAGES_PER_PART", 1)
+    monkeypatch.setattr("segattn.score.score_parts.IMAGES_PER_PART", 1)
     expected = read_record(score(folders).record).rows
     read_names = []
 
@@ -120,7 +120,7 @@ def test_an_interrupted_run_keeps_its_finished_parts(folders, monkeypatch):
     report = score(folders)
     assert read_names == [*NAMES, "y/3.png"]
     assert read_record(report.record).rows.to_json() == expected.to_json()
-    assert not list(folders.glob("out.rank*"))
+    assert not (folders / "out.parts").exists()
 
 
 def test_cityscapes_names_are_paired_in_any_folder_depth(tmp_path):

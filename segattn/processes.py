@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed
 
-from segattn.checkpoints.network import choose_device
-from segattn.io.error_text import one_line, without_frames
+from segattn.data.workers import available_core_ids, available_cores
+from segattn.io.error_text import first_line, one_line, without_frames
 
 Result = TypeVar("Result")
 
@@ -42,6 +42,7 @@ class Processes:
         rank: number of this process, from 0.
         count: number of processes.
         device: where this process computes.
+        cores: number of cores for this process: its part of the cores that it may use.
     """
 
     rank = 0
@@ -49,6 +50,7 @@ class Processes:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self.cores = available_cores()
 
     def together(self, function: Callable[[], Result]) -> Result:
         """Call a function in every process, and wait for all of them.
@@ -61,6 +63,10 @@ class Processes:
         """The share of this process; the first process passes the shares of all."""
         return shares[0]
 
+    def broadcast(self, value: Result) -> Result:
+        """The value of the first process."""
+        return self.scatter([value] * self.count)
+
 
 class ConnectedProcesses(Processes):
     """Several processes.
@@ -72,6 +78,11 @@ class ConnectedProcesses(Processes):
     def __init__(self, fabric: Any) -> None:
         super().__init__(fabric.device)
         self.rank, self.count = fabric.global_rank, fabric.world_size
+        own = (socket.gethostname(), available_core_ids())
+        all_cores: list[Any] = [None] * self.count
+        with _connection():
+            torch.distributed.all_gather_object(all_cores, own)
+        self.cores = max(1, len(own[1]) // all_cores.count(own))  # SLURM may give each process its own cores
 
     def together(self, function: Callable[[], Result]) -> Result:
         """See :meth:`Processes.together`."""
@@ -101,8 +112,21 @@ class ConnectedProcesses(Processes):
         return f"Process {self.rank} on {socket.gethostname()}: {without_frames(error)}"
 
 
+def choose_device(name: str | None) -> torch.device:
+    """A device by name; None is CUDA if available, otherwise the CPU."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"The device {name!r} cannot be used here: {first_line(error)}.") from error
+    return device
+
+
 def start_processes(device: str | None = None, *, devices: int = 1, num_nodes: int = 1) -> Processes:
     """Start or find the processes of a run. All of them continue from here.
+
+    Processes that share cores divide them: torch uses as many threads as each has cores, unless ``OMP_NUM_THREADS`` is
+    set.
 
     Args:
         device: torch device; None is CUDA if there is a GPU, otherwise the CPU.
@@ -121,10 +145,13 @@ def start_processes(device: str | None = None, *, devices: int = 1, num_nodes: i
     accelerator = device or choose_device(None).type
     if ":" in accelerator:
         raise ValueError(f"{accelerator} is one device: several processes need --device {accelerator.split(':')[0]}.")
-    fabric = _launch(accelerator, devices, num_nodes)
-    if fabric.global_rank > 0:
+    threads_are_given = "OMP_NUM_THREADS" in os.environ  # Lightning sets it in the first process
+    processes = ConnectedProcesses(_launch(accelerator, devices, num_nodes))
+    if not threads_are_given:
+        torch.set_num_threads(processes.cores)
+    if processes.rank > 0:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes; the first one reports it
-    return ConnectedProcesses(fabric)
+    return processes
 
 
 def _launch(accelerator: str, devices: int, num_nodes: int) -> Any:

@@ -1,76 +1,23 @@
 import errno
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 
-import lightning.fabric  # noqa: F401  # once, and not in every process
 import psutil
 import pytest
-from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from PIL import Image
 
 from segattn.cli import main
 from segattn.io.folder_lock import folder_lock
 from segattn.predict import Settings, predict_folder
-from segattn.predict.processes import _watch, start_processes
 from segattn.predict.result_files import ResultWriter
+from tests.launched_processes import NEEDS_FORK, Group, slurm, torchrun, wait_for_files
 from tests.predict.conftest import save_pictures, tree
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
-    pytest.mark.skipif(sys.platform != "linux", reason="needs fork"),
-]
+pytestmark = NEEDS_FORK
 ONE = Settings(progress=False)
-
-
-def torchrun(rank: int, count: int, port: int) -> dict[str, str]:
-    """What torchrun sets on one machine."""
-    variables = {"TORCHELASTIC_RUN_ID": "0", "RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": count}
-    variables |= {"LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return {name: str(value) for name, value in variables.items()}
-
-
-def slurm(rank: int, count: int, port: int) -> dict[str, str]:
-    """What srun sets for one task on each of several machines."""
-    variables = {"NTASKS": count, "NTASKS_PER_NODE": 1, "NNODES": count, "PROCID": rank, "LOCALID": 0, "NODEID": rank}
-    variables |= {"JOB_ID": 7, "JOB_NAME": "predict", "NODELIST": "127.0.0.1"}
-    return {f"SLURM_{name}": str(value) for name, value in variables.items()} | {"MASTER_PORT": str(port)}
-
-
-class Group:
-    """Processes of a launcher, which fork from this one."""
-
-    def __init__(self, folder: Path, count: int, function: Callable[[], object], *, launcher=torchrun) -> None:
-        self.folder = folder / f"errors of {count}"
-        self.folder.mkdir()
-        port = find_free_network_port()
-        context = multiprocessing.get_context("fork")
-        self.processes = [
-            context.Process(target=self.run, args=(function, rank, launcher(rank, count, port)))
-            for rank in range(count)
-        ]
-        for process in self.processes:
-            process.start()
-
-    def run(self, function, rank, environment) -> None:
-        os.environ.update(environment)
-        try:
-            function()
-        except Exception as error:
-            (self.folder / str(rank)).write_text(f"{type(error).__name__}: {error}")
-
-    def end(self) -> tuple[list[int], dict[int, str]]:
-        """The exit codes and the errors."""
-        for process in self.processes:
-            process.join(60)
-            assert process.exitcode is not None, "a process hangs"
-        codes = [process.exitcode for process in self.processes]
-        return codes, {int(path.name): path.read_text() for path in sorted(self.folder.iterdir())}
 
 
 def group(folder, count, checkpoint, images, *, launcher=torchrun, settings=ONE, **options) -> Group:
@@ -100,13 +47,6 @@ def slowly(monkeypatch):
     """Give time to interrupt runs."""
     write = ResultWriter.write
     monkeypatch.setattr(ResultWriter, "write", lambda *arguments: (time.sleep(0.2), write(*arguments))[1])
-
-
-def wait_for_files(folder: Path, pattern: str, count: int) -> None:
-    end = time.monotonic() + 120
-    while len(list(folder.rglob(pattern))) < count:
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("killed", [0, 1])
@@ -185,34 +125,3 @@ def test_processes_that_the_command_started_end_together(tmp_path, checkpoint):
     assert main([*arguments, "--resume"]) == 0
     predict_folder(checkpoint, images, tmp_path / "one", settings=ONE)
     assert tree(tmp_path / "out") == tree(tmp_path / "one")
-
-
-def test_a_started_process_ends_with_its_parent(tmp_path):
-    context = multiprocessing.get_context("fork")
-
-    def start_another():
-        child = context.Process(target=_watch, args=([], os.getpid()))
-        child.start()
-        (tmp_path / "new").write_text(str(child.pid))
-        (tmp_path / "new").rename(tmp_path / "pid")
-        child.join()
-
-    parent = context.Process(target=start_another)
-    parent.start()
-    wait_for_files(tmp_path, "pid", 1)
-    child = psutil.Process(int((tmp_path / "pid").read_text()))
-    parent.kill()
-    child.wait(30)
-
-
-def test_one_process_needs_no_group():
-    processes = start_processes("cpu")
-    assert (processes.rank, processes.count, str(processes.device)) == (0, 1, "cpu")
-    assert (processes.together(lambda: 3), processes.scatter([4])) == (3, 4)
-
-
-def test_devices_that_do_not_exist_are_refused():
-    with pytest.raises(ValueError, match=r"cuda:1 is one device: several processes need --device cuda\."):
-        start_processes("cuda:1", devices=2)
-    with pytest.raises(ValueError, match="1 x 2 processes on cuda cannot be started: "):
-        start_processes("cuda", devices=2)
