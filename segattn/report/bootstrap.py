@@ -21,6 +21,7 @@ import pandas as pd
 import scipy.sparse
 
 from segattn.report.image_groups import ImageGroups, group_images
+from segattn.report.intervals import add_adjustment, intervals, p_values
 from segattn.report.runs import Study
 from segattn.report.scores import (
     COUNTS,
@@ -52,9 +53,13 @@ class Comparison:
 
     All tables have the columns ``score`` and ``difference`` (the score minus that of the baseline), each with an
     interval in ``..._low`` and ``..._high``. ``result`` is ``win`` or ``loss`` if the interval of the difference
-    excludes 0, ``tie`` if it does not, and empty if there is nothing to compare. Measures are ``miou``, ``mrecall``,
-    ``lost_KIND`` (what a kind of error costs of the mIoU) and :data:`segattn.report.scores.FOUND_MEASURES`, of which
-    ``false_alarms`` is a number per image. Lower is better for costs and false alarms.
+    excludes 0, ``tie`` if it does not, and empty if there is nothing to compare. ``p`` is its p-value. ``p_adjusted``
+    and ``adjusted_result`` take the number of comparisons into account (:mod:`segattn.report.intervals`): a family is
+    all differences of one run in one measure, such as the IoU of all classes and sizes.
+
+    Measures are ``miou``, ``mrecall``, ``lost_KIND`` (what a kind of error costs of the mIoU) and
+    :data:`segattn.report.scores.FOUND_MEASURES`, of which ``false_alarms`` is a number per image. Lower is better for
+    costs and false alarms.
 
     Attributes:
         baseline: name of the run that the others are compared with.
@@ -114,6 +119,7 @@ def compare(
     drawn = {name: Scores.combine([piece[name] for piece in pieces], join) for name in study.names}
     tail = 100 * (1 - level) / 2
     tables = _Tables(exact, drawn, baseline=baseline, tails=(tail, 100 - tail)).all(study, sampler.bins)
+    tables = {key: add_adjustment(table, level) for key, table in tables.items()}
     return Comparison(baseline, **tables, groups=groups, level=level, resamples=resamples, seed=seed)
 
 
@@ -208,9 +214,9 @@ class _Tables:
     def _table(self, name: str, key: str, columns: Mapping[str, object]) -> pd.DataFrame:
         exact, drawn = (_flat(getattr(scores[name], key)) for scores in (self._exact, self._drawn))
         base, base_drawn = (_flat(getattr(scores[self._baseline], key)) for scores in (self._exact, self._drawn))
-        low, high = self._bounds(drawn)
+        low, high = intervals(drawn, self._tails)
         difference = (exact - base)[:, 0]
-        difference_low, difference_high = self._bounds(drawn - base_drawn)
+        difference_low, difference_high = intervals(drawn - base_drawn, self._tails)
         results = ["loss", "win"] if key.removeprefix("class_") in LOWER_IS_BETTER else ["win", "loss"]
         result = np.select([difference_low > 0, difference_high < 0], results, "tie")
         undefined = np.isnan(difference) if name != self._baseline else True
@@ -218,15 +224,8 @@ class _Tables:
             {"name": name, **columns, "score": exact[:, 0], "score_low": low, "score_high": high}
             | {"difference": difference, "difference_low": difference_low, "difference_high": difference_high}
             | {"result": np.where(undefined, "", result)}
+            | {"p": np.where(undefined, np.nan, p_values(drawn - base_drawn))}
         )
-
-    def _bounds(self, drawn: Array) -> Array:
-        """Percentiles over the resamples; nan where more than half of them have no score."""
-        known = ~np.isnan(drawn)
-        bounds = np.full((2, len(drawn)), np.nan)
-        for number in np.flatnonzero(known.sum(1) * 2 > drawn.shape[1]):
-            bounds[:, number] = np.percentile(drawn[number][known[number]], self._tails)
-        return bounds
 
 
 def _stored(cells: scipy.sparse.csr_array) -> scipy.sparse.csr_array | Array:

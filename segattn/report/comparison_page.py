@@ -20,7 +20,7 @@ from segattn.report.charts import (
 from segattn.report.error_tables import kinds_classes, kinds_summary
 from segattn.report.found_section import found_classes, found_figures, found_summary
 from segattn.report.object_rows import PROPERTIES, property_table, worst_objects
-from segattn.report.page_parts import Exhibit, Table, charts, table
+from segattn.report.page_parts import P_VALUES, Exhibit, Table, charts, table
 from segattn.report.runs import Run, Study
 from segattn.report.tables import confusions, size_gaps
 from segattn.report.verdict import listed, verdict, win_tie_loss
@@ -104,7 +104,8 @@ def _conventions(study: Study) -> str:
 def _scores(comparison: Comparison) -> Table:
     miou, recall = (comparison.means[comparison.means["measure"] == key] for key in ("miou", "mrecall"))
     columns = {"name": "run", "size": "size", "score": "mIoU", "recall": "mean recall"}
-    columns |= {"difference": f"mIoU minus {comparison.baseline}", "classes": "classes", "objects": "objects"}
+    columns |= {"difference": f"mIoU minus {comparison.baseline}", **P_VALUES, "classes": "classes"}
+    columns |= {"objects": "objects"}
     return table(
         "score-table",
         miou.merge(recall[["name", "size", "score"]].rename(columns={"score": "recall"}), on=["name", "size"]),
@@ -140,9 +141,9 @@ def _classes(comparison: Comparison) -> Table:
         "class-table",
         comparison.classes,
         {"class_name": "class", "size": "size", "name": "run", "score": "IoU"}
-        | {key: key for key in ("difference", "result", "objects")},
+        | {"difference": "difference", **P_VALUES, "adjusted_result": "result", "objects": "objects"},
         percent=["score", "difference"],
-        filters={"size": "all", "name": "", "result": ""},
+        filters={"size": "all", "name": "", "adjusted_result": ""},
     )
 
 

@@ -5,7 +5,7 @@ from markupsafe import Markup
 
 from segattn.report.bootstrap import Comparison
 from segattn.report.charts import curve_figure, found_figure
-from segattn.report.page_parts import Table, charts, table, wide_table
+from segattn.report.page_parts import P_VALUES, Table, charts, table, wide_table
 from segattn.report.runs import Study
 from segattn.report.scores import FOUND_MEASURES
 
@@ -24,15 +24,16 @@ def found_means(comparison: Comparison) -> pd.DataFrame:
 def found_summary(comparison: Comparison) -> Table:
     """The table of objects found by run and size."""
     columns = {"name": "run", "size": "size", **_TITLES}
-    columns |= {"difference": f"found minus {comparison.baseline}", "classes": "classes", "objects": "objects"}
+    columns |= {"difference": f"found minus {comparison.baseline}", **P_VALUES, "classes": "classes"}
+    columns |= {"objects": "objects"}
     return table("found-table", found_means(comparison), columns, percent=_PERCENT, sortable=False)
 
 
 def found_classes(comparison: Comparison, size: str) -> Table:
     """The table of objects found by class; it shows objects of one size at first."""
     columns = {"class_name": "class", "size": "size", "name": "run", **_TITLES}
-    columns |= {"difference": "difference of found", "result": "result", "objects": "objects"}
-    filters = {"size": size, "name": "", "result": ""}
+    columns |= {"difference": "difference of found", **P_VALUES, "adjusted_result": "result", "objects": "objects"}
+    filters = {"size": size, "name": "", "adjusted_result": ""}
     frame = wide_table(comparison.found, FOUND_MEASURES, ["name", "class_name", "size"])
     return table("found-class-table", frame, columns, percent=_PERCENT, filters=filters)
 

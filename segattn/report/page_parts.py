@@ -10,6 +10,11 @@ from matplotlib.figure import Figure
 
 from segattn.report.charts import to_svg
 
+P_VALUES = {"p": "p", "p_adjusted": "adjusted p"}
+"""Titles of the columns with p-values."""
+
+_OF_DIFFERENCES = ("difference", *P_VALUES, "adjusted_result")
+
 
 class Cell(NamedTuple):
     """A cell: its text, the number to sort by (``nan`` comes last), and its CSS class (``win`` or ``loss``)."""
@@ -65,7 +70,8 @@ def table(
 ) -> Table:
     """Build a table from a data frame.
 
-    A column ``difference`` is shown with a sign and colored by the frame's ``result``.
+    A column ``difference`` is shown with a sign and colored by the frame's ``adjusted_result``. The columns of
+    differences are left out if there are none.
 
     Args:
         name: id of the table in the page.
@@ -75,6 +81,9 @@ def table(
         filters: initial choice (empty for all) by the name of the column to filter by.
         sortable: whether clicking a title sorts the rows.
     """
+    if (frame.get("adjusted_result", pd.Series(["tie"])) == "").all():  # a single run
+        columns = {key: title for key, title in columns.items() if key not in _OF_DIFFERENCES}
+        filters = {key: chosen for key, chosen in (filters or {}).items() if key in columns}
     numeric = {key: pd.api.types.is_numeric_dtype(frame[key]) for key in columns}
     rows = [
         [_cell(row, key, percent=key in percent, numeric=numeric[key]) for key in columns]
@@ -104,11 +113,15 @@ def wide_table(frame: pd.DataFrame, measures: Sequence[str], keys: list[str]) ->
 
 
 def _cell(row: Mapping[Any, Any], key: str, *, percent: bool, numeric: bool) -> Cell:
-    value, result, signed = row[key], str(row.get("result", "")), key == "difference"
+    value, result, signed = row[key], str(row.get("adjusted_result", "")), key == "difference"
     if not numeric:
-        return Cell(str(value), kind=result if key == "result" and result != "tie" else "")
-    if np.isnan(value) or (signed and not result):
-        return Cell("" if signed and not result else "-", "nan")
+        return Cell(str(value), kind=result if key == "adjusted_result" and result != "tie" else "")
+    if key in _OF_DIFFERENCES and not result:
+        return Cell("", "nan")
+    if np.isnan(value):
+        return Cell("-", "nan")
+    if key in P_VALUES:
+        return Cell(f"{value:.3f}" if value >= 0.001 else "<0.001", f"{value:.6g}")
     if not percent and f"{key}_low" in row:
         return Cell(interval_text(row, key, factor=1, digits=2), f"{value:.6g}")
     if not percent:

@@ -1,5 +1,6 @@
 """The result of a comparison in words, and what the intervals do not cover."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,16 +15,23 @@ FEW = 30
 
 
 def verdict(study: Study, comparison: Comparison) -> list[str]:
-    """Summarize a comparison: one sentence for each run except the baseline, then the limits of the intervals."""
+    """Summarize a comparison: one sentence for each run except the baseline, then the limits of the intervals.
+
+    A run is called better or worse only where the difference remains after the adjustment for many comparisons
+    (``adjusted_result``).
+    """
     sentences = [_result(comparison, name) for name in study.names if name != comparison.baseline]
-    return [*sentences, *_limits(study, comparison.groups)]
+    return [*sentences, *_limits(study, comparison)]
 
 
-def win_tie_loss(comparison: Comparison) -> pd.DataFrame:
-    """Count the classes for which each run is better than the baseline (win), worse (loss) or undecided (tie)."""
-    table = comparison.classes[comparison.classes["result"] != ""]
+def win_tie_loss(comparison: Comparison, result: str = "adjusted_result") -> pd.DataFrame:
+    """Count the classes for which each run is better than the baseline (win), worse (loss) or undecided (tie).
+
+    ``result`` is the column to count: ``adjusted_result``, or ``result`` for the intervals alone.
+    """
+    table = comparison.classes[comparison.classes[result] != ""]
     counts = table.pivot_table(
-        index=["name", "size"], columns="result", values="score", aggfunc="size", fill_value=0, sort=False
+        index=["name", "size"], columns=result, values="score", aggfunc="size", fill_value=0, sort=False
     )
     return counts.reindex(columns=["win", "tie", "loss"], fill_value=0).rename_axis(columns=None).reset_index()
 
@@ -31,10 +39,17 @@ def win_tie_loss(comparison: Comparison) -> pd.DataFrame:
 def _result(comparison: Comparison, name: str) -> str:
     means = comparison.means
     rows = means[(means["name"] == name) & (means["measure"] == "miou") & means["difference"].notna()]
+    count = int(rows["p"].count())
+    result = rows["adjusted_result"].mask(rows["result"] != rows["adjusted_result"], "dropped")
     parts = [
-        f"{word} {listed([_where(row) for row in rows[rows['result'] == result].to_dict('records')])}"
-        for result, word in (("win", "better"), ("loss", "worse"), ("tie", "no clear difference"))
-        if (rows["result"] == result).any()
+        f"{word} {listed([_where(row) for row in rows[result == which].to_dict('records')])}"
+        for which, word in (
+            ("win", "better"),
+            ("loss", "worse"),
+            ("dropped", f"not clear after adjustment for {count} comparisons"),
+            ("tie", "no clear difference"),
+        )
+        if (result == which).any()
     ]
     level = f"{100 * comparison.level:g} %"
     return (
@@ -50,16 +65,39 @@ def _where(row: Mapping[Any, Any]) -> str:
 
 
 def _classes(comparison: Comparison, name: str) -> str:
-    table = win_tie_loss(comparison)
-    rows = table[(table["name"] == name) & (table["size"] == "all")]
-    if rows.empty:
+    counted = []
+    for result in ("adjusted_result", "result"):
+        table = win_tie_loss(comparison, result)
+        counted.append(table[(table["name"] == name) & (table["size"] == "all")][["win", "loss", "tie"]].to_numpy())
+    if not len(counted[0]):
         return ""
-    win, tie, loss = (int(rows[key].iloc[0]) for key in ("win", "tie", "loss"))
-    chance = (1 - comparison.level) * (win + tie + loss)
-    return f" Better for {win} and worse for {loss} of {win + tie + loss} classes; about {chance:.1f} by chance alone."
+    (win, loss, tie), (raw_win, raw_loss, _) = (row.astype(int) for (row,) in counted)
+    return (
+        f" Better for {win} and worse for {loss} of {win + loss + tie} classes after adjustment for "
+        f"{_family(comparison, name)} comparisons of classes and sizes ({raw_win} and {raw_loss} without adjustment)."
+    )
 
 
-def _limits(study: Study, groups: ImageGroups) -> list[str]:
+def _family(comparison: Comparison, name: str) -> int:
+    """Number of compared classes and sizes."""
+    classes = comparison.classes
+    return int(classes.loc[classes["name"] == name, "p"].count())
+
+
+def _resamples(comparison: Comparison) -> list[str]:
+    """A warning if even the smallest possible p-value is lost when the other differences are unclear."""
+    most = max(_family(comparison, name) for name in comparison.classes["name"].unique())
+    needed = math.ceil(2 * most / (1 - comparison.level))
+    if comparison.resamples >= needed:
+        return []
+    return [
+        f"With {comparison.resamples} resamples, a single difference among {most} comparisons cannot remain after "
+        f"adjustment; --resamples {needed} is enough."
+    ]
+
+
+def _limits(study: Study, comparison: Comparison) -> list[str]:
+    groups = comparison.groups
     counts = {name: len(runs) for name, runs in study.groups.items()}
     single = [name for name, count in counts.items() if count == 1]
     limits = []
@@ -70,7 +108,7 @@ def _limits(study: Study, groups: ImageGroups) -> list[str]:
         limits.append(f"With several runs ({', '.join(several)}), the intervals cover the variation between seeds too.")
     if groups.count < FEW:
         limits.append(f"With only {groups.count} {groups.what} the intervals are unreliable, probably too narrow.")
-    return [*limits, _dependence(groups)]
+    return [*limits, *_resamples(comparison), _dependence(groups)]
 
 
 def _dependence(groups: ImageGroups) -> str:
