@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,7 +17,7 @@ from rich.table import Table
 from torch import Tensor
 
 from segattn.io.overlay import blend
-from segattn.sample import Batch, ClassTable
+from segattn.sample import Batch
 from segattn.training.task import SegmentationTask
 
 
@@ -69,19 +69,26 @@ def is_last_step(trainer: Trainer) -> bool:
 
 
 def print_scores(task: SegmentationTask, stage: str) -> None:
-    """Print the scores of the task's last evaluation, if there was one, in percent, per class and averaged."""
+    """Print the scores of the task's last evaluation, if there was one, in percent, per class and averaged.
+
+    Classes that occur neither in the ground truth nor in the predictions have no scores; one row counts them.
+    """
     scores = task.evaluation.scores
     if not scores:
         return
+    present = {index: name for index, name in enumerate(task.classes.names) if not torch.isnan(scores["iou"][index])}
+    absent = len(task.classes) - len(present)
     sizes = scores.get("sizes")
     buckets = task.evaluation.sizes.sizes.names if sizes and task.evaluation.sizes else ()
     table = Table("class", title=f"{stage} scores in percent")
     for column in ("IoU", *buckets, *(("objects",) if buckets else ())):
         table.add_column(column, justify="right")
-    for index, name in enumerate(task.classes.names):
+    for index, name in present.items():
         split = [_percent(value) for value in sizes["iou"][index]] if sizes else []
         counts = ["/".join(str(int(count)) for count in sizes["objects"][index])] if sizes else []
         table.add_row(name, _percent(scores["iou"][index]), *split, *counts)
+    if absent:
+        table.add_row(f"{absent} absent class{'es' if absent > 1 else ''}", "-")
     table.add_section()
     split = [_percent(sizes[f"miou_{bucket}"]) for bucket in buckets] if sizes else []
     counts = ["/".join(str(int(sizes[f"objects_{bucket}"])) for bucket in buckets)] if sizes else []
@@ -92,19 +99,19 @@ def print_scores(task: SegmentationTask, stage: str) -> None:
     console = Console(markup=False)
     console.print(table)
     if sizes:
-        console.print(_found_table(sizes, ("all", *buckets), task.classes))
+        console.print(_found_table(sizes, ("all", *buckets), present))
     if "further" in scores:
-        console.print(_further_table(scores, task.classes))
+        console.print(_further_table(scores, present))
     conventions = f"Inference: {task.inference.description}. {task.evaluation.conventions}"
     console.print(conventions, soft_wrap=True, highlight=False)
 
 
-def _found_table(scores: dict[str, Tensor], sizes: Sequence[str], classes: ClassTable) -> Table:
-    """The table of the objects found and the false alarms, from the scores by size."""
+def _found_table(scores: dict[str, Tensor], sizes: Sequence[str], present: Mapping[int, str]) -> Table:
+    """The table of the objects found and the false alarms, from the scores by size; only classes that occur."""
     table = Table("class", title="objects found (recall above 50 %), in percent")
     for column in (*sizes, "false alarms"):
         table.add_column(column, justify="right")
-    for index, name in enumerate(classes.names):
+    for index, name in present.items():
         counts = "/".join(str(int(count)) for count in scores["alarms"][index])
         table.add_row(name, *map(_percent, scores["found_share"][index]), counts)
     table.add_section()
@@ -116,7 +123,7 @@ def _found_table(scores: dict[str, Tensor], sizes: Sequence[str], classes: Class
     return table
 
 
-def _further_table(scores: dict[str, Any], classes: ClassTable) -> Table:
+def _further_table(scores: dict[str, Any], present: Mapping[int, str]) -> Table:
     """The table of the further scores: first those per class with their means, then the others."""
     scores = {**scores, **scores["further"]}
     columns = {"precision": "mean_precision", "recall": "mean_accuracy", "f1": "mean_f1"}
@@ -125,7 +132,7 @@ def _further_table(scores: dict[str, Any], classes: ClassTable) -> Table:
     table = Table("class", title="further scores in percent")
     for name in shown:
         table.add_column(name, justify="right")
-    for index, name in enumerate(classes.names):
+    for index, name in present.items():
         table.add_row(name, *(_percent(scores[column][index]) for column in shown))
     table.add_section()
     table.add_row("mean", *(_percent(scores[mean]) for mean in shown.values()), style="bold")
