@@ -39,4 +39,5 @@ def list_images(
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         images = (name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
         found += (os.path.join(directory, name) for name in images)  # noqa: PTH118
-    return sorted(found, key=lambda path: path.split(os.sep))  # noqa: PTH206
+    found.sort(key=lambda path: path.replace(os.sep, "\0"))  # no file name contains a smaller character
+    return found

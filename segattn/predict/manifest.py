@@ -1,14 +1,20 @@
 """The manifest of a folder of results: what it was predicted with, and a row for every finished image. No torch."""
 
+import heapq
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Bool
+
 from segattn.io.atomic_write import atomic_write
+from segattn.predict.sources import Sources
 
 MANIFEST = "manifest.jsonl"
 
@@ -27,7 +33,8 @@ class Manifest:
         folder: of the results.
         run: description of the run with the keys ``segattn`` (first), ``checkpoint`` and ``fingerprint``. Results are
             valid for one fingerprint.
-        rank: number of the process; methods other than :meth:`add` and :meth:`require_shared_folder` are for the first.
+        rank: number of the process; methods other than :meth:`appending` and :meth:`require_shared_folder` are for
+            the first.
     """
 
     def __init__(self, folder: Path, run: Mapping[str, Any], *, rank: int = 0) -> None:
@@ -40,46 +47,48 @@ class Manifest:
         self._own = self._part(rank) if rank else self.path
 
     def start(
-        self, images: Mapping[str, str], masks: Iterable[str], *, resume: bool, overwrite: bool, processes: int = 1
-    ) -> set[str]:
+        self, sources: Sources, *, resume: bool, overwrite: bool, processes: int = 1
+    ) -> Bool[np.ndarray, " sources"]:
         """Begin the manifest of a new run.
 
         Args:
-            images: paths of the images by name.
-            masks: names of the files that will be written.
-            resume: keep the rows of an earlier run with the same fingerprint whose images and files are unchanged.
+            sources: what will be predicted.
+            resume: keep the rows of an earlier run with the same fingerprint whose images and files are unchanged, also
+                of images that are not among the sources.
             overwrite: allow replacing results of another checkpoint, and files that were not predicted.
             processes: number of processes.
 
         Returns:
-            Names of the images whose rows are kept; ``images`` need not contain all of them.
+            Which sources are finished.
 
         Raises:
             ValueError: if the folder contains results of another checkpoint, or files that were not predicted.
         """
         earlier = _description(self.path)
         if not overwrite:
-            self._require_own_results(earlier, masks)
+            self._require_own_results(earlier, sources)
         valid = resume and earlier is not None and earlier["fingerprint"] == self.run["fingerprint"]
         if resume and earlier is not None and not valid:
             self.reset_reason = f"it was predicted with other settings ({self._changes(earlier)})"
         if not valid:
             self._remove_parts()
-        kept: set[str] = set()
+        finished = np.zeros(len(sources), bool)
         like_temporary: set[str] = set()
         with atomic_write(self.path) as draft, draft.open("wb") as file:
             file.write(_line(self.run))
             for _, row in self._positions() if valid else ():
-                if self._is_complete(row, images):
+                if self._is_complete(row, sources):
                     file.write(_line(row))
-                    kept.add(row["image"])
+                    index = sources.index(row["image"])
+                    if index is not None:
+                        finished[index] = True
                     like_temporary.update(name for name in row["files"] if "partial-" in name)
         self._remove_parts()
         if earlier is not None:
             self._remove_temporary_files(like_temporary)
         for rank in range(1, processes):
             self._part(rank).write_bytes(_line(self.run))
-        return kept
+        return finished
 
     def require_shared_folder(self) -> None:
         """Check that this process sees what the first one has written.
@@ -90,19 +99,35 @@ class Manifest:
         if not self._own.exists():
             raise ValueError(f"{self._own} is missing: all machines must see the same folder of results.")
 
-    def add(self, row: Row) -> None:
-        """Append the row of an image."""
+    @contextmanager
+    def appending(self) -> Iterator[Callable[[Row], None]]:
+        """Append rows of images. Each of them is in the file when the function returns."""
         with self._own.open("ab") as file:
-            file.write(_line(row))
 
-    def finish(self) -> None:
+            def add(row: Row) -> None:
+                file.write(_line(row))
+                file.flush()
+
+            yield add
+
+    def finish(self, sources: Sources) -> None:
         """Merge the rows of all processes, sorted by name of the image; the last one of a name counts."""
-        positions = {row["image"]: position for position, row in self._positions()}
+        paths = self._paths()
+        known = array("q", [-1]) * len(sources)  # position in the files by index of the source
+        others: dict[str, int] = {}
+        for (number, offset), row in self._positions():
+            index = sources.index(row["image"])
+            position = offset * len(paths) + number
+            if index is None:
+                others[row["image"]] = position
+            else:
+                known[index] = position
+        found = ((name, position) for name, position in zip(sources.names, known, strict=True) if position >= 0)
         with atomic_write(self.path) as draft, draft.open("wb") as merged, ExitStack() as stack:
-            files = [stack.enter_context(path.open("rb")) for path in self._paths()]
+            files = [stack.enter_context(path.open("rb")) for path in paths]
             merged.write(_line(self.run))
-            for name in sorted(positions):
-                number, offset = positions[name]
+            for _, position in heapq.merge(found, sorted(others.items())):
+                offset, number = divmod(position, len(paths))
                 files[number].seek(offset)
                 merged.write(files[number].readline())
         self._remove_parts()
@@ -132,12 +157,13 @@ class Manifest:
         for path in self._paths()[1:]:
             path.unlink()
 
-    def _require_own_results(self, earlier: Mapping[str, Any] | None, masks: Iterable[str]) -> None:
+    def _require_own_results(self, earlier: Mapping[str, Any] | None, sources: Sources) -> None:
         if earlier is None:
-            found = next((name for name in masks if (self.folder / name).exists()), None)
+            masks = (f"{self.folder}/{sources.stem(name)}.png" for name in sources.names)
+            found = next(filter(os.path.exists, masks), None)
             if found:
                 raise ValueError(
-                    f"{self.folder / found} exists and was not predicted by segattn: choose another output, or replace "
+                    f"{found} exists and was not predicted by segattn: choose another output, or replace "
                     "it with --overwrite."
                 )
         elif earlier["checkpoint"]["sha256"] != self.run["checkpoint"]["sha256"]:
@@ -160,10 +186,14 @@ class Manifest:
         ]
         return ", ".join(dict.fromkeys(changes))
 
-    def _is_complete(self, row: Row, images: Mapping[str, str]) -> bool:
+    def _is_complete(self, row: Row, sources: Sources) -> bool:
         """Whether all files of a row exist with their sizes, and its image is the same file as before."""
         try:
-            unchanged = images.get(row["image"], row["path"]) == row["path"] and file_state(row["path"]) == row["state"]
+            is_source = sources.index(row["image"]) is not None
+            unchanged = (
+                not (is_source and sources.path(row["image"]) != row["path"])
+                and file_state(row["path"]) == row["state"]
+            )
             return unchanged and all(
                 os.stat(f"{self.folder}/{name}").st_size == size  # noqa: PTH116  # faster than through a Path
                 for name, size in row["files"].items()

@@ -1,7 +1,8 @@
 """Predict folders: find the images, skip what is finished, and divide the rest among the processes."""
 
 import platform
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from hashlib import file_digest, sha256
@@ -10,14 +11,18 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from jaxtyping import Bool
+
 from segattn import __version__
 from segattn.io.error_text import one_line
 from segattn.io.folder_lock import folder_lock
-from segattn.predict.input_files import Source, find_inputs
+from segattn.predict.input_files import find_inputs
 from segattn.predict.manifest import Manifest
 from segattn.predict.options import Options, Settings
 from segattn.predict.prediction_run import PredictionRun, Share
 from segattn.predict.result_files import ResultWriter, result_folders
+from segattn.predict.sources import Sources, is_video
 
 if TYPE_CHECKING:
     from segattn.predict.predictor import Predictor
@@ -26,6 +31,28 @@ if TYPE_CHECKING:
 VERSIONS = ("torch", "timm", "segmentation-models-pytorch", "pillow", "numpy")
 
 DEFAULT_SETTINGS = Settings()
+
+
+class Masks(Mapping[str, Path]):
+    """Paths of masks by image name; for a video, the folder of its masks. They are created when they are needed."""
+
+    def __init__(self, sources: Sources, finished: Bool[np.ndarray, " sources"], folder: Path) -> None:
+        self._sources = sources
+        self._finished = finished
+        self._folder = folder
+
+    def __getitem__(self, name: str) -> Path:
+        index = self._sources.index(name)
+        if index is None or not self._finished[index]:
+            raise KeyError(name)
+        source = self._sources[index]
+        return self._folder / (source.stem if source.is_video else f"{source.stem}.png")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources.select(np.flatnonzero(self._finished).tolist()).names)
+
+    def __len__(self) -> int:
+        return int(self._finished.sum())
 
 
 @dataclass
@@ -41,7 +68,7 @@ class Report:
         rank: number of this process. With several processes, only the report of the first one (0) has any content.
     """
 
-    masks: dict[str, Path] = field(default_factory=dict)
+    masks: Mapping[str, Path] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
     notes: dict[str, list[str]] = field(default_factory=dict)
@@ -83,7 +110,7 @@ def predict_folder(
     inputs = [images] if isinstance(images, str | Path) else images
     processes = start_processes(settings.device, devices=settings.devices, num_nodes=settings.num_nodes)
     first = processes.rank == 0
-    sources, problems = processes.together(lambda: _find(inputs, output, chosen) if first else ([], {}))
+    sources, problems = processes.together(lambda: _find(inputs, output, chosen) if first else (Sources("", []), {}))
     run = processes.together(lambda: _load(Path(checkpoint), output, chosen, settings=settings, processes=processes))
     shares, kept = processes.together(lambda: _divide(sources, problems, run, processes.count) if first else ([], []))
     share = processes.scatter(shares)
@@ -92,23 +119,22 @@ def predict_folder(
         try:
             processes.together(lambda: run.predict(share))
             if first:
-                run.manifest.finish()
+                run.manifest.finish(sources)
         except OSError as error:
             if not first:
                 raise
-            done = {row["image"] for row in run.manifest.rows() if "reason" not in row}
+            report = _report(sources, kept, run.manifest)
             raise OSError(
-                f"{one_line(error)}; {len(done & {source.name for source in sources})} of {len(sources)} images are "
-                "finished, continue with --resume."
+                f"{one_line(error)}; {len(report.masks)} of {len(sources)} images are finished, continue with --resume."
             ) from error
         return _report(sources, kept, run.manifest) if first else Report(rank=processes.rank)
 
 
-def _find(inputs: Sequence[str | Path], output: Path, options: Options) -> tuple[list[Source], dict[str, str]]:
+def _find(inputs: Sequence[str | Path], output: Path, options: Options) -> tuple[Sources, dict[str, str]]:
     """Find the inputs; their names must differ from those of the results."""
     sources, problems = find_inputs(inputs, output)
     for folder in result_folders(options):
-        if any(source.name.startswith(f"{folder}/") for source in sources):
+        if any(name.startswith(f"{folder}/") for name in sources.names):
             raise ValueError(
                 f"The images have a subfolder {folder!r}, which is also a folder of the results: rename it, or predict "
                 "it alone."
@@ -130,34 +156,32 @@ def _load(
 
 
 def _divide(
-    sources: Sequence[Source], problems: dict[str, str], run: PredictionRun, processes: int
+    sources: Sources, problems: dict[str, str], run: PredictionRun, processes: int
 ) -> tuple[list[Share], list[str]]:
     """Begin the results, and divide what is not finished among the processes.
 
     Returns:
         The shares, and the names of the finished images.
     """
-    paths = {source.name: str(source.path) for source in sources}
-    masks = (f"{source.stem}.png" for source in sources)
-    settings = run.settings
+    settings, names = run.settings, sources.names
     with folder_lock(run.manifest.folder):
         finished = run.manifest.start(
-            paths, masks, resume=settings.resume, overwrite=settings.overwrite, processes=processes
+            sources, resume=settings.resume, overwrite=settings.overwrite, processes=processes
         )
         run.writer.write_classes()
-    for name, reason in problems.items():
-        run.manifest.add({"image": name, "reason": reason})
-    images = [source for source in sources if not source.is_video]
-    videos = [source for source in sources if source.is_video and source.name not in finished]
-    starts = range(0, len(images), settings.batch_size)
-    chunks = [images[start : start + settings.batch_size] for start in starts]
-    chunks = [chunk for chunk in chunks if any(source.name not in finished for source in chunk)]
+    with run.manifest.appending() as add:
+        for name, reason in problems.items():
+            add({"image": name, "reason": reason})
+    named_videos = np.fromiter(map(is_video, names), bool, len(names))
+    images, videos = np.flatnonzero(~named_videos), np.flatnonzero(named_videos & ~finished)
+    batches = np.arange(len(images)) // settings.batch_size
+    unfinished = np.unique(batches[~finished[images]])
     shares = []
     for rank in range(processes):
-        own = chunks[rank::processes]
-        names = {source.name for chunk in own for source in chunk}
-        shares.append(Share(own, videos[rank::processes], names & finished))
-    return shares, [name for name in paths if name in finished]
+        own = images[np.isin(batches, unfinished[rank::processes])].tolist()
+        computed_again = {names[index] for index in own if finished[index]}
+        shares.append(Share(sources.select(own), sources.select(videos[rank::processes].tolist()), computed_again))
+    return shares, list(sources.select(np.flatnonzero(finished).tolist()).names)
 
 
 def _description(checkpoint: Path, predictor: "Predictor", settings: Settings) -> dict[str, Any]:
@@ -179,15 +203,15 @@ def _description(checkpoint: Path, predictor: "Predictor", settings: Settings) -
     }
 
 
-def _report(sources: Sequence[Source], kept: list[str], manifest: Manifest) -> Report:
+def _report(sources: Sources, kept: list[str], manifest: Manifest) -> Report:
     """The result of all processes."""
-    report = Report(kept=kept, reset_reason=manifest.reset_reason)
-    by_name = {source.name: source for source in sources}
+    finished = np.zeros(len(sources), bool)
+    report = Report(Masks(sources, finished, manifest.folder), kept=kept, reset_reason=manifest.reset_reason)
     for row in manifest.rows():
-        source = by_name.get(row["image"])
+        index = sources.index(row["image"])
         if "reason" in row:
-            report.failures[row["image"]] = row["reason"]
-        elif source:
-            report.masks[source.name] = manifest.folder / (source.stem if source.is_video else f"{source.stem}.png")
-            report.notes |= {source.name: row["notes"]} if row["notes"] else {}
+            report.failures[row["image"]] = sys.intern(row["reason"])
+        elif index is not None:
+            finished[index] = True
+            report.notes |= {row["image"]: row["notes"]} if row["notes"] else {}
     return report

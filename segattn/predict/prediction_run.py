@@ -1,9 +1,10 @@
 """Predict the images and videos of one process: read ahead, compute, write and record each of them."""
 
 import errno
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from segattn.io.error_text import one_line
 from segattn.io.image_files import ImageFileError, open_image
-from segattn.predict.input_files import Source
 from segattn.predict.manifest import Manifest, Row, file_state
 from segattn.predict.options import Settings
 from segattn.predict.result_files import ResultWriter
+from segattn.predict.sources import Source, Sources
 from segattn.predict.video import VideoError, predict_video
 
 if TYPE_CHECKING:
@@ -35,13 +36,13 @@ FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 @dataclass(frozen=True)
 class Share:
-    """What one process predicts: images in chunks that are processed together, and videos.
+    """What one process predicts: images, of which consecutive ones are processed together, and videos.
 
-    A finished image is computed again with an unfinished one of its chunk: the batch affects the rounding.
+    A finished image is computed again with an unfinished one of its batch: the batch affects the rounding.
     """
 
-    chunks: Sequence[Sequence[Source]]
-    videos: Sequence[Source]
+    images: Sources
+    videos: Sources
     finished: Set[str]
 
 
@@ -61,18 +62,19 @@ class PredictionRun:
         shown = self.settings.progress and console.is_terminal and self.manifest.rank == 0
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, disable=not shown) as bar:
-            total = sum(map(len, share.chunks)) - len(share.finished) + len(share.videos)
+            total = len(share.images) - len(share.finished) + len(share.videos)
             task = bar.add_task("predicting", total=total)
-            for row in self._rows(share):
-                self.manifest.add(row)
-                bar.advance(task)
+            with self.manifest.appending() as add:
+                for row in self._rows(share):
+                    add(row)
+                    bar.advance(task)
 
     def _rows(self, share: Share) -> Iterator[Row]:
         """The rows of the manifest."""
         pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # the limit is that of the settings
         try:
             predict = partial(self._predict_images, finished=share.finished)
-            for rows in self.predictor.map_ahead(predict, share.chunks):
+            for rows in self.predictor.map_ahead(predict, _batched(share.images, self.settings.batch_size)):
                 yield from rows
             for source in share.videos:
                 yield self._predict_video(source)
@@ -118,6 +120,13 @@ class PredictionRun:
     @property
     def _max_pixels(self) -> int:
         return self.settings.max_pixels or (MAX_PIXELS_WITH_WINDOWS if self.predictor.config.window else MAX_PIXELS)
+
+
+def _batched(sources: Iterable[Source], size: int) -> Iterator[list[Source]]:
+    """Split into lists of a size; the last one may be shorter."""
+    remaining = iter(sources)
+    while batch := list(islice(remaining, size)):
+        yield batch
 
 
 def _unless_fatal(error: OSError) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segattn.io.atomic_write import atomic_write
-from segattn.predict.input_files import Source
 from segattn.predict.manifest import Row
 from segattn.predict.result_files import OVERLAYS, ResultWriter
+from segattn.predict.sources import Source
 
 if TYPE_CHECKING:
     from segattn.predict.predictor import Predictor

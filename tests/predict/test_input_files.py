@@ -1,9 +1,11 @@
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from segattn.predict.input_files import find_inputs, result_stems
+from segattn.predict.input_files import find_inputs, names_with_equal_stems
+from segattn.predict.sources import Sources
 from tests.predict.conftest import save_pictures
 
 
@@ -102,6 +104,55 @@ def test_images_are_never_overwritten(tmp_path):
     assert found(tmp_path / "sub/2.jpg", output=tmp_path)[0] == ["2.jpg"]
 
 
+def test_images_are_never_overwritten_through_symbolic_links(tmp_path):
+    save_pictures(tmp_path, "in/1.png", "in/sub/2.png", "elsewhere/3.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/sub").symlink_to(tmp_path / "in/sub")
+    with pytest.raises(ValueError, match=r"mask of .*2\.png would overwrite an image"):
+        found(tmp_path / "in", output=tmp_path / "out")
+    (tmp_path / "out/sub").unlink()
+    assert found(tmp_path / "in", output=tmp_path / "out")[0] == ["1.png", "sub/2.png"]
+    (tmp_path / "out/1.png").symlink_to(tmp_path / "in/sub/2.png")
+    with pytest.raises(ValueError, match=r"mask of .*1\.png would overwrite an image"):
+        found(tmp_path / "in", output=tmp_path / "out")
+    (tmp_path / "out/1.png").unlink()
+    (tmp_path / "elsewhere/3.png").rename(tmp_path / "out/1.png")
+    (tmp_path / "in/4.png").symlink_to(tmp_path / "out/1.png")
+    with pytest.raises(ValueError, match=r"mask of .*1\.png would overwrite an image"):
+        found(tmp_path / "in", output=tmp_path / "out")
+
+
+def test_memory_per_input(tmp_path):
+    count = 1000
+    for index in range(count):
+        (tmp_path / f"{index}.jpg").touch()
+    tracemalloc.start()
+    try:
+        sources, _ = find_inputs([tmp_path], Path("/nowhere"))
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(sources) == count
+    assert kept < 150 * count
+    assert peak < 800 * count
+
+
+def test_sources_are_found_by_name():
+    sources = Sources("/data", ["a.mp4", "b/1.jpg", "b/1.png"], {"b/1.jpg", "b/1.png"})
+    assert [sources.index(name) for name in ("a.mp4", "b/1.jpg", "b/1.png", "b/1", "", "z")] == [
+        0,
+        1,
+        2,
+        None,
+        None,
+        None,
+    ]
+    assert [source.stem for source in sources] == ["a", "b/1.jpg", "b/1.png"]
+    assert [source.is_video for source in sources] == [True, False, False]
+    assert sources.select([0, 2])[1].path == Path("/data/b/1.png")
+
+
 def test_images_with_the_same_stem_keep_their_extension():
     names = ["a.jpg", "a.png", "b.jpg", "c/a.png", "d.jpg", "d.png", "d.jpg.tif"]
-    assert result_stems(names) == ["a.jpg", "a.png", "b", "c/a", "d.jpg", "d.png", "d.jpg.tif"]
+    stem = Sources("", names, names_with_equal_stems(names)).stem
+    assert [stem(name) for name in names] == ["a.jpg", "a.png", "b", "c/a", "d.jpg", "d.png", "d.jpg.tif"]
