@@ -42,12 +42,14 @@ def machine(device: torch.device) -> str:
     return f"{torch.get_num_threads()} threads on {processor}, torch {torch.__version__}"
 
 
-def best_seconds(functions: Sequence[Callable[[], object]], *, device: torch.device, repeats: int = 3) -> list[float]:
-    """Time the fastest of several runs of each function, after an untimed one, in seconds.
+def seconds_in_turns(
+    functions: Sequence[Callable[[], object]], *, device: torch.device, repeats: int
+) -> list[list[float]]:
+    """Time several runs of each function, after an untimed one, in seconds.
 
     The functions take turns, so that other load affects all of them alike.
     """
-    best = [float("inf")] * len(functions)
+    seconds: list[list[float]] = [[] for _ in functions]
     for turn in range(repeats + 1):
         for index, function in enumerate(functions):
             start = time.perf_counter()
@@ -55,8 +57,13 @@ def best_seconds(functions: Sequence[Callable[[], object]], *, device: torch.dev
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             if turn > 0:
-                best[index] = min(best[index], time.perf_counter() - start)
-    return best
+                seconds[index].append(time.perf_counter() - start)
+    return seconds
+
+
+def best_seconds(functions: Sequence[Callable[[], object]], *, device: torch.device, repeats: int = 3) -> list[float]:
+    """The fastest of several runs of each function, as timed by :func:`seconds_in_turns`."""
+    return [min(times) for times in seconds_in_turns(functions, device=device, repeats=repeats)]
 
 
 def forward_and_step(
