@@ -1,5 +1,6 @@
 """Set-up of the whole suite: run-time shape checks of every annotation, one thread a worker, fixed seeds."""
 
+import multiprocessing
 import os
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # no network look-up on import
@@ -13,7 +14,9 @@ import torch
 from jaxtyping import install_import_hook
 
 install_import_hook("segattn", "beartype.beartype")
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))  # see scripts/test_matrix.sh
+if "TEST_START_METHOD" in os.environ:
+    multiprocessing.set_start_method(os.environ["TEST_START_METHOD"])
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
