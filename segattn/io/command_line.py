@@ -65,7 +65,7 @@ def run_command(
         parser.add_options(parser.add_argument_group(title), group)
     takes_others = any(each.kind is Parameter.VAR_POSITIONAL for each in parameters.values())
     own, others = _split_dotted(arguments) if takes_others else (arguments, [])
-    given = vars(parser.parse_args(own))
+    given = parser.parse_args(own).as_dict()
     values = parser.values(given, function)
     values |= {name: group(**parser.values(given, group)) for name, group in groups.items()}
     positional = [values.pop(name) for name, each in parameters.items() if each.kind is Parameter.POSITIONAL_ONLY]

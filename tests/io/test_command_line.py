@@ -121,6 +121,23 @@ def test_wrong_options_end_in_one_sentence(arguments, message, capsys):
     assert not calls
 
 
+def test_names_of_methods_are_options_like_others():
+    """The namespace of jsonargparse stores such names in another form."""
+
+    def show(*, values: str = "", items: int = 0) -> int:
+        """Show.
+
+        Args:
+            values: text
+            items: number
+        """
+        calls.append((values, items))
+        return 0
+
+    assert run_command(show, ["--values", "indices", "--items", "3"], prog="segattn show") == 0
+    assert calls.pop() == ("indices", 3)
+
+
 def test_help_comes_from_the_docstrings(capsys):
     with pytest.raises(SystemExit, match="0"):
         run("--help")

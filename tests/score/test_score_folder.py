@@ -60,6 +60,17 @@ def test_indices_and_ids_give_the_same_rows(folders):
     assert by_ids.to_json() == by_indices.to_json()
 
 
+def test_the_command_reads_indices(folders):
+    expected = read_record(score(folders).record).rows
+    for name in NAMES:
+        save(folders / "masks" / name, read(folders / "masks" / name) - 7)
+    options = {"truth": "truth", "masks": "masks", "classes": "classes.yaml", "output": "scores"}
+    arguments = [part for name, path in options.items() for part in (f"--{name}", str(folders / path))]
+    assert main(["score", *arguments, "--values", "indices"]) == 0
+    rows = read_record(folders / "scores/masks/objects_val.parquet").rows
+    assert rows.to_json() == expected.to_json()
+
+
 def test_a_missing_mask_is_refused_or_left_out(folders):
     (folders / "masks/x/2.png").unlink()
     save(folders / "masks/x/4.png", [[7]])
