@@ -48,6 +48,8 @@ def predict(
         return 0  # the first process reports the results of all
     if report.reset_reason:
         _print(f"note: nothing of {output} was kept: {report.reset_reason}")
+    if report.skipped.count:
+        _print(f"note: {report.skipped}")
     for name, notes in report.notes.items():
         _print(f"note: {name}: {'; '.join(notes)}")
     for name, reason in report.failures.items():

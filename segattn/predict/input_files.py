@@ -8,18 +8,21 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from segattn.io.image_listing import list_images
+from segattn.io.image_listing import SkippedFiles, list_images
 from segattn.predict.manifest import is_results
 from segattn.predict.sources import Sources
 
 
-def find_inputs(paths: Sequence[str | Path], output: Path) -> tuple[Sources, dict[str, str]]:
+def find_inputs(
+    paths: Sequence[str | Path], output: Path, skipped: SkippedFiles | None = None
+) -> tuple[Sources, dict[str, str]]:
     """Find images and videos.
 
     Args:
         paths: folders (searched for images with their subfolders), files, glob patterns, and lists of paths: text files
             (``.txt``, or any file after an ``@``) with one path per line.
         output: the folder of the results. Subfolders that contain results of a prediction are not searched.
+        skipped: collects the other files of the folders.
 
     Returns:
         The files to predict, and reasons by name for paths that do not exist or cannot be read.
@@ -28,12 +31,14 @@ def find_inputs(paths: Sequence[str | Path], output: Path) -> tuple[Sources, dic
         FileNotFoundError: if there are no images.
         ValueError: if a mask would overwrite an image.
     """
-    search = _Search(output)
+    skipped = SkippedFiles() if skipped is None else skipped
+    search = _Search(output, skipped)
     for path in paths:
         search.add(str(path))
     if not search.roots:
-        skipped = dict.fromkeys(search.results, "folders of results are searched only if they are named")
-        reasons = "; ".join(f"{path}: {reason}" for path, reason in (search.problems | skipped).items())
+        results = dict.fromkeys(search.results, "folders of results are searched only if they are named")
+        found = [f"{path}: {reason}" for path, reason in (search.problems | results).items()]
+        reasons = "; ".join([*found, *([str(skipped)] if skipped.count else [])])
         raise FileNotFoundError(f"There are no images in {', '.join(map(str, paths))}{reasons and f' ({reasons})'}.")
     base = os.path.commonpath(set(search.roots.values()))
     names = sorted(_relative(path, base) for path in search.roots)
@@ -59,8 +64,9 @@ def names_with_equal_stems(names: Sequence[str]) -> set[str]:
 class _Search:
     """Collects files, each with the folder from which it was found, and the problems of paths."""
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, skipped: SkippedFiles) -> None:
         self.output = output.resolve()
+        self.skipped = skipped
         self.roots: dict[str, str] = {}
         self.problems: dict[str, str] = {}
         self.results: list[str] = []
@@ -69,7 +75,10 @@ class _Search:
         """Add the files of an argument or of a line of a list. Paths are text, because there may be millions."""
         path = os.path.abspath(name)
         if os.path.isdir(path):
-            for found in list_images(path, skip_folder=self._is_results, on_error=self._add_unreadable_folder):
+            images = list_images(
+                path, skip_folder=self._is_results, on_error=self._add_unreadable_folder, skipped=self.skipped
+            )
+            for found in images:
                 self.roots.setdefault(found, root or path)
         elif os.path.lexists(path):
             if path.lower().endswith(".txt"):

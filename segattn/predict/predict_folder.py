@@ -17,6 +17,7 @@ from jaxtyping import Bool
 from segattn import __version__
 from segattn.io.error_text import one_line
 from segattn.io.folder_lock import folder_lock
+from segattn.io.image_listing import SkippedFiles
 from segattn.predict.input_files import find_inputs
 from segattn.predict.manifest import Manifest
 from segattn.predict.options import Options, Settings
@@ -64,6 +65,7 @@ class Report:
         failures: reason by name, for inputs that could not be predicted.
         kept: names of images that an earlier run had finished.
         notes: remarks by image name, such as that 16 bits were scaled to 8.
+        skipped: files in the folders of images that are not read as images.
         reset_reason: why a resumed run kept nothing of the earlier one; None if it could be resumed.
         rank: number of this process. With several processes, only the report of the first one (0) has any content.
     """
@@ -72,6 +74,7 @@ class Report:
     failures: dict[str, str] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
     notes: dict[str, list[str]] = field(default_factory=dict)
+    skipped: SkippedFiles = field(default_factory=SkippedFiles)
     reset_reason: str | None = None
     rank: int = 0
 
@@ -110,7 +113,10 @@ def predict_folder(
     inputs = [images] if isinstance(images, str | Path) else images
     processes = start_processes(settings.device, devices=settings.devices, num_nodes=settings.num_nodes)
     first = processes.rank == 0
-    sources, problems = processes.together(lambda: _find(inputs, output, chosen) if first else (Sources("", []), {}))
+    skipped = SkippedFiles()
+    sources, problems = processes.together(
+        lambda: _find(inputs, output, chosen, skipped) if first else (Sources("", []), {})
+    )
     run = processes.together(lambda: _load(Path(checkpoint), output, chosen, settings=settings, processes=processes))
     shares, kept = processes.together(lambda: _divide(sources, problems, run, processes.count) if first else ([], []))
     share = processes.scatter(shares)
@@ -127,12 +133,16 @@ def predict_folder(
             raise OSError(
                 f"{one_line(error)}; {len(report.masks)} of {len(sources)} images are finished, continue with --resume."
             ) from error
-        return _report(sources, kept, run.manifest) if first else Report(rank=processes.rank)
+        report = _report(sources, kept, run.manifest) if first else Report(rank=processes.rank)
+        report.skipped = skipped
+        return report
 
 
-def _find(inputs: Sequence[str | Path], output: Path, options: Options) -> tuple[Sources, dict[str, str]]:
+def _find(
+    inputs: Sequence[str | Path], output: Path, options: Options, skipped: SkippedFiles
+) -> tuple[Sources, dict[str, str]]:
     """Find the inputs; their names must differ from those of the results."""
-    sources, problems = find_inputs(inputs, output)
+    sources, problems = find_inputs(inputs, output, skipped)
     for folder in result_folders(options):
         if any(name.startswith(f"{folder}/") for name in sources.names):
             raise ValueError(

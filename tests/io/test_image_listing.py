@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from segattn.io.image_listing import list_images
+from segattn.io.image_listing import SkippedFiles, list_images
 
 
 def touch(root, *names):
@@ -60,3 +60,15 @@ def test_unreadable_folders_are_reported(tmp_path, monkeypatch):
     assert names_below(tmp_path, on_error=errors.append) == ["a.png"]
     assert [error.filename for error in errors] == [str(tmp_path / "locked")]
     assert names_below(tmp_path) == ["a.png"]
+
+
+def test_skipped_files_are_counted_and_the_first_are_named(tmp_path):
+    touch(tmp_path, "a.png", ".b.png", ".DS_Store", "c.ico", ".git/d.png", "results/e.txt")
+    skipped = SkippedFiles()
+    assert names_below(tmp_path, skipped=skipped, skip_folder=lambda path: path.endswith("results")) == ["a.png"]
+    assert sorted(skipped.first) == [f"{tmp_path}/.b.png", f"{tmp_path}/c.ico"]
+    assert str(skipped).startswith("skipped 2 files that are hidden or not of an image type: ")
+    touch(tmp_path, "f.heic", "g.mp4")
+    names_below(tmp_path, skipped=skipped)
+    assert (skipped.count, len(skipped.first)) == (7, 3)
+    assert str(skipped).endswith(", ...")

@@ -57,6 +57,17 @@ def test_resuming_with_other_options_says_why_nothing_is_kept(tmp_path, checkpoi
     ]
 
 
+def test_files_of_other_types_are_named(tmp_path, checkpoint, capsys):
+    images = save_pictures(tmp_path / "in", "1.png", "favicon.ico")
+    common = ["--checkpoint", checkpoint, "--images", images, "--output", tmp_path / "out"]
+    assert predict(*common) == 0
+    note = f"skipped 1 file that is hidden or not of an image type: {images}/favicon.ico"
+    assert capsys.readouterr().out.splitlines()[0] == f"note: {note}"
+    (images / "1.png").unlink()
+    assert predict(*common) == 1
+    assert capsys.readouterr().err == f"segattn predict: There are no images in {images} ({note}).\n"
+
+
 def test_notes_are_printed(tmp_path, checkpoint, capsys):
     images = save_pictures(tmp_path / "in", "1.png")
     from PIL import Image

@@ -86,6 +86,9 @@ def test_unreadable_folders_are_problems(tmp_path, monkeypatch):
 def test_an_error_lists_where_no_images_were_found(tmp_path):
     with pytest.raises(FileNotFoundError, match=rf"There are no images in {tmp_path}\.$"):
         found(tmp_path)
+    (tmp_path / ".hidden.png").touch()
+    with pytest.raises(FileNotFoundError, match=r"\(skipped 1 file that is hidden or .*/\.hidden\.png\)\.$"):
+        found(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"in gone\.png \(.*/gone\.png: there is no such file or folder\)\.$"):
         found("gone.png")
 
