@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from segattn.io.command_line import run_command
 from segattn.io.printable import printable
+from segattn.io.table_files import read_table_path, write_table
 from segattn.report import (
     Comparison,
     Study,
@@ -25,6 +27,7 @@ from segattn.report.comparison_page import write_page
 from segattn.report.error_tables import lost_means
 from segattn.report.found_section import found_means
 from segattn.report.page_parts import Exhibit, percent_text
+from segattn.report.paper_table import COSTS, model_note, model_table, model_text, read_costs, without_costs
 from segattn.report.scores import FOUND_MEASURES, KINDS
 
 
@@ -45,6 +48,8 @@ def compare_runs(
     seed: int = 0,
     level: float = 0.95,
     pictures: bool = True,
+    costs: Annotated[Path | None, "FILE"] = None,
+    table: Annotated[Path | None, read_table_path, "FILE"] = None,
 ) -> int:
     """Compare runs by object size and write a web page.
 
@@ -63,19 +68,30 @@ def compare_runs(
         seed: seed of the bootstrap
         level: level of the intervals
         pictures: omit the pictures of objects (then torch is not needed)
+        costs: CSV file of segattn benchmark --output; a row belongs to the run with its name
+        table: write one table with a row per model: scores by size, objects found and costs; .csv, .md or .tex
     """
     study = load_runs(runs, split)
+    known = read_costs(costs, study.names) if costs else None
     comparison = compare(study, baseline=baseline, group_by=group_by, resamples=resamples, seed=seed, level=level)
     output.mkdir(parents=True, exist_ok=True)
     galleries, missing = _pictures(study, split) if pictures else ({}, "Pictures are turned off.")
     page = output / "index.html"
-    write_page(study, comparison, page, galleries=galleries, missing=missing)
-    tables = {"scores": comparison.means, "curve": comparison.curve, "classes": comparison.classes}
+    write_page(study, comparison, page, galleries=galleries, missing=missing, costs=known)
+    scores = comparison.means if known is None else comparison.means.merge(known, on="name", how="left")
+    tables = {"scores": scores, "curve": comparison.curve, "classes": comparison.classes}
     tables |= {"found": comparison.found, "found_curve": found_curve(study), "errors": error_table(study)}
-    for name, table in tables.items():
-        table.to_csv(output / f"{name}.csv", index=False)
+    for name, frame in tables.items():
+        frame.to_csv(output / f"{name}.csv", index=False)
     _print(study, comparison)
     console = Console(markup=False, highlight=False, soft_wrap=True)
+    models = model_table(comparison, known)
+    if known is not None:
+        console.print(_costs(models, model_text(comparison, models)))
+        console.print(printable(" ".join([model_note(comparison, models), without_costs(known, study.names)]).strip()))
+    if table:
+        write_table(table, models, model_text(comparison, models), note=model_note(comparison, models))
+        console.print(f"wrote {table}")
     if missing:
         console.print(printable(f"note: {missing}"))
     console.print(f"wrote {page} and {', '.join(f'{name}.csv' for name in tables)} in the same folder")
@@ -108,6 +124,17 @@ def _print(study: Study, comparison: Comparison) -> None:
     console.print(_lost(comparison))
     for sentence in verdict(study, comparison):
         console.print(f"- {sentence}", soft_wrap=True, highlight=False)
+
+
+def _costs(models: pd.DataFrame, text: pd.DataFrame) -> Table:
+    """The costs and, of the scores, only the mIoU."""
+    titles = [title for title, *_ in COSTS.values() if title in text]
+    table = Table("run", title="mIoU in percent, and costs", box=box.SIMPLE_HEAD)
+    for column in ("mIoU", *titles):
+        table.add_column(column, justify="right")
+    for name, miou, costs in zip(models["name"], models["miou"], text[titles].to_numpy().tolist(), strict=True):
+        table.add_row(name, f"{100 * miou:.1f}", *costs)
+    return table
 
 
 def _found(comparison: Comparison) -> Table:

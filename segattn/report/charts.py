@@ -141,6 +141,21 @@ def class_figure(study: Study, comparison: Comparison, name: str, size: str = "a
     return figure
 
 
+def latency_figure(study: Study, table: pd.DataFrame, size: str) -> Figure:
+    """Draw the mIoU of a bucket, with intervals, against the latency; ``table`` is a ``model_table`` with costs."""
+    figure, axes = _axes(3.4 + 0.09 * len(study.names))
+    for row in table[table["latency_ms"].notna()].to_dict("records"):
+        score, low, high = (100 * row[f"miou_{size}{end}"] for end in ("", "_low", "_high"))
+        reach = np.clip([[score - low], [high - score]], 0, None)
+        style = _style(study.names.index(row["name"]))
+        axes.errorbar(row["latency_ms"], score, yerr=reach, label=row["name"], **style, linestyle="", elinewidth=1.6)
+    axes.set_xlim(left=0)
+    axes.margins(x=0.08)
+    axes.set(xlabel="latency, ms", ylabel=f"mIoU of {size} objects, %")
+    _legend(figure, axes)
+    return figure
+
+
 def confusion_figure(study: Study, name: str, size: str | None = None) -> Figure:
     """Draw the share of the pixels of every class (rows) by predicted class (columns), of one size or all."""
     matrix = confusion_matrix(study, name, size).to_numpy()

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from markupsafe import Markup
 
 from segattn.io.html_page import write_html
@@ -14,6 +15,7 @@ from segattn.report.charts import (
     confusion_figure,
     curve_figure,
     difference_figure,
+    latency_figure,
     lost_figure,
     pooled_figure,
 )
@@ -21,6 +23,7 @@ from segattn.report.error_tables import kinds_classes, kinds_summary
 from segattn.report.found_section import found_classes, found_figures, found_summary
 from segattn.report.object_rows import PROPERTIES, property_table, worst_objects
 from segattn.report.page_parts import P_VALUES, Exhibit, Table, charts, table
+from segattn.report.paper_table import model_note, model_table, model_text, without_costs
 from segattn.report.runs import Run, Study
 from segattn.report.tables import confusions, size_gaps
 from segattn.report.verdict import listed, verdict, win_tie_loss
@@ -35,8 +38,9 @@ def write_page(
     *,
     galleries: Mapping[str, Sequence[Exhibit]] | None = None,
     missing: str = "",
+    costs: pd.DataFrame | None = None,
 ) -> None:
-    """Write the page, with pictures of objects by title, and the reason why pictures are ``missing``."""
+    """Write the page, with pictures of objects by title, the reason why pictures are ``missing``, and the costs."""
     info = study.info
     names = listed(study.names) if len(study.names) < 4 else f"{len(study.names)} models"
     wins = {"name": "run", "size": "size", "win": "classes better", "tie": "undecided", "loss": "worse"}
@@ -52,6 +56,7 @@ def write_page(
         "interval": f"{100 * comparison.level:g} %, from {comparison.resamples} bootstrap resamples of the "
         f"{comparison.groups.count:,} {comparison.groups.what}, the same for all runs, seed {comparison.seed}",
         "scores": _scores(comparison),
+        "costs": None if costs is None else _costs(study, comparison, costs),
         "curves": _curves(study, comparison),
         "found": found_summary(comparison),
         "found_figures": found_figures(study, comparison),
@@ -113,6 +118,21 @@ def _scores(comparison: Comparison) -> Table:
         percent=["score", "recall", "difference"],
         sortable=False,
     )
+
+
+def _costs(study: Study, comparison: Comparison, costs: pd.DataFrame) -> dict[str, Any]:
+    models, smallest = model_table(comparison, costs), study.info.bucket_names[0]
+    text = model_text(comparison, models)
+    figures = {}
+    if "latency_ms" in models and models["latency_ms"].notna().any():
+        figures[f"mIoU of {smallest} objects against latency, with intervals"] = latency_figure(study, models, smallest)
+    notes = [model_note(comparison, models), without_costs(costs, study.names)]
+    columns = {title: title for title in text.columns}
+    return {
+        "table": table("model-table", text, columns, sortable=False),
+        "note": " ".join(notes).strip(),
+        "figures": charts(figures),
+    }
 
 
 def _curves(study: Study, comparison: Comparison) -> dict[str, Markup]:
