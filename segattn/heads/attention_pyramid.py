@@ -2,16 +2,21 @@
 
 Lin et al.: Feature Pyramid Networks for Object Detection. CVPR 2017, https://arxiv.org/abs/1612.03144 (top-down path).
 Kirillov et al.: Panoptic Feature Pyramid Networks. CVPR 2019, https://arxiv.org/abs/1901.02446 (segmentation branch).
+Xiao et al.: Unified Perceptual Parsing for Scene Understanding. ECCV 2018, https://arxiv.org/abs/1807.10221 (UPerNet).
 
 Differences from the papers: the attention blocks are the design of this project. The segmentation branch aligns pixel
-centers when it doubles the resolution, and has no norm on the 1x1 convolutions, as in the first paper.
+centers when it doubles the resolution, and has no norm on the 1x1 convolutions, as in the first paper. In the form of
+UPerNet, the coarsest level has a 3x3 convolution before the levels are concatenated, as all others have; the width is
+256 instead of 512.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 import torch
+from segmentation_models_pytorch.decoders.upernet.decoder import PSPModule
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchvision.ops import Conv2dNormActivation
@@ -19,22 +24,28 @@ from torchvision.ops import Conv2dNormActivation
 from segattn.attention.identity_start import attention_block
 from segattn.heads.base import FeatureInfo, Head, HeadOutput
 
-FINEST_STRIDE = 4
-
 
 class AttentionPyramid(Head):
-    """Feature pyramid over all encoder levels of stride 4 and above, with attention blocks; logits at stride 4.
+    """Feature pyramid over all encoder levels from a finest stride on, with attention blocks.
 
     Args:
         features: of the encoder.
         num_classes: number of output channels.
-        channels: width of the top-down path; the segmentation branch has half of it, which must be a multiple of 32.
+        topology: ``fpn`` adds the levels after they are brought to the finest resolution by convolutions; ``upernet``
+            concatenates them, and has pyramid pooling on the coarsest level; ``concatenated`` has no pooling.
+        stride: of the finest level and of the logits, 4 or 2. At 2, all steps at the finest resolution cost four times
+            as much.
+        channels: width of the top-down path. With ``fpn``, the segmentation branch has half of it, which must be a
+            multiple of 32.
         context: makes the block on the coarsest encoder level from a number of channels; null for none.
         context_channels: width of that block, between two 1x1 convolutions.
         refinement: makes the block on each level of the top-down path from its number of channels; null for none.
         identity_start: whether the blocks have no effect at the first step, so that the head starts as a plain pyramid.
         dropout: probability of dropping a channel before the classifier.
         stage3_channels: width of the auxiliary head on the second to last level; null for none.
+
+    Raises:
+        ValueError: if an argument is not allowed, or the encoder has no level of stride 2 for ``stride`` 2.
     """
 
     min_levels = 3
@@ -44,6 +55,8 @@ class AttentionPyramid(Head):
         features: FeatureInfo,
         num_classes: int,
         *,
+        topology: Literal["fpn", "upernet", "concatenated"] = "fpn",
+        stride: Literal[4, 2] = 4,
         channels: int = 256,
         context: Callable[[int], nn.Module] | None = None,
         context_channels: int = 128,
@@ -53,29 +66,52 @@ class AttentionPyramid(Head):
         stage3_channels: int | None = None,
     ) -> None:
         super().__init__(features)
-        width = channels // 2
-        if width < 1 or width % 32:
-            raise ValueError(f"channels must be a multiple of 64, got {channels}.")
-        self.levels = features.pyramid_levels
+        if topology not in ("fpn", "upernet", "concatenated"):
+            raise ValueError(f"topology must be fpn, upernet or concatenated, got {topology!r}.")
+        if stride not in (4, 2):
+            raise ValueError(f"stride must be 4 or 2, got {stride}.")
+        self.topology = topology
+        self.levels = features.levels_from(stride)
         widths = [features.channels[level] for level in self.levels]
+        strides = [features.strides[level] for level in self.levels]
+        if stride == 2 and strides[0] != stride:
+            raise ValueError(f"stride 2 needs an encoder with a level of stride 2, but its levels have {strides}.")
         self.context: nn.Module = nn.Identity()
         if context is not None:
             narrow = partial(_Narrow, context, width=context_channels)
             self.context = attention_block(narrow, widths[-1], identity_start=identity_start)
-        self.lateral = nn.ModuleList(nn.Conv2d(own, channels, kernel_size=1) for own in widths)
-        self.refine = nn.ModuleList(nn.Identity() for _ in widths)
-        if refinement is not None:
-            refined = partial(attention_block, refinement, channels, identity_start=identity_start)
-            self.refine = nn.ModuleList(refined() for _ in widths)
-        doublings = [round(math.log2(features.strides[level] / FINEST_STRIDE)) for level in self.levels]
-        self.branches = nn.ModuleList(_Branch(channels, width, count) for count in doublings)
+
+        def refine() -> nn.Module:
+            return attention_block(refinement, channels, identity_start=identity_start) if refinement else nn.Identity()
+
+        if topology == "fpn":
+            width = channels // 2
+            if width < 1 or width % 32:
+                raise ValueError(f"channels must be a multiple of 64, got {channels}.")
+            self.lateral = nn.ModuleList(nn.Conv2d(own, channels, kernel_size=1) for own in widths)
+            self.refine = nn.ModuleList(refine() for _ in widths)
+            doublings = [round(math.log2(own / stride)) for own in strides]
+            self.branches = nn.ModuleList(_Branch(channels, width, count) for count in doublings)
+        else:
+            width = channels
+            self.lateral = nn.ModuleList(Conv2dNormActivation(own, channels, kernel_size=1) for own in widths[:-1])
+            pooled = topology == "upernet"
+            self.top = PSPModule(widths[-1], channels) if pooled else Conv2dNormActivation(widths[-1], channels, 1)
+            self.refine = nn.ModuleList(
+                nn.Sequential(refine(), Conv2dNormActivation(channels, channels, kernel_size=3)) for _ in widths
+            )
+            self.fuse = Conv2dNormActivation(channels * len(widths), channels, kernel_size=3)
         self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, num_classes, kernel_size=1))
         self.add_stage3(features, stage3_channels, num_classes, dropout)
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
-        """Logits at stride 4."""
+        """Logits at the finest stride."""
         used = [features[level] for level in self.levels]
         used[-1] = self.context(used[-1])
+        fused = self._added(used) if self.topology == "fpn" else self._concatenated(used)
+        return HeadOutput(self.classifier(fused), self.stage3_logits(features))
+
+    def _added(self, used: Sequence[Tensor]) -> Tensor:
         merged = [self.lateral[-1](used[-1])]
         for lateral, feature in zip(reversed(self.lateral[:-1]), reversed(used[:-1]), strict=True):
             merged.append(lateral(feature) + interpolate(merged[-1], size=feature.shape[-2:], mode="nearest"))
@@ -83,7 +119,15 @@ class AttentionPyramid(Head):
             branch(refine(x), size=used[0].shape[-2:])
             for branch, refine, x in zip(self.branches, self.refine, reversed(merged), strict=True)
         ]
-        return HeadOutput(self.classifier(torch.stack(parts).sum(dim=0)), self.stage3_logits(features))
+        return torch.stack(parts).sum(dim=0)
+
+    def _concatenated(self, used: Sequence[Tensor]) -> Tensor:
+        merged = [self.top(used[-1])]
+        for lateral, feature in zip(reversed(self.lateral), reversed(used[:-1]), strict=True):
+            merged.append(lateral(feature) + _resize(merged[-1], feature))
+        refined = [refine(x) for refine, x in zip(self.refine, reversed(merged), strict=True)]
+        fused: Tensor = self.fuse(torch.cat([_resize(x, refined[0]) for x in refined], dim=1))
+        return fused
 
 
 class _Narrow(nn.Module):
@@ -101,7 +145,7 @@ class _Narrow(nn.Module):
 
 
 class _Branch(nn.Module):
-    """3x3 convolution, group norm, ReLU and doubling of the resolution, until stride 4 is reached."""
+    """3x3 convolution, group norm, ReLU and doubling of the resolution, until the finest stride is reached."""
 
     def __init__(self, channels: int, width: int, doublings: int) -> None:
         super().__init__()
@@ -118,3 +162,7 @@ class _Branch(nn.Module):
             if step + 1 < self.doublings:
                 x = interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
         return interpolate(x, size=size, mode="bilinear", align_corners=False) if self.doublings else x
+
+
+def _resize(x: Tensor, like: Tensor) -> Tensor:
+    return interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)

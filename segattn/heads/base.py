@@ -20,11 +20,10 @@ class FeatureInfo:
     channels: tuple[int, ...]
     strides: tuple[int, ...]
 
-    @property
-    def pyramid_levels(self) -> list[int]:
-        """The levels of stride 4 and above that the encoder has."""
+    def levels_from(self, finest: int) -> list[int]:
+        """The levels of stride ``finest`` and above that the encoder has."""
         levels = enumerate(zip(self.channels, self.strides, strict=True))
-        return [level for level, (width, stride) in levels if width and stride >= 4]
+        return [level for level, (width, stride) in levels if width and stride >= finest]
 
 
 class HeadOutput(NamedTuple):

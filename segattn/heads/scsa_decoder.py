@@ -10,21 +10,17 @@ Differences from the papers: the SCSA paper puts the block inside the residual b
 decoder is the design of this project: one block on each merged level, before the 3x3 convolution of that level.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
-import torch
-from segmentation_models_pytorch.decoders.upernet.decoder import PSPModule
-from torch import Tensor, nn
-from torch.nn.functional import interpolate
-from torchvision.ops import Conv2dNormActivation
+from torch import nn
 
 from segattn.attention import SCSA
-from segattn.attention.identity_start import attention_block
-from segattn.heads.base import FeatureInfo, Head, HeadOutput
+from segattn.heads.attention_pyramid import AttentionPyramid
+from segattn.heads.base import FeatureInfo
 
 
-class SCSADecoder(Head):
+class SCSADecoder(AttentionPyramid):
     """Feature pyramid over all encoder levels of stride 4 and above, with an attention block on each.
 
     Args:
@@ -38,8 +34,6 @@ class SCSADecoder(Head):
         stage3_channels: width of the auxiliary head on the second to last level; null for none.
     """
 
-    min_levels = 3
-
     def __init__(
         self,
         features: FeatureInfo,
@@ -52,38 +46,15 @@ class SCSADecoder(Head):
         dropout: float = 0.1,
         stage3_channels: int | None = 256,
     ) -> None:
-        super().__init__(features)
         if form not in ("fpn", "upernet"):
             raise ValueError(f"form must be fpn or upernet, got {form!r}.")
-        self.levels = features.pyramid_levels
-        widths = [features.channels[level] for level in self.levels]
-        self.lateral = nn.ModuleList(Conv2dNormActivation(width, channels, kernel_size=1) for width in widths[:-1])
-        self.top = (
-            PSPModule(widths[-1], channels)
-            if form == "upernet"
-            else Conv2dNormActivation(widths[-1], channels, kernel_size=1)
+        super().__init__(
+            features,
+            num_classes,
+            topology="upernet" if form == "upernet" else "concatenated",
+            channels=channels,
+            refinement=attention,
+            identity_start=identity_start,
+            dropout=dropout,
+            stage3_channels=stage3_channels,
         )
-        self.refine = nn.ModuleList(
-            nn.Sequential(
-                attention_block(attention, channels, identity_start=identity_start),
-                Conv2dNormActivation(channels, channels, kernel_size=3),
-            )
-            for _ in widths
-        )
-        self.fuse = Conv2dNormActivation(channels * len(widths), channels, kernel_size=3)
-        self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(channels, num_classes, kernel_size=1))
-        self.add_stage3(features, stage3_channels, num_classes, dropout)
-
-    def forward(self, features: Sequence[Tensor]) -> HeadOutput:
-        """Logits at stride 4."""
-        used = [features[level] for level in self.levels]
-        merged = [self.top(used[-1])]
-        for lateral, feature in zip(reversed(self.lateral), reversed(used[:-1]), strict=True):
-            merged.append(lateral(feature) + _resize(merged[-1], feature))
-        refined = [block(x) for block, x in zip(self.refine, reversed(merged), strict=True)]
-        logits = self.classifier(self.fuse(torch.cat([_resize(x, refined[0]) for x in refined], dim=1)))
-        return HeadOutput(logits, self.stage3_logits(features))
-
-
-def _resize(x: Tensor, like: Tensor) -> Tensor:
-    return interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)

@@ -31,6 +31,8 @@ from tests.checkpoints.saved import CLASSES
 SLIM = {"channels": 16, "stage3_channels": None}
 HEADS = {
     "pyramid": partial(AttentionPyramid, channels=64, context=PositionAttention, context_channels=16, refinement=SCSA),
+    "pyramid of UPerNet": partial(AttentionPyramid, topology="upernet", channels=16, refinement=SCSA),
+    "pyramid at stride 2": partial(AttentionPyramid, stride=2, channels=64),
     "FCN": partial(FCNHead, **SLIM),
     "DANet": partial(DANetHead, **SLIM),
     "FLA": partial(FLAHead, channels=16, auxiliary_channels=None),
