@@ -13,6 +13,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention import ChannelAttention, PositionAttention
 from segattn.heads.base import FeatureInfo, Head, HeadOutput
+from segattn.heads.fine_skip import FineSkip
 
 
 class DANetHead(Head):
@@ -27,6 +28,8 @@ class DANetHead(Head):
         dropout: probability of dropping a channel before each classifier.
         softmax: of the channel attention: ``released`` (of max - energy) or ``formula`` (of energy).
         implementation: of the position attention: ``plain`` builds the map of all pixel pairs, ``fused`` does not.
+        skip_channels: width of a skip from the finest level of stride 4 and above, as in DeepLabV3+ (48 there);
+            the logits then have its resolution; null for none, as in the paper.
         stage3_channels: width of the auxiliary head on the second to last level; null for none.
     """
 
@@ -42,6 +45,7 @@ class DANetHead(Head):
         dropout: float = 0.1,
         softmax: Literal["released", "formula"] = "released",
         implementation: Literal["fused", "plain"] = "fused",
+        skip_channels: int | None = None,
         stage3_channels: int | None = 256,
     ) -> None:
         super().__init__(features)
@@ -63,12 +67,16 @@ class DANetHead(Head):
                 for name in ("fused", "position", "channel")
             }
         )
+        self.skip: FineSkip | None = None
+        if skip_channels is not None:
+            self.skip = FineSkip(features, in_channels=width, channels=width, skip_channels=skip_channels)
         self.add_stage3(features, stage3_channels, num_classes, dropout)
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
-        """Logits at the output stride."""
+        """Logits at the output stride, or at that of the skip connection."""
         position, channel = self.position(features[-1]), self.channel(features[-1])
-        logits = self.classifiers["fused"](position + channel)
+        fused = position + channel
+        logits = self.classifiers["fused"](self.skip(fused, features) if self.skip else fused)
         if not self.training:
             return HeadOutput(logits, {})
         auxiliary = {name: self.classifiers[name](x) for name, x in (("position", position), ("channel", channel))}

@@ -16,6 +16,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention import FullyAttentional
 from segattn.heads.base import FeatureInfo, Head, HeadOutput, conv_classifier
+from segattn.heads.fine_skip import FineSkip
 
 
 class FLAHead(Head):
@@ -33,6 +34,8 @@ class FLAHead(Head):
             1 makes the classifier four times as cheap.
         upsample_mode: ``bilinear``, or ``nearest`` as in the released code.
         upsample_auxiliary: whether to upsample the features of the auxiliary classifiers too, as in the released code.
+        skip_channels: width of a skip from the finest level of stride 4 and above, as in DeepLabV3+ (48 there);
+            it replaces ``upsample`` for the logits; null for none, as in the paper.
         implementation: ``plain`` builds the channel maps of all rows and columns, ``fused`` does not.
 
     Raises:
@@ -52,6 +55,7 @@ class FLAHead(Head):
         upsample: int = 2,
         upsample_mode: Literal["bilinear", "nearest"] = "bilinear",
         upsample_auxiliary: bool = False,
+        skip_channels: int | None = None,
         implementation: Literal["fused", "plain"] = "fused",
     ) -> None:
         super().__init__(features)
@@ -66,7 +70,13 @@ class FLAHead(Head):
             Conv2dNormActivation(channels, channels, kernel_size=3),
         )
         self.attention = FullyAttentional(channels, implementation=implementation)
-        self.classifier = conv_classifier(in_channels + channels, channels, num_classes, dropout)
+        self.skip: FineSkip | None = None
+        if skip_channels is None:
+            self.classifier = conv_classifier(in_channels + channels, channels, num_classes, dropout)
+        else:
+            width = in_channels + channels
+            self.skip = FineSkip(features, in_channels=width, channels=channels, skip_channels=skip_channels)
+            self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(channels, num_classes, kernel_size=1))
         self.auxiliary = nn.ModuleDict()
         if auxiliary_channels is not None:
             for name, level in (("stage3", -2), ("stage2", -3)):
@@ -75,9 +85,10 @@ class FLAHead(Head):
         self.auxiliary_names = tuple(self.auxiliary)
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
-        """Logits at ``upsample`` times the resolution of the last level."""
+        """Logits at ``upsample`` times the resolution of the last level, or at that of the skip connection."""
         x = features[-1]
-        logits = self.classifier(self._upsampled(torch.cat([self.attention(self.reduce(x)), x], dim=1)))
+        attended = torch.cat([self.attention(self.reduce(x)), x], dim=1)
+        logits = self.classifier(self.skip(attended, features) if self.skip else self._upsampled(attended))
         if not self.training:
             return HeadOutput(logits, {})
         levels = {"stage3": features[-2], "stage2": features[-3]}

@@ -36,6 +36,7 @@ HEADS = {
     "FCN": partial(FCNHead, **SLIM),
     "DANet": partial(DANetHead, **SLIM),
     "FLA": partial(FLAHead, channels=16, auxiliary_channels=None),
+    "FLA with a skip": partial(FLAHead, channels=16, auxiliary_channels=None, skip_channels=8),
     "SCSA": partial(SCSADecoder, form="upernet", **SLIM),
     "channel and position": partial(ChannelSpatialHead, kind="dual", **SLIM),
     "PSPNet": partial(SMPDecoder, decoder="pspnet", channels=16),
