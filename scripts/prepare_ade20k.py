@@ -58,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack the top folder of an archive; it is moved into place when it is complete."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
-        shutil.unpack_archive(archive, draft, filter="data" if archive.suffix == ".tar" else None)
+        if archive.suffix == ".tar" and hasattr(tarfile, "data_filter"):  # Python 3.11.4 brought it
+            shutil.unpack_archive(archive, draft, filter="data")
+        else:
+            shutil.unpack_archive(archive, draft)
         (Path(draft) / folder.name).replace(folder)
 
 

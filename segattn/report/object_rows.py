@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
 from segattn.report.runs import Run, Study
 from segattn.report.scores import row_buckets
@@ -25,23 +26,27 @@ def _by_property(run: Run, which: str) -> pd.DataFrame:
     return pd.DataFrame({"objects": grouped.size(), **recalls, "object_iou": means["iou"]}).reset_index()
 
 
-def _ranges(values: "pd.Series[float]", edges: Sequence[float | int]) -> "pd.Series[str]":
+def _ranges(rows: pd.DataFrame, column: str, edges: Sequence[float | int]) -> ExtensionArray:
     labels = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
     labels[-1] = f"{edges[-2]:g} or more"
     labels[0] = f"below {edges[1]:g}"
-    return pd.cut(values, list(edges), right=False, labels=labels)
+    return pd.Categorical.from_codes(np.digitize(rows[column], edges[1:-1]), pd.Index(labels), ordered=True)
 
 
-def _either(chosen: "pd.Series[bool]", yes: str, no: str) -> "pd.Series[str]":
-    return pd.Series(pd.Categorical(np.where(chosen, yes, no), [yes, no], ordered=True), index=chosen.index)
+def _either(rows: pd.DataFrame, column: str, *, yes: str, no: str) -> ExtensionArray:
+    codes = np.where(rows[column], 0, 1)
+    return pd.Categorical.from_codes(codes, pd.Index([yes, no]), ordered=True)
 
 
-PROPERTIES: Mapping[str, tuple[str, Callable[[pd.DataFrame], "pd.Series[str]"]]] = {
-    "thinness": ("largest width, px", lambda rows: _ranges(rows["max_width_px"], WIDTHS)),
-    "elongation": ("area / largest width²", lambda rows: _ranges(rows["elongation"], ELONGATIONS)),
-    "border": ("position", lambda rows: _either(rows["touches_border"], "touches the border", "inside")),
-    "ignore": ("position", lambda rows: _either(rows["touches_ignore"], "touches ignored pixels", "does not touch")),
-    "merged": ("prediction", lambda rows: _either(rows["merged"], "merged with another object", "separate")),
+PROPERTIES: Mapping[str, tuple[str, Callable[[pd.DataFrame], ExtensionArray]]] = {
+    "thinness": ("largest width, px", lambda rows: _ranges(rows, "max_width_px", WIDTHS)),
+    "elongation": ("area / largest width²", lambda rows: _ranges(rows, "elongation", ELONGATIONS)),
+    "border": ("position", lambda rows: _either(rows, "touches_border", yes="touches the border", no="inside")),
+    "ignore": (
+        "position",
+        lambda rows: _either(rows, "touches_ignore", yes="touches ignored pixels", no="does not touch"),
+    ),
+    "merged": ("prediction", lambda rows: _either(rows, "merged", yes="merged with another object", no="separate")),
 }
 """Properties that objects are grouped by: the title of the groups, and the group of each object."""
 
