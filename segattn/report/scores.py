@@ -100,7 +100,9 @@ def row_bins(run: Run) -> npt.NDArray[np.int64]:
     bins = np.zeros(len(rows), dtype=np.int64)
     groups: Any = rows.groupby(["height", "width"]).indices
     for (height, width), chosen in groups.items():
-        bins[chosen] = np.searchsorted(pixel_edges(edges, height, width, relative=True), size[chosen], "right")
+        bins[chosen] = np.searchsorted(
+            pixel_edges(edges, int(height), int(width), relative=True), size[chosen], "right"
+        )
     return bins
 
 
