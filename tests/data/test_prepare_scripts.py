@@ -1,6 +1,7 @@
 """The prepare scripts, with a local server."""
 
 import shutil
+import tarfile
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -95,6 +96,17 @@ def test_a_failed_download_leaves_nothing_behind(
     assert prepare_ade20k.main(arguments) == 1
     assert "ade.zip cannot be downloaded and unpacked: " in capsys.readouterr().err
     assert not (tmp_path / "data" / "ADEChallengeData2016").exists()
+
+
+@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="Python 3.11.4 brought the filter")
+def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("outside")
+    with tarfile.open(tmp_path / "bad.tar", "w") as archive:
+        archive.add(tmp_path / "file", "../../outside")
+    with pytest.raises(tarfile.OutsideDestinationError):
+        prepare_ade20k.unpack(tmp_path / "bad.tar", tmp_path / "folder" / "instances")
+    assert not (tmp_path / "outside").exists()
 
 
 def test_missing_cityscapes_files_are_reported(

@@ -77,6 +77,24 @@ def test_property_table_by_hand(study):
         property_table(study, "color")
 
 
+@pytest.mark.parametrize(
+    ("which", "column", "yes", "no"),
+    [
+        ("border", "touches_border", "touches the border", "inside"),
+        ("ignore", "touches_ignore", "touches ignored pixels", "does not touch"),
+        ("merged", "merged", "merged with another object", "separate"),
+    ],
+)
+def test_objects_with_and_without_a_property(tmp_path, which, column, yes, no):
+    write_record(tmp_path / "one.parquet", seed=3, lost=0.3, images=6)
+    study = load_runs([tmp_path / "one.parquet"])
+    all_rows = study.runs[0].rows
+    all_rows[column] = np.arange(len(all_rows)) % 3 == 0  # the drawn objects may all be of one kind
+    rows = study.runs[0].objects
+    table = property_table(study, which).groupby("value")["objects"].sum()
+    assert table.to_dict() == {yes: rows[column].sum(), no: (~rows[column]).sum()}
+
+
 def test_confusion_matrix_counts_every_pixel(study):
     run = study.groups["fla"][0]
     matrix = confusion_matrix(study, "fla")
