@@ -7,6 +7,7 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # no network look-up on import
 os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"  # of Lightning's calls, not ours
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,15 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For tests that fork: a child cannot use the threads of its parent, and their number changes rounding."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

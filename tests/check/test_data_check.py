@@ -76,13 +76,14 @@ def test_no_reader_outlives_the_command(tmp_path, data, number):
     assert "Traceback" not in (tmp_path / "output").read_text()
 
 
-def test_a_killed_reader_is_reported_in_one_sentence(data):
-    class Deadly(Inspector):
-        def __getitem__(self, index):
-            if index == 33:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return super().__getitem__(index)
+class Deadly(Inspector):
+    def __getitem__(self, index):
+        if index == 33:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
 
+
+def test_a_killed_reader_is_reported_in_one_sentence(data):
     dataset = data.dataset("train")
     with pytest.raises(RuntimeError, match=r"A DataLoader worker was killed .*use a smaller data\.num_workers"):
         list(inspect_all(Deadly(dataset, ObjectSizes()), range(40), workers=2))

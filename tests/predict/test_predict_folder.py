@@ -427,6 +427,7 @@ def interrupted(checkpoint, images, out, done, signal_number, *, wait=0.0):
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("seed", [0, 1])
 def test_killed_and_resumed_runs_write_the_same_files(tmp_path, checkpoint, slowly, seed):
     images = save_pictures(tmp_path / "in", *(f"{i}.png" for i in range(30)), height=80, width=120)
@@ -462,6 +463,7 @@ def test_partial_files_and_a_cut_off_manifest_of_a_killed_run_are_removed(tmp_pa
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
+@pytest.mark.usefixtures("one_thread")
 def test_ctrl_c_ends_the_run_soon_and_leaves_complete_files(tmp_path, checkpoint, slowly, capfd):
     images = save_pictures(tmp_path / "in", *(f"{i}.png" for i in range(40)), height=40, width=60)
     assert interrupted(checkpoint, images, tmp_path / "out", 5, signal.SIGINT) == 1

@@ -1,6 +1,7 @@
 """Failed runs keep the previous checkpoint and end with a one-sentence message."""
 
 import json
+import multiprocessing
 import os
 import re
 import resource
@@ -99,6 +100,7 @@ print("kills", kills, kills_of_resumed)
 """
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_repeatedly_killed_run_ends_like_an_uninterrupted_one():
     killed = subprocess.run(
         [sys.executable, "-c", REPEATEDLY_KILLED], capture_output=True, text=True, check=False, timeout=400
@@ -295,6 +297,7 @@ def test_unreadable_image_is_named(monkeypatch, capfd, workers):
     assert re.search(r"\(in fit at step 4 \(epoch 0\); fix the problem and resume with --ckpt_path last\)\.$", sentence)
 
 
+@pytest.mark.skipif(multiprocessing.get_start_method() != "fork", reason="only a forked worker reads as patched")
 def test_killed_worker_ends_the_run(monkeypatch, capfd):
     own, read = os.getpid(), CamVid.read_mask
 
