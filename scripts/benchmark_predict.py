@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument(
         "--list", type=int, metavar="N", help="instead: list and resume N inputs, which are empty files"
     )
+    parser.add_argument("--processes", type=int, nargs="+", metavar="N", help="instead: N processes on the CPU")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -61,6 +62,9 @@ def main() -> None:
             measure_listing(checkpoint, folder, given.list)
             return
         draw_images(folder / "images", given.images, given.size)
+        if given.processes:
+            measure_processes(checkpoint, folder, given.processes, given.rounds)
+            return
         print(f"start-up, imports only      {seconds(import_only):8.2f} s")
         first_image = sorted((folder / "images").iterdir())[0]
         start_up = seconds(partial(command_line, checkpoint, first_image, folder / "one"))
@@ -102,8 +106,22 @@ def import_only() -> None:
 def command_line(checkpoint: Path, images: Path, output: Path, *options: str) -> None:
     """Run the command in a new process."""
     arguments = ["predict", "--checkpoint", checkpoint, "--images", images, "--output", output, *options]
-    code = "import sys; from segattn.cli import main; sys.exit(main(sys.argv[1:]))"
-    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "segattn", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+
+
+def measure_processes(checkpoint: Path, folder: Path, counts: list[int], rounds: int) -> None:
+    """Print the images per second by number of processes, without the time for one image per process."""
+    paths = sorted((folder / "images").iterdir())
+    for count in counts:
+        options = ("--device", "cpu", "--devices", str(count), "--overwrite")
+        (folder / "few.txt").write_text("\n".join(map(str, paths[:count])))
+        few, all_images = [], []
+        for _ in range(rounds):
+            few.append(seconds(partial(command_line, checkpoint, folder / "few.txt", folder / "few", *options)))
+            all_images.append(seconds(partial(command_line, checkpoint, folder / "images", folder / "all", *options)))
+        elapsed = min(all_images) - min(few)
+        rate = (len(paths) - count) / elapsed
+        print(f"{count} processes    {rate:7.1f} images/s, start-up {min(few):.1f} s", flush=True)
 
 
 def measure_large(checkpoint: Path, folder: Path, side: int) -> None:
