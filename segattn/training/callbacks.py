@@ -56,9 +56,8 @@ class ValidateAtEnd(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """At the last step, stop the run if no validation is due: Lightning validates before an early stop."""
-        loop, batches = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
         ends = trainer.should_stop or is_last_step(trainer)
-        if ends and batches and not loop._should_check_val_fx(batches):
+        if ends and not validation_is_due(trainer):
             trainer.should_stop = True
             trainer.check_val_every_n_epoch = None
 
@@ -66,6 +65,12 @@ class ValidateAtEnd(Callback):
 def is_last_step(trainer: Trainer) -> bool:
     """Whether the optimizer has made its last step."""
     return trainer.global_step >= trainer.estimated_stepping_batches
+
+
+def validation_is_due(trainer: Trainer) -> bool:
+    """Whether a validation follows this training step."""
+    batches = trainer.fit_loop._data_fetcher
+    return batches is not None and trainer.fit_loop.epoch_loop._should_check_val_fx(batches)
 
 
 def print_scores(task: SegmentationTask, stage: str) -> None:
@@ -186,7 +191,8 @@ class OverlayImages(Callback):
 class GracefulStop(Callback):
     """On Ctrl-C or SIGTERM, finishes the step and writes ``last.ckpt``, from which ``--ckpt_path last`` resumes.
 
-    A running validation is finished first. A second Ctrl-C stops at once.
+    A validation that runs or is due is finished first: Lightning skips it when it resumes from a checkpoint between
+    step and validation. A second Ctrl-C stops at once.
 
     Args:
         folder: folder of the run's checkpoints.
@@ -219,6 +225,8 @@ class GracefulStop(Callback):
         if stop and not is_last_step(trainer):
             path = trainer.strategy.broadcast(self.folder) / "last.ckpt"  # the version number may differ by process
             trainer.save_checkpoint(path, weights_only=False)
+            if validation_is_due(trainer):
+                return  # saved in case the process is killed meanwhile; stops after the next step
             trainer._logger_connector.update_train_step_metrics()  # Lightning would log this step after the callbacks
             if trainer.is_global_zero:
                 Console().print(f"stopped; resume with --ckpt_path last ({shown_path(path)})", soft_wrap=True)

@@ -234,6 +234,25 @@ def test_validation_finishes_after_sigterm(monkeypatch):
     assert_same_end("complete", "stopped")
 
 
+@pytest.mark.parametrize("interval", [STEPS_PER_EPOCH, 2])
+def test_sigterm_before_a_validation_loses_no_validation(monkeypatch, interval):
+    """The signal comes in the last step of an epoch, or in the middle of it, where a validation is due."""
+    options = ["--trainer.val_check_interval", str(interval), "--trainer.max_epochs", "2"]
+    assert main([*FIT, *options, "--output", "complete"]) == 0
+    interrupt = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        at_step(patch, interval - 1, lambda: signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            main([*FIT, *options, "--output", "stopped"])
+    signal.signal(signal.SIGINT, interrupt)  # Lightning ignores it after an interruption
+    last = torch.load(run_folder("stopped") / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == interval + 1
+    assert main([*RESUME, *options, "--output", "stopped"]) == 0
+    assert_same_end("complete", "stopped")
+    for key in ("val/miou", "train/loss", "step"):
+        assert logged("complete", key) == logged("stopped", key)
+
+
 def test_full_disk_at_the_first_checkpoint(monkeypatch, capfd):
     def full(content, file):
         raise OSError(28, "No space left on device")
