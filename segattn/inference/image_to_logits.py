@@ -5,6 +5,7 @@ Its logits are then resized to the size of the image, in bands of rows: all logi
 150 classes would take 7 GB.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -13,8 +14,8 @@ from jaxtyping import Float, Int64, Num, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from segattn.inference.inference_config import InferenceConfig
-from segattn.inference.sliding_window import Area, blend_windows
+from segattn.inference.inference_config import InferenceConfig, Pair
+from segattn.inference.sliding_window import Area, blend_windows, window_starts
 
 LogitsFunction = Callable[[Tensor], Tensor]
 """A model as a function: images (b, 3, h, w) in 0..1 -> logits (b, k, h, w)."""
@@ -23,6 +24,12 @@ Images = Float[Tensor, "b 3 h w"] | UInt8[Tensor, "b 3 h w"]
 
 BAND_BYTES = 32 * 2**20
 """Approximate size of a band of logits at the size of the image; small bands stay in the caches of a CPU."""
+
+MANY_WINDOWS = 1000
+"""If an image takes more windows, a warning says so: it often means a window that is far too small."""
+
+_warned: set[tuple[Pair | None, Pair | None]] = set()
+"""Windows and strides that a warning has named."""
 
 
 def infer(
@@ -133,10 +140,22 @@ def _model_areas(
     if config.window is None or config.window_stride is None:
         yield Area(0, 0, *size), views_of(images)
         return
+    _warn_of_many_windows(size, config.window, config.window_stride)
     whole = views_of(images) if config.whole_image_weight else None
     windows = blend_windows(lambda area: views_of(area.of(images)), size, config.window, config.window_stride)
     for area, views in windows:
         yield area, views if whole is None else torch.lerp(views, area.of(whole), config.whole_image_weight)
+
+
+def _warn_of_many_windows(size: Pair, window: Pair, stride: Pair) -> None:
+    """Log a warning, once for a window and stride."""
+    down, across = (len(window_starts(s, min(w, s), t)) for s, w, t in zip(size, window, stride, strict=True))
+    if down * across > MANY_WINDOWS and (window, stride) not in _warned:
+        _warned.add((window, stride))
+        logging.getLogger(__name__).warning(
+            f"warning: An image of {size[0]}x{size[1]} pixels takes {down * across:,} windows of "
+            f"{window[0]}x{window[1]}, and each goes through the model: use larger windows if this takes too long."
+        )
 
 
 def _assembled(parts: Iterator[tuple[Area, Tensor]], size: tuple[int, ...]) -> Tensor:

@@ -131,3 +131,21 @@ def test_model_input_is_resized_by_the_size_rule():
     images = random_images()
     assert model_input(images, InferenceConfig(SizeRule(66))).shape == (2, 3, 66, 92)
     torch.testing.assert_close(model_input(images, InferenceConfig()), images.float() / 255)
+
+
+def test_many_windows_are_named_once_before_the_first(caplog):
+    logits_of = model()
+    warned = []
+
+    def watched(images):
+        warned.append([record.getMessage() for record in caplog.records])
+        return logits_of(images)
+
+    images = random_images(1, 33, 46)
+    infer_labels(watched, images, InferenceConfig(window=(2, 2), stride=(2, 2)))  # 17 x 23 windows
+    assert not caplog.records
+    config = InferenceConfig(window=(1, 2), stride=(1, 1))  # 33 x 45 windows
+    next(infer_bands(watched, images, config))
+    assert ["33x46 pixels takes 1,485 windows of 1x2, " in text for text in warned[-1]] == [True]
+    next(infer_bands(watched, images, config))
+    assert len(caplog.records) == 1
