@@ -12,6 +12,7 @@ from segattn.data.cityscapes import Cityscapes
 from segattn.data.dataset import SegmentationDataset
 from segattn.data.folder_dataset import Folder
 from segattn.data.shapes import Shapes
+from segattn.data.voc import VOC
 
 if TYPE_CHECKING:
     from segattn.data.base_datamodule import SegmentationDataModule
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         CityscapesDataModule,
         FolderDataModule,
         ShapesDataModule,
+        VOCDataModule,
     )
 
 __all__ = [
@@ -29,12 +31,14 @@ __all__ = [
     "Cityscapes",
     "Folder",
     "Shapes",
+    "VOC",
     "SegmentationDataset",
     "ADE20KDataModule",
     "CamVidDataModule",
     "CityscapesDataModule",
     "FolderDataModule",
     "ShapesDataModule",
+    "VOCDataModule",
     "SegmentationDataModule",
 ]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segattn.data import ade20k, camvid, cityscapes, scenes
+from segattn.data import ade20k, camvid, cityscapes, scenes, voc
 from segattn.data.ade20k import ADE20K
 from segattn.data.base_datamodule import SegmentationDataModule
 from segattn.data.camvid import CamVid
@@ -13,6 +13,7 @@ from segattn.data.class_file import LabelScheme
 from segattn.data.errors import DataNotFoundError
 from segattn.data.folder_dataset import Folder
 from segattn.data.shapes import Drawing, Shapes, draw_shapes
+from segattn.data.voc import VOC
 from segattn.sample import SizeRule
 
 
@@ -162,3 +163,31 @@ class ShapesDataModule(SegmentationDataModule):
     def dataset(self, split: str) -> Shapes:
         """Open ``train``, ``val`` or, if ``num_test`` is positive, ``test``."""
         return Shapes(self.root, split, drawing=self.drawing)
+
+
+class VOCDataModule(SegmentationDataModule):
+    """Pascal VOC 2012 with 21 classes. It has no public test labels.
+
+    Args:
+        root: the folder ``VOC2012``, which contains ``JPEGImages``, ``SegmentationClass`` and ``ImageSets``.
+        crop_size: (height, width) of training crops.
+        sbd: train on the images of ``trainaug.txt``, which adds those that SBD labeled.
+        instances: read the instance maps in ``SegmentationObject`` in evaluation.
+    """
+
+    def __init__(
+        self,
+        root: str = "data/VOCdevkit/VOC2012",
+        *,
+        crop_size: tuple[int, int] = (512, 512),
+        sbd: bool = False,
+        instances: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, voc.CLASSES, crop_size=crop_size, **kwargs)
+        self.sbd = sbd
+        self.instances = instances
+
+    def dataset(self, split: str) -> VOC:
+        """Open ``train`` or ``val``."""
+        return VOC(self.root, split, sbd=self.sbd, instances=self.instances and split != "train")

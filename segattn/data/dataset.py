@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int32, Integer, UInt8
 
 from segattn.data.errors import DataError, DataNotFoundError
-from segattn.data.label_files import Pair, pair_files, read_image, read_labels
+from segattn.data.label_files import Pair, pair_files, pair_listed, read_image, read_labels
 from segattn.data.label_map import LabelMap
 from segattn.sample import ClassTable, Sample
 
@@ -84,6 +84,13 @@ class SegmentationDataset:
         """Pair the files of ``images/PART`` and ``annotations/PART``."""
         part = cls.part(split)
         return pair_files(cls.existing(Path(root) / "images" / part), Path(root) / "annotations" / part)
+
+    @classmethod
+    def listed_pairs(cls, listing: Path, images: Path, masks: Path) -> list[Pair]:
+        """Pair the images that a text file names, one a line without suffix, with the PNG files in ``masks``."""
+        if not listing.is_file():
+            raise cls.not_found(listing)
+        return pair_listed(listing, cls.existing(images), masks)
 
     def missing_files(self) -> list[tuple[Path, Path]]:
         """Images whose label file or instance map does not exist, each with that file."""

@@ -33,6 +33,23 @@ def pair_files(images: Path, masks: Path) -> list[Pair]:
     ]
 
 
+def pair_listed(listing: Path, images: Path, masks: Path) -> list[Pair]:
+    """Pair the images that a text file names with the PNG files of the same names in another folder.
+
+    Raises:
+        DataError: if an image does not exist, unless the folder contains no image at all.
+    """
+    files = {path.stem: path for path in map(Path, list_images(images))}
+    lines = listing.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    names = dict.fromkeys(line.strip() for line in lines if line.strip())
+    if files and (missing := [name for name in names if name not in files]):
+        raise DataError(
+            f"{len(missing)} images that {listing} lists are not in {images}, for example {missing[0]!r}; each line "
+            "must be the name of an image without folder and suffix."
+        )
+    return [Pair(files[name].name, files[name], masks / f"{name}.png") for name in names if name in files]
+
+
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """Read an image file as RGB, rotated as its EXIF data says."""
     try:

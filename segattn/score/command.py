@@ -39,7 +39,7 @@ def score(
     Args:
         truth: folder of label files
         masks: folders of masks with the relative paths or names of the label files
-        classes: class file, or ade20k, camvid or cityscapes
+        classes: class file, or a shipped data set: ade20k, camvid, cityscapes or voc
         output: folder for the records, the page and the tables
         values: whether the masks contain the values of the label files or class indices
         resize: resize masks of another size than their label file; without it they are an error

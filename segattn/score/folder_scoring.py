@@ -80,7 +80,7 @@ def score_folder(
         truth: folder of label files.
         masks: folder of masks, paired with the label files as :func:`segattn.score.mask_pairs.pair_masks` explains.
         record: Parquet file to write, replaced if it exists.
-        classes: a class file, or ``ade20k``, ``camvid`` or ``cityscapes``.
+        classes: a class file, or the name of a shipped data set, such as ``ade20k``.
         values: whether the masks contain the values of the label files (``ids``) or class indices, with 255 as ignored.
         resize: ``nearest`` resizes masks of another size; None does not score them.
         incomplete: score the other images if masks are missing or cannot be used.

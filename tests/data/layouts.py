@@ -32,6 +32,14 @@ def save(path: Path, array: np.ndarray, **options: object) -> None:
     Image.fromarray(array).save(path, **options)  # type: ignore[arg-type]
 
 
+def save_palette(path: Path, mask: np.ndarray, colors: np.ndarray) -> None:
+    """Write a mask as a palette image."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(mask.astype(np.uint8))
+    image.putpalette(colors.astype(np.uint8).tobytes().ljust(768, b"\0"))  # else Pillow drops the high bits
+    image.save(path)
+
+
 def camvid(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, int] = PHOTO_SIZE) -> Path:
     """CamVid: labels 0..10, and 11 for ignored pixels."""
     for part, count in (counts or {"train": 4, "val": 3}).items():
@@ -84,4 +92,31 @@ def folder(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int,
             save(root / "masks" / part / f"{stem}.png", quarters([1, 2, 7, 255], size))
     classes = [{"name": "road", "label": 1}, {"name": "car", "label": 2, "thing": True}, {"name": "tree", "label": 7}]
     (root / "classes.yaml").write_text(yaml.safe_dump({"classes": classes, "ignore": [255]}))
+    return root
+
+
+VOC_COLORS = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128]])  # the first of its palette
+
+
+def voc(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, int] = PHOTO_SIZE) -> Path:
+    """Pascal VOC 2012: palette masks and instance maps with borders of 255, and lists.
+
+    ``trainaug`` also lists two images that only SBD labels: gray masks without borders.
+    """
+    listed: dict[str, list[str]] = {}
+    for year, (part, count) in enumerate((counts or {"train": 4, "val": 3}).items(), start=2007):
+        for index in range(count):
+            listed.setdefault(part, []).append(stem := f"{year}_{index:06d}")
+            save(root / "JPEGImages" / f"{stem}.jpg", photo(10 * year + index, size))
+            mask = quarters([0, 1, 2, 255], size)
+            save_palette(root / "SegmentationClass" / f"{stem}.png", mask, VOC_COLORS)
+            save_palette(root / "SegmentationObject" / f"{stem}.png", quarters([0, 2, 1, 255], size), VOC_COLORS)
+    listed["trainaug"] = [*listed.get("train", []), "2010_000001", "2010_000002"]
+    for index, stem in enumerate(listed["trainaug"]):
+        save(root / "JPEGImages" / f"{stem}.jpg", photo(10 * 2010 + index, size))
+        save(root / "SegmentationClassAug" / f"{stem}.png", quarters([0, 20, 15, 4], size))
+    for name, stems in listed.items():
+        path = root / "ImageSets" / "Segmentation" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{stem}\n" for stem in stems))
     return root

@@ -19,6 +19,7 @@ from segattn.data import (
     FolderDataModule,
     SegmentationDataModule,
     ShapesDataModule,
+    VOCDataModule,
 )
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.sample import IGNORE_INDEX, Batch, ClassTable, SizeRule
@@ -30,6 +31,7 @@ MODULES: dict[type[SegmentationDataModule], Callable[[Path], Path]] = {
     CityscapesDataModule: layouts.cityscapes,
     FolderDataModule: layouts.folder,
     ShapesDataModule: lambda root: root,
+    VOCDataModule: layouts.voc,
 }
 SMALL: dict[str, Any] = {"crop_size": (16, 20), "batch_size": 2, "num_workers": 0}
 TINY_SHAPES = {"image_size": 32, "num_train": 4, "num_val": 3}

@@ -8,7 +8,11 @@ from segattn.io.config_files import SHIPPED
 from segattn.training.command import main
 from tests.data import layouts
 
+ALIKE = ("voc",)
+"""Data sets whose recipes are those of ADE20K with another base config; one recipe of each is trained."""
+
 NAMES = sorted(path.name for path in SHIPPED.glob("*.yaml"))
+TRAINED = [name for name in NAMES if not name.startswith(ALIKE) or name.endswith("_fla.yaml")]
 TINY_RUN = [
     *("--model.encoder.weights", "null", "--data.crop_size", "[32,32]", "--data.batch_size", "2"),
     *("--data.val_batch_size", "1", "--data.num_workers", "0"),
@@ -20,22 +24,23 @@ TINY_RUN = [
 
 def data_arguments(name, folder):
     """A tiny data set for a config, and how often to validate on it."""
-    make = {"ade20k": layouts.ade20k, "cityscapes": layouts.cityscapes, "camvid": layouts.camvid}.get(
-        name.split("_")[0]
-    )
+    make = getattr(layouts, name.split("_")[0], None)
     if make is None:  # the built-in shapes, drawn into the user's cache
         return SMALL_SHAPES
-    options = {
-        "ade20k": ["--trainer.val_check_interval", "2", "--data.size_rule.short_side", "40"],
-        "cityscapes": ["--trainer.val_check_interval", "2"],
-    }.get(name.split("_")[0], [])
-    return ["--data.root", str(make(folder / "data", size=(40, 56))), *options]
+    options = ["--data.root", str(make(folder / "data", size=(40, 56)))]
+    if not name.startswith("camvid"):
+        options += ["--trainer.val_check_interval", "2"]
+    if name.startswith(("ade20k", *ALIKE)):
+        options += ["--data.size_rule.short_side", "40"]
+    if name.startswith(ALIKE):
+        options += ["--model.encoder.name", "resnet18"]
+    return options
 
 
 SMALL_SHAPES = ["--data.image_size", "48", "--data.num_train", "4", "--data.num_val", "2"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_shipped_config_trains_validates_and_saves(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -47,3 +52,10 @@ def test_shipped_config_trains_validates_and_saves(tmp_path, monkeypatch, capsys
     assert (run / "metrics.csv").is_file()
     with torch.inference_mode():
         assert trained.model(torch.rand(1, 3, 33, 47)).logits.shape == (1, len(trained.classes), 33, 47)
+
+
+@pytest.mark.parametrize("head", ["danet", "fcn", "fla", "scsa"])
+@pytest.mark.parametrize("data", ALIKE)
+def test_recipes_of_a_head_differ_only_in_the_base_config(data, head):
+    recipe, known = ((SHIPPED / f"{name}_{head}.yaml").read_text() for name in (data, "ade20k"))
+    assert recipe == known.replace("base/ade20k.yaml", f"base/{data}.yaml")
