@@ -40,6 +40,7 @@ class ADE20K(SegmentationDataset):
             pairs = [replace(pair, instances=folder / pair.mask.name) for pair in pairs]
         super().__init__(root, SCHEME.classes, pairs, SCHEME.label_map)
 
-    def read_instances(self, path: Path) -> Int32[np.ndarray, "h w"]:
+    @staticmethod
+    def read_instances(path: Path) -> Int32[np.ndarray, "h w"]:
         """Read instance ids, which are in the green channel (red is the category in another numbering)."""
         return read_colors(path)[..., 1].astype(np.int32)

@@ -50,7 +50,8 @@ class Cityscapes(SegmentationDataset):
             pairs.append(Pair(name.as_posix(), image, files[0], files[1] if instances else None))
         super().__init__(root, CLASSES, pairs, SCHEME.label_map)
 
-    def read_instances(self, path: Path) -> Int32[np.ndarray, "h w"]:
+    @staticmethod
+    def read_instances(path: Path) -> Int32[np.ndarray, "h w"]:
         """Read instance ids (1000 * label id + number); smaller values are stuff or groups and have no instance."""
         instances = read_labels(path).astype(np.int32)
         return np.where(instances >= FIRST_INSTANCE, instances, 0)

@@ -113,9 +113,10 @@ class SegmentationDataset:
         """Read a label file as class indices or ``IGNORE_INDEX``."""
         return self.label_map(self.read_values(path), path)
 
-    def read_instances(self, path: Path) -> Int32[np.ndarray, "h w"]:
-        """Read an instance map as ids, 0 where there is no instance; for data sets that have instance maps."""
-        raise NotImplementedError(f"{type(self).__name__} has no instance maps.")
+    @staticmethod
+    def read_instances(path: Path) -> Int32[np.ndarray, "h w"]:
+        """Read an instance map as ids, 0 where there is no instance."""
+        return read_labels(path).astype(np.int32)
 
     def read(self, index: int) -> RawSample:
         """Read the files of a sample.

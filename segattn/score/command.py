@@ -27,6 +27,8 @@ def score(
     values: Literal["ids", "indices"] = "ids",
     resize: Literal["nearest"] | None = None,
     incomplete: bool = False,
+    instances: Annotated[Path | None, "DIR"] = None,
+    images: Annotated[Path | None, "DIR"] = None,
     workers: int | None = None,
     devices: int = 1,
     num_nodes: int = 1,
@@ -44,6 +46,8 @@ def score(
         values: whether the masks contain the values of the label files or class indices
         resize: resize masks of another size than their label file; without it they are an error
         incomplete: score the other images if masks are missing or cannot be used
+        instances: folder of instance maps; objects are then instances in place of connected components
+        images: folder of images to name the rows after, so that the record can be compared with one of validate
         workers: number of reading processes of each process; default: one per core
         devices: number of processes on each machine; one with its workers uses all cores
         num_nodes: number of machines; every one of them runs the command, and the images are divided among them
@@ -63,6 +67,8 @@ def score(
             values=values,
             resize=resize,
             incomplete=incomplete,
+            instances=instances,
+            images=images,
             name=name,
             workers=processes.cores if workers is None else workers,
             processes=processes,

@@ -12,7 +12,10 @@ from typing import Literal
 
 import torch
 
+from segattn.data.ade20k import ADE20K
+from segattn.data.cityscapes import Cityscapes
 from segattn.data.class_file import LabelScheme
+from segattn.data.dataset import SegmentationDataset
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.io.error_text import one_line
 from segattn.io.folder_lock import folder_lock
@@ -23,6 +26,7 @@ from segattn.score.pair_scoring import PairScorer
 from segattn.score.score_parts import Part, divide_pairs, score_parts
 
 _SHIPPED = Path(__file__).parents[1] / "data"
+_INSTANCE_READERS = {"ade20k": ADE20K.read_instances, "cityscapes": Cityscapes.read_instances}
 _SIZES = ObjectSizes()
 _ONE_PROCESS = Processes(torch.device("cpu"))
 
@@ -66,6 +70,8 @@ def score_folder(
     values: Literal["ids", "indices"] = "ids",
     resize: Literal["nearest"] | None = None,
     incomplete: bool = False,
+    instances: str | Path | None = None,
+    images: str | Path | None = None,
     name: str | None = None,
     sizes: ObjectSizes = _SIZES,
     workers: int = 0,
@@ -84,6 +90,9 @@ def score_folder(
         values: whether the masks contain the values of the label files (``ids``) or class indices, with 255 as ignored.
         resize: ``nearest`` resizes masks of another size; None does not score them.
         incomplete: score the other images if masks are missing or cannot be used.
+        instances: folder of instance maps in the form of the data set; with a class file, values above 0 are instance
+            ids. Objects are then instances, and components where a pixel has no instance.
+        images: folder of images to name the pairs after, as ``segattn validate`` does; None takes the label files.
         name: name of the model in comparisons; None takes the name of the folder of masks.
         sizes: the size bins.
         workers: number of reading processes of each process; 0 reads in the process itself.
@@ -94,12 +103,16 @@ def score_folder(
 
     Raises:
         DataNotFoundError: if a folder or class file is missing, or nothing can be paired.
-        DataError: if masks are missing or cannot be used, unless ``incomplete``, or no pair can be used.
+        DataError: if masks are missing or cannot be used, unless ``incomplete``, or no pair can be used; if an instance
+            map or image is missing.
     """
     truth, masks, record = Path(truth), Path(masks), Path(record)
     first = processes.rank == 0
     scheme = processes.together(lambda: read_classes(classes))
-    pairing = processes.together(lambda: _pair(truth, masks, incomplete) if first else Pairing([], [], []))
+    folders = {
+        name: None if path is None else Path(path) for name, path in (("instances", instances), ("images", images))
+    }
+    pairing = processes.together(lambda: _pair(truth, masks, incomplete, **folders) if first else Pairing([], [], []))
     class_file = [Path(classes).read_text()] if Path(classes).is_file() else []
     settings = [str(scheme.classes.to_dicts()), values, str(resize), str(sizes), *class_file]
     fingerprint = processes.together(lambda: _fingerprint(pairing.pairs, settings))
@@ -108,6 +121,7 @@ def score_folder(
         edges=sizes.edges,
         bucket_names=sizes.names,
         relative=sizes.relative,
+        unit="component" if instances is None else "instance",
         min_objects=sizes.min_objects,
         things=scheme.classes.things,
         extra={
@@ -121,7 +135,13 @@ def score_folder(
     with ExitStack() as stack:
         own = processes.scatter(processes.together(lambda: _divide(parts, info, record, processes) if first else []))
         processes.together(lambda: stack.enter_context(folder_lock(folder, shared=True)))
-        scorer = PairScorer([pair for part in own for pair in part.pairs], scheme, values=values, resize=resize)
+        scorer = PairScorer(
+            [pair for part in own for pair in part.pairs],
+            scheme,
+            values=values,
+            resize=resize,
+            read_instances=_INSTANCE_READERS.get(str(classes), SegmentationDataset.read_instances),
+        )
         try:
             processes.together(lambda: score_parts(own, info, scorer, workers=workers, progress=first))
         except ProcessError as error:
@@ -131,8 +151,8 @@ def score_folder(
     return processes.broadcast(report)
 
 
-def _pair(truth: Path, masks: Path, incomplete: bool) -> Pairing:
-    pairing = pair_masks(truth, masks)
+def _pair(truth: Path, masks: Path, incomplete: bool, **folders: Path | None) -> Pairing:
+    pairing = pair_masks(truth, masks, **folders)
     if pairing.missing and not incomplete:
         raise DataError(
             f"{len(pairing.missing)} of {len(pairing.missing) + len(pairing.pairs)} label files have no mask in "
@@ -145,7 +165,8 @@ def _fingerprint(pairs: Sequence[MaskPair], settings: Sequence[str]) -> str:
     """A digest that changes with every file and setting that the rows depend on."""
     digest = sha256(json.dumps(settings).encode())
     for pair in pairs:
-        for path in (pair.truth, pair.mask):
+        digest.update(f"{pair.name}\n".encode())
+        for path in filter(None, (pair.truth, pair.mask, pair.instances)):
             state = path.stat()
             digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
     return digest.hexdigest()

@@ -1,14 +1,14 @@
-"""Pairing the label files of a ground truth with the masks of a tool."""
+"""Pairing the label files of a ground truth with the masks of a tool, and with instance maps and images."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.io.image_listing import list_images
 
-ENDINGS = ("_gtFine", "_gtCoarse", "_leftImg8bit", "_labelIds", "_labelTrainIds")
+ENDINGS = ("_gtFine", "_gtCoarse", "_leftImg8bit", "_labelIds", "_labelTrainIds", "_instanceIds")
 """Ends of file names that do not matter for pairing."""
 
 OTHER_FILES = ("_instanceIds", "_instanceTrainIds", "_color")
@@ -17,11 +17,19 @@ OTHER_FILES = ("_instanceIds", "_instanceTrainIds", "_color")
 
 @dataclass(frozen=True)
 class MaskPair:
-    """A label file and the mask to score; the name is the path of the label file relative to the ground truth."""
+    """The files of one image.
+
+    Attributes:
+        name: path of the label file relative to the ground truth or, if images are given, of the image.
+        truth: the label file.
+        mask: the mask to score.
+        instances: the instance map, if there are instance maps.
+    """
 
     name: str
     truth: Path
     mask: Path
+    instances: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -33,39 +41,76 @@ class Pairing:
     extra: Sequence[Path]
 
 
-def pair_masks(truth: Path, masks: Path) -> Pairing:
-    """Pair the files of two folders.
+def pair_masks(truth: Path, masks: Path, *, instances: Path | None = None, images: Path | None = None) -> Pairing:
+    """Pair the files of two to four folders.
 
     Files belong together if their relative paths are equal without extension and :data:`ENDINGS`. If no file has such
     a partner, the folders are ignored and names alone are compared.
 
+    Args:
+        truth: folder of label files.
+        masks: folder of masks to score.
+        instances: folder of instance maps.
+        images: folder of images that the pairs are named after.
+
     Raises:
-        DataNotFoundError: if a folder is missing or contains no mask, or nothing can be paired.
-        DataError: if two files of one folder belong to the same image.
+        DataNotFoundError: if a folder is missing or contains no image file, or nothing can be paired.
+        DataError: if two files of one folder belong to the same image, or an instance map or image is missing.
     """
-    left, right = _files_by_key(truth), _files_by_key(masks)
-    if not left.keys() & right.keys():
-        left, right = _by_name(left), _by_name(right)
-    if not left.keys() & right.keys():
-        raise DataNotFoundError(
-            f"No mask in {masks} has the name of a label file in {truth}; for example, there is no mask for "
-            f"{min(left.values())}."
-        )
+    labels = _files_by_key(truth)
+    found = _partners(labels, masks, "mask")
+    missing = [path for key, path in labels.items() if key not in found]
+    used = set(found.values())
+    extra = [path for path in _files_by_key(masks).values() if path not in used]
+    maps = {} if instances is None else _required(labels, found, instances, "instance map")
+    named = {} if images is None else _required(labels, found, images, "image")
     pairs = [
-        MaskPair(path.relative_to(truth).as_posix(), path, right[key]) for key, path in left.items() if key in right
+        MaskPair(
+            named[key].relative_to(images).as_posix() if images else path.relative_to(truth).as_posix(),
+            path,
+            found[key],
+            maps.get(key),
+        )
+        for key, path in labels.items()
+        if key in found
     ]
-    missing = [path for key, path in left.items() if key not in right]
-    return Pairing(pairs, missing, [path for key, path in right.items() if key not in left])
+    return Pairing(pairs, missing, extra)
 
 
-def _files_by_key(folder: Path) -> dict[str, Path]:
+def _required(labels: Mapping[str, Path], scored: Collection[str], folder: Path, kind: str) -> dict[str, Path]:
+    """The file of each label file that has a mask."""
+    found = _partners(labels, folder, kind)
+    if lacking := [labels[key] for key in scored if key not in found]:
+        raise DataError(f"{len(lacking)} label files have no {kind} in {folder}, for example {lacking[0]}.")
+    return found
+
+
+def _partners(labels: Mapping[str, Path], folder: Path, kind: str) -> dict[str, Path]:
+    """The files in a folder that belong to label files, by the key of the label file."""
+    files = _files_by_key(folder, instances=kind == "instance map")
+    keys = {key: key for key in labels}
+    if not keys.keys() & files.keys():
+        _by_name(labels)  # names must be unique
+        keys, files = {key: PurePosixPath(key).name for key in labels}, _by_name(files)
+    found = {key: files[other] for key, other in keys.items() if other in files}
+    if not found:
+        raise DataNotFoundError(
+            f"No {kind} in {folder} has the name of a label file; for example, there is no {kind} for "
+            f"{min(labels.values())}."
+        )
+    return found
+
+
+def _files_by_key(folder: Path, *, instances: bool = False) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataNotFoundError(f"There is no folder {folder.absolute()}.")
-    paths = [Path(path) for path in list_images(folder) if not Path(path).stem.endswith(OTHER_FILES)]
+    paths = list(map(Path, list_images(folder)))
+    named = [path for path in paths if path.stem.endswith("_instanceIds")] if instances else []
+    paths = named or [path for path in paths if not path.stem.endswith(OTHER_FILES)]
     if any(path.stem.endswith("_labelIds") for path in paths):
         paths = [path for path in paths if not path.stem.endswith("_labelTrainIds")]
     if not paths:
-        raise DataNotFoundError(f"There are no masks in {folder.absolute()}.")
+        raise DataNotFoundError(f"There are no image files in {folder.absolute()}.")
     return _unique([(_key(path.relative_to(folder)), path) for path in paths])
 
 

@@ -1,15 +1,16 @@
 """Scoring one pair of files: the rows of the object record, or the reason why there are none."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Int32, Integer, UInt8
 
 from segattn.data.class_file import LabelScheme
+from segattn.data.dataset import SegmentationDataset
 from segattn.data.errors import DataError
 from segattn.data.label_files import read_colors, read_labels
 from segattn.data.label_map import LabelMap, color_values
@@ -37,6 +38,7 @@ class PairScorer:
         scheme: the classes, and the meaning of the values in the label files.
         values: whether masks contain the values of the label files (``ids``) or class indices with 255 as ignored.
         resize: ``nearest`` resizes masks to the size of the label file; None reports other sizes as a problem.
+        read_instances: reads an instance map as ids, 0 where there is no instance.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class PairScorer:
         *,
         values: Literal["ids", "indices"] = "ids",
         resize: Literal["nearest"] | None = None,
+        read_instances: Callable[[Path], Int32[np.ndarray, "h w"]] = SegmentationDataset.read_instances,
     ) -> None:
         self.pairs = pairs
         self.classes = scheme.classes
@@ -53,6 +56,7 @@ class PairScorer:
         indices = LabelMap(range(len(scheme.classes)), ignore=[IGNORE_INDEX])
         self._mask_map = indices if values == "indices" else scheme.label_map
         self._resize = resize is not None
+        self._read_instances = read_instances
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -82,7 +86,13 @@ class PairScorer:
                 f"{pair.truth}; every such pixel needs a class."
             )
         names = self.classes.names
-        rows = object_rows(prediction, target, len(names), IGNORE_INDEX, image=pair.name, class_names=names)
+        ids = None if pair.instances is None else self._read_instances(pair.instances)
+        if ids is not None and ids.shape != target.shape:
+            raise DataError(
+                f"The instance map {pair.instances} has {ids.shape[1]}x{ids.shape[0]} pixels but the label file "
+                f"{pair.truth} has {target.shape[1]}x{target.shape[0]}."
+            )
+        rows = object_rows(prediction, target, len(names), IGNORE_INDEX, ids, image=pair.name, class_names=names)
         return PairScore(pair, pack_rows(rows), resized=differs)
 
 

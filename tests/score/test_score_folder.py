@@ -156,7 +156,7 @@ def test_names_in_several_folders_are_not_confused(folders):
 def test_folders_without_masks_are_refused(folders):
     (folders / "empty").mkdir()
     for masks in ("empty", "absent"):
-        with pytest.raises(DataNotFoundError, match=r"There (is no folder|are no masks)"):
+        with pytest.raises(DataNotFoundError, match=r"There (is no folder|are no image files)"):
             pair_masks(folders / "truth", folders / masks)
 
 
@@ -170,3 +170,30 @@ def test_the_command_compares_two_folders(folders, capsys):
     assert (folders / "out/index.html").is_file()
     assert main(["score", *paths[:-4], "--classes", "nonsense", *paths[-2:]]) == 1
     assert "shipped classes are ade20k, camvid, cityscapes" in capsys.readouterr().err
+
+
+def test_masks_with_instance_maps_of_plain_ids(folders):
+    """With a class file, values above 0 are ids; pixels without one form components."""
+    for name in NAMES:
+        save(folders / "truth" / name, np.full((2, 5), 7))
+        save(folders / "masks" / name, [[7, 7, 8, 7, 7]] * 2)
+        save(folders / "maps" / name, [[1, 0, 2, 1, 0]] * 2)
+    report = score(folders, instances=folders / "maps")
+    found = read_record(report.record).rows.query("image == 'x/1.png' and class_id == 0")
+    assert found[["size_px", "tp", "fn"]].to_numpy().tolist() == [[4, 4, 0], [2, 2, 0], [2, 0, 2], [2, 2, 0]]
+    save(folders / "maps/x/2.png", [[1]])
+    with pytest.raises(DataError, match=r"instance map .*2\.png has 1x1 pixels but the label file .* has 5x2"):
+        score(folders, instances=folders / "maps")
+    (folders / "maps/x/2.png").unlink()
+    with pytest.raises(DataError, match="1 label files have no instance map in"):
+        score(folders, instances=folders / "maps", incomplete=True)
+
+
+def test_rows_are_named_after_images(folders):
+    for index, name in enumerate(NAMES):
+        save((folders / "images" / name).with_suffix(".bmp"), [[index]])
+    names = set(read_record(score(folders, images=folders / "images").record).rows["image"])
+    assert names == {name.replace("png", "bmp") for name in NAMES}
+    (folders / "images/x/2.bmp").unlink()
+    with pytest.raises(DataError, match="1 label files have no image in"):
+        score(folders, images=folders / "images")
