@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.io.image_listing import list_images
 
-ENDINGS = ("_gtFine", "_gtCoarse", "_leftImg8bit", "_labelIds", "_labelTrainIds", "_instanceIds")
+ENDINGS = ("_gtFine", "_gtCoarse", "_leftImg8bit", "_labelIds", "_labelTrainIds", "_instanceIds", "_pred")
 """Ends of file names that do not matter for pairing."""
 
 OTHER_FILES = ("_instanceIds", "_instanceTrainIds", "_color")
