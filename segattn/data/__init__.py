@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 from segattn.data.ade20k import ADE20K
 from segattn.data.camvid import CamVid
 from segattn.data.cityscapes import Cityscapes
+from segattn.data.cocostuff import COCOStuff
 from segattn.data.dataset import SegmentationDataset
 from segattn.data.folder_dataset import Folder
+from segattn.data.isprs import ISPRS
+from segattn.data.loveda import LoveDA
 from segattn.data.shapes import Shapes
 from segattn.data.voc import VOC
 
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
         ADE20KDataModule,
         CamVidDataModule,
         CityscapesDataModule,
+        COCOStuffDataModule,
         FolderDataModule,
+        ISPRSDataModule,
+        LoveDADataModule,
         ShapesDataModule,
         VOCDataModule,
     )
@@ -29,14 +35,20 @@ __all__ = [
     "ADE20K",
     "CamVid",
     "Cityscapes",
+    "COCOStuff",
     "Folder",
+    "ISPRS",
+    "LoveDA",
     "Shapes",
     "VOC",
     "SegmentationDataset",
     "ADE20KDataModule",
     "CamVidDataModule",
     "CityscapesDataModule",
+    "COCOStuffDataModule",
     "FolderDataModule",
+    "ISPRSDataModule",
+    "LoveDADataModule",
     "ShapesDataModule",
     "VOCDataModule",
     "SegmentationDataModule",

@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segattn.data import ade20k, camvid, cityscapes, scenes, voc
+from segattn.data import ade20k, camvid, cityscapes, cocostuff, isprs, loveda, scenes, voc
 from segattn.data.ade20k import ADE20K
 from segattn.data.base_datamodule import SegmentationDataModule
 from segattn.data.camvid import CamVid
 from segattn.data.cityscapes import Cityscapes
 from segattn.data.class_file import LabelScheme
+from segattn.data.cocostuff import COCOStuff
 from segattn.data.errors import DataNotFoundError
 from segattn.data.folder_dataset import Folder
+from segattn.data.isprs import ISPRS
+from segattn.data.loveda import LoveDA
 from segattn.data.shapes import Drawing, Shapes, draw_shapes
 from segattn.data.voc import VOC
 from segattn.sample import SizeRule
@@ -85,6 +88,24 @@ class CityscapesDataModule(SegmentationDataModule):
         return Cityscapes(self.root, split, instances=self.instances and split != "train")
 
 
+class COCOStuffDataModule(SegmentationDataModule):
+    """COCO-Stuff 164k with 171 classes. It has no public test labels.
+
+    Args:
+        root: the folder that contains ``images`` and ``annotations``.
+        crop_size: (height, width) of training crops.
+    """
+
+    def __init__(
+        self, root: str = "data/coco_stuff164k", *, crop_size: tuple[int, int] = (512, 512), **kwargs: Any
+    ) -> None:
+        super().__init__(root, cocostuff.CLASSES, crop_size=crop_size, **kwargs)
+
+    def dataset(self, split: str) -> COCOStuff:
+        """Open ``train`` or ``val``."""
+        return COCOStuff(self.root, split)
+
+
 class FolderDataModule(SegmentationDataModule):
     """Custom images and masks. Paths are absolute or relative to ``root``.
 
@@ -128,6 +149,38 @@ class FolderDataModule(SegmentationDataModule):
         if images is None or masks is None:
             raise DataNotFoundError("There are no test images: set data.test_images and data.test_masks.")
         return Folder(self.root / images, self.root / masks, self.scheme)
+
+
+class ISPRSDataModule(SegmentationDataModule):
+    """Tiles of ISPRS Potsdam or Vaihingen with six classes. Their official test images are the split ``val``.
+
+    Args:
+        root: the folder that contains ``img_dir`` and ``ann_dir``.
+        crop_size: (height, width) of training crops.
+    """
+
+    def __init__(self, root: str = "data/potsdam", *, crop_size: tuple[int, int] = (512, 512), **kwargs: Any) -> None:
+        super().__init__(root, isprs.CLASSES, crop_size=crop_size, **kwargs)
+
+    def dataset(self, split: str) -> ISPRS:
+        """Open ``train`` or ``val``."""
+        return ISPRS(self.root, split)
+
+
+class LoveDADataModule(SegmentationDataModule):
+    """LoveDA with seven classes. It has no public test labels.
+
+    Args:
+        root: the folder that contains ``Train`` and ``Val``.
+        crop_size: (height, width) of training crops.
+    """
+
+    def __init__(self, root: str = "data/LoveDA", *, crop_size: tuple[int, int] = (512, 512), **kwargs: Any) -> None:
+        super().__init__(root, loveda.CLASSES, crop_size=crop_size, **kwargs)
+
+    def dataset(self, split: str) -> LoveDA:
+        """Open ``train`` or ``val``."""
+        return LoveDA(self.root, split)
 
 
 class ShapesDataModule(SegmentationDataModule):

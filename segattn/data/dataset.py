@@ -47,6 +47,8 @@ class SegmentationDataset:
     """Pattern of the names of label files."""
     parts: ClassVar[dict[str, str]] = {"train": "train", "val": "val"}
     """The folder name of each split that has labels."""
+    folders: ClassVar[tuple[str, str]] = ("images", "annotations")
+    """The folders that contain the images and the label files of each split in a subfolder."""
 
     def __init__(self, root: Path | str, classes: ClassTable, pairs: Sequence[Pair], label_map: LabelMap) -> None:
         self.root = Path(root)
@@ -81,9 +83,9 @@ class SegmentationDataset:
 
     @classmethod
     def find_pairs(cls, root: Path | str, split: str) -> list[Pair]:
-        """Pair the files of ``images/PART`` and ``annotations/PART``."""
-        part = cls.part(split)
-        return pair_files(cls.existing(Path(root) / "images" / part), Path(root) / "annotations" / part)
+        """Pair the files of the two :attr:`folders` of a split."""
+        images, masks = (Path(root) / folder / cls.part(split) for folder in cls.folders)
+        return pair_files(cls.existing(images), masks)
 
     @classmethod
     def listed_pairs(cls, listing: Path, images: Path, masks: Path) -> list[Pair]:

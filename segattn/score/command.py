@@ -41,7 +41,8 @@ def score(
     Args:
         truth: folder of label files
         masks: folders of masks with the relative paths or names of the label files
-        classes: class file, or a shipped data set: ade20k, camvid, cityscapes or voc
+        classes: class file, or a shipped data set: ade20k, camvid, cityscapes,
+            cocostuff, isprs, loveda or voc
         output: folder for the records, the page and the tables
         values: whether the masks contain the values of the label files or class indices
         resize: resize masks of another size than their label file; without it they are an error

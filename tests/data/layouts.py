@@ -120,3 +120,35 @@ def voc(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, in
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(f"{stem}\n" for stem in stems))
     return root
+
+
+def cocostuff(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, int] = PHOTO_SIZE) -> Path:
+    """COCO-Stuff 164k: the category id of COCO minus 1, and 255."""
+    for part, count in (counts or {"train2017": 4, "val2017": 3}).items():
+        for index in range(count):
+            save(root / "images" / part / f"{index:012d}.jpg", photo(index, size))
+            save(root / "annotations" / part / f"{index:012d}.png", quarters([0, 91, 181, 255], size))
+    return root
+
+
+def loveda(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, int] = PHOTO_SIZE) -> Path:
+    """LoveDA: labels 1..7, 0 for no data; the areas have the same numbers."""
+    for part, count in (counts or {"Train": 4, "Val": 3}).items():
+        for index in range(count):
+            folder = root / part / ("Rural", "Urban")[index % 2]
+            save(folder / "images_png" / f"{index // 2}.png", photo(index, size))
+            save(folder / "masks_png" / f"{index // 2}.png", quarters([0, 1, 7, index % 7 + 1], size))
+    return root
+
+
+def isprs(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, int] = PHOTO_SIZE) -> Path:
+    """Tiles of Potsdam: labels 1..6, 0 for boundaries."""
+    for part, count in (counts or {"train": 4, "val": 3}).items():
+        for index in range(count):
+            name = f"2_10_{256 * index}_0_{256 * index + 512}_512.png"
+            save(root / "img_dir" / part / name, photo(index, size))
+            save(root / "ann_dir" / part / name, quarters([0, 1, 6, 5], size))
+    return root
+
+
+potsdam = vaihingen = isprs

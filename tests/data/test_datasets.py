@@ -7,12 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from segattn.data import ADE20K, VOC, CamVid, Cityscapes, SegmentationDataset
+from segattn.data import ADE20K, ISPRS, VOC, CamVid, Cityscapes, COCOStuff, LoveDA, SegmentationDataset
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.sample import IGNORE_INDEX
 from tests.data import layouts
 
-DATASETS = [(CamVid, layouts.camvid), (ADE20K, layouts.ade20k), (Cityscapes, layouts.cityscapes), (VOC, layouts.voc)]
+DATASETS = [
+    (CamVid, layouts.camvid),
+    (ADE20K, layouts.ade20k),
+    (Cityscapes, layouts.cityscapes),
+    (VOC, layouts.voc),
+    (COCOStuff, layouts.cocostuff),
+    (LoveDA, layouts.loveda),
+    (ISPRS, layouts.isprs),
+]
 
 
 def labels_of(mask: torch.Tensor) -> list[int]:
@@ -153,7 +161,7 @@ def test_camvid_has_a_test_split(tmp_path: Path) -> None:
     assert data.pairs[0].mask == root / "annotations" / "test" / "0001TP_000000.png"
 
 
-@pytest.mark.parametrize("dataset", [ADE20K, Cityscapes, VOC])
+@pytest.mark.parametrize("dataset", [ADE20K, Cityscapes, VOC, COCOStuff, LoveDA, ISPRS])
 def test_data_sets_without_public_test_labels_have_no_test_split(tmp_path: Path, dataset: type) -> None:
     with pytest.raises(
         DataNotFoundError, match=rf"{dataset.__name__} has no public labels for its test images; use `segattn validate`"

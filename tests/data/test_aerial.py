@@ -1,0 +1,66 @@
+"""The aerial data sets LoveDA and ISPRS Potsdam and Vaihingen: exact values on tiny and on real files."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segattn.data import ISPRS, LoveDA
+from segattn.data.errors import DataError
+from segattn.sample import IGNORE_INDEX
+from tests.data import layouts
+from tests.data.test_datasets import labels_of
+
+
+def test_loveda_reads_both_areas(tmp_path: Path) -> None:
+    data = LoveDA(layouts.loveda(tmp_path))
+    assert [pair.name for pair in data.pairs] == ["Rural/0.png", "Rural/1.png", "Urban/0.png", "Urban/1.png"]
+    assert labels_of(data[1]["mask"]) == [IGNORE_INDEX, 0, 6, 2]
+    assert data.pairs[2].mask == tmp_path / "Train" / "Urban" / "masks_png" / "0.png"
+    np.testing.assert_array_equal(data.read(3).image, layouts.photo(3))
+    shutil.rmtree(tmp_path / "Train" / "Urban")
+    assert len(LoveDA(tmp_path)) == 2
+
+
+def test_isprs(tmp_path: Path) -> None:
+    data = ISPRS(layouts.isprs(tmp_path), "val")
+    assert data[1]["name"] == "2_10_256_0_768_512.png"
+    assert labels_of(data[1]["mask"]) == [IGNORE_INDEX, 0, 5, 4]
+
+
+@pytest.mark.parametrize(("dataset", "make", "value"), [(LoveDA, layouts.loveda, 8), (ISPRS, layouts.isprs, 7)])
+def test_values_that_were_reduced_are_reported(tmp_path: Path, dataset: type, make: object, value: int) -> None:
+    """Label files from which 1 was already subtracted contain 255."""
+    data = dataset(make(tmp_path))  # type: ignore[operator]
+    layouts.save(data.pairs[0].mask, layouts.quarters([1, 2, value, 255]))
+    with pytest.raises(DataError, match=rf"neither a class nor ignored: {value}, 255\.$"):
+        data[0]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "folder", "split", "pixels"),
+    [
+        (LoveDA, "LoveDA", "train", [142441, 14427, 19208, 3888, 0, 0, 868612]),
+        (LoveDA, "LoveDA", "val", [226400, 3503, 2485, 244616, 0, 43126, 528446]),
+        (ISPRS, "potsdam", "train", [100557, 64023, 34357, 30670, 7841, 0]),
+        (ISPRS, "vaihingen", "train", [135362, 79847, 16532, 4908, 4212, 0]),
+    ],
+)
+def test_the_real_files(shared_data: Path, dataset: type, folder: str, split: str, pixels: list[int]) -> None:
+    data = dataset(shared_data / folder, split)
+    assert len(data) == 1
+    mask = data.read(0).mask
+    np.testing.assert_array_equal(mask, np.array(Image.open(data.pairs[0].mask)) - 1)  # 0 becomes 255
+    assert [int((mask == index).sum()) for index in range(len(data.classes))] == pixels
+
+
+@pytest.mark.parametrize("folder", ["potsdam", "vaihingen"])
+def test_colors_are_those_of_the_real_color_masks(shared_data: Path, folder: str) -> None:
+    data = ISPRS(shared_data / folder)
+    path = data.pairs[0].mask
+    colors = np.array(Image.open(shared_data / folder / "labels_rgb_derived" / "train" / path.name))
+    mask = data.read(0).mask
+    valid = mask < IGNORE_INDEX
+    np.testing.assert_array_equal(data.classes.palette[mask[valid]], colors[valid])
