@@ -82,7 +82,7 @@ class ConnectedProcesses(Processes):
         all_cores: list[Any] = [None] * self.count
         with _connection():
             torch.distributed.all_gather_object(all_cores, own)
-        self.cores = max(1, len(own[1]) // all_cores.count(own))  # SLURM may give each process its own cores
+        self.cores = max(1, available_cores() // all_cores.count(own))  # SLURM may give each process its own cores
 
     def together(self, function: Callable[[], Result]) -> Result:
         """See :meth:`Processes.together`."""
@@ -152,6 +152,16 @@ def start_processes(device: str | None = None, *, devices: int = 1, num_nodes: i
     if processes.rank > 0:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes; the first one reports it
     return processes
+
+
+def limit_threads(processes: int = 1) -> None:
+    """Let torch use at most the cores of this process, unless ``OMP_NUM_THREADS`` is set.
+
+    Args:
+        processes: number of processes that share the available cores.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), max(1, available_cores() // processes)))
 
 
 def _launch(accelerator: str, devices: int, num_nodes: int) -> Any:

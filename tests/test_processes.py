@@ -46,7 +46,7 @@ def test_devices_that_do_not_exist_are_refused():
 def test_processes_divide_the_cores_that_they_share(tmp_path, monkeypatch, own, given, expected):
     def record():
         first = 8 * int(os.environ["RANK"]) if own else 0
-        monkeypatch.setattr("segattn.processes.available_core_ids", lambda: set(range(first, first + 8)))
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(first, first + 8)), raising=False)
         torch.set_num_threads(3)
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         os.environ.update({"OMP_NUM_THREADS": given} if given else {})

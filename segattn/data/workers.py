@@ -2,8 +2,14 @@
 
 import os
 import signal
+from contextlib import suppress
+from math import ceil
+from pathlib import Path
 
 import cv2
+
+CGROUPS = Path("/sys/fs/cgroup")
+"""Where Linux shows the limits of a container."""
 
 
 def available_core_ids() -> set[int]:
@@ -12,8 +18,18 @@ def available_core_ids() -> set[int]:
 
 
 def available_cores() -> int:
-    """Number of cores that this process may use."""
-    return len(available_core_ids())
+    """Number of cores that this process may use, at most those that the CPU time of its container amounts to."""
+    return min(len(available_core_ids()), _container_cores())
+
+
+def _container_cores() -> int:
+    """The limit of CPU time of a container, in cores (cgroups of version 2 or 1), or a large number."""
+    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        with suppress(OSError, ValueError):  # without a limit, the quota is "max" or -1
+            quota, period = map(int, " ".join((CGROUPS / name).read_text() for name in files).split())
+            if quota > 0:
+                return ceil(quota / period)
+    return 1 << 20
 
 
 def start_worker(worker: int) -> None:

@@ -25,12 +25,14 @@ from segattn.checkpoints import TrainedModel, checkpoint_file, load_model, requi
 from segattn.checkpoints.lightning_io import AtomicCheckpointIO
 from segattn.data import SegmentationDataModule
 from segattn.data.errors import DataError, DataNotFoundError
+from segattn.data.workers import available_cores
 from segattn.inference import InferenceConfig
 from segattn.io.config_errors import config_error
 from segattn.io.config_files import expand_configs, read_config
 from segattn.io.error_text import one_line
 from segattn.io.printable import printable
 from segattn.io.yaml_files import parse_yaml
+from segattn.processes import limit_threads
 from segattn.sample import ClassTable
 from segattn.training.callbacks import GracefulStop, OverlayImages, ProgressBar, ScoreTable, ValidateAtEnd
 from segattn.training.failures import InterruptedRunError, explain_failure, quiet_lightning
@@ -274,7 +276,18 @@ class SegattnCLI(LightningCLI):
         keys = {"run": folder.parent.name, "run_version": folder.name, "data": data, "checkpoint": name}
         return RecordObjects(folder, keys)
 
+    def _share_cores(self) -> None:
+        """Limit the threads to the cores, and print the numbers of both and of the workers."""
+        processes, cores = self.trainer.num_devices, available_cores()
+        limit_threads(processes)
+        threads, workers = torch.get_num_threads(), self.datamodule.loading_workers(processes)
+        text = f"{cores} cores for {processes} x {threads} threads and {processes} x {workers} DataLoader workers"
+        if processes * threads > max(processes, cores):
+            text = f"warning: {text}: threads that share a core are slow; set OMP_NUM_THREADS to a smaller number"
+        rank_zero_info(text)
+
     def _run_subcommand(self, subcommand: str) -> None:
+        self._share_cores()
         try:
             super()._run_subcommand(subcommand)
         except Exception as error:

@@ -68,7 +68,7 @@ def test_a_run_stopped_by_a_signal_resumes_exactly(config, monkeypatch, capsys, 
     assert main(["fit", "--config", "tiny.yaml", "--output", "stopped", "--ckpt_path", "last"]) == 0
     assert (run_folder("stopped") / "config.yaml").read_text() == begun
     assert_same_end("complete", "stopped")
-    for key in ("train/loss", "lr-AdamW/pg1"):
+    for key in ("train/loss", "val/miou", "lr-AdamW/pg1"):
         assert logged("complete", key) == logged("stopped", key)
     assert main(["fit", "--config", "tiny.yaml", "--output", "stopped", "--ckpt_path", "last"]) == 0  # it is finished
     assert logged("complete", "train/loss") == logged("stopped", "train/loss")
@@ -327,6 +327,34 @@ def test_user_errors_are_one_sentence(config, capfd, arguments, what):
     assert cli.main(arguments) == 1
     (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("segattn ")]
     assert re.search(what, line)
+
+
+@pytest.mark.parametrize(
+    ("given", "workers", "sentence"),
+    [
+        ({}, 1, "2 cores for 1 x 2 threads and 1 x 1 DataLoader workers"),
+        (
+            {"OMP_NUM_THREADS": "4"},
+            0,
+            "warning: 2 cores for 1 x 4 threads and 1 x 0 DataLoader workers: threads that share",
+        ),
+    ],
+)
+def test_a_run_uses_no_more_threads_than_cores_and_names_both(config, monkeypatch, caplog, given, workers, sentence):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5}, raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    options = ["--trainer.fast_dev_run", "true", "--data.num_workers", str(workers)]
+    try:
+        with caplog.at_level("INFO"):
+            assert main(["fit", "--config", "tiny.yaml", *options]) == 0
+        assert torch.get_num_threads() == (4 if given else 2)
+    finally:
+        torch.set_num_threads(threads)
+    assert caplog.text.count(sentence) == 1
 
 
 def test_attention_without_effect_is_reported(config, caplog):

@@ -234,19 +234,17 @@ def test_validation_finishes_after_sigterm(monkeypatch):
     assert_same_end("complete", "stopped")
 
 
-@pytest.mark.parametrize("interval", [STEPS_PER_EPOCH, 2])
-def test_sigterm_before_a_validation_loses_no_validation(monkeypatch, interval):
-    """The signal comes in the last step of an epoch, or in the middle of it, where a validation is due."""
-    options = ["--trainer.val_check_interval", str(interval), "--trainer.max_epochs", "2"]
+def test_sigterm_before_a_validation_within_an_epoch_loses_no_validation(monkeypatch):
+    options = ["--trainer.val_check_interval", "2", "--trainer.max_epochs", "2"]
     assert main([*FIT, *options, "--output", "complete"]) == 0
     interrupt = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
-        at_step(patch, interval - 1, lambda: signal.raise_signal(signal.SIGTERM))
+        at_step(patch, 1, lambda: signal.raise_signal(signal.SIGTERM))
         with pytest.raises(SystemExit):
             main([*FIT, *options, "--output", "stopped"])
     signal.signal(signal.SIGINT, interrupt)  # Lightning ignores it after an interruption
     last = torch.load(run_folder("stopped") / "checkpoints" / "last.ckpt", weights_only=True)
-    assert last["global_step"] == interval + 1
+    assert last["global_step"] == 3
     assert main([*RESUME, *options, "--output", "stopped"]) == 0
     assert_same_end("complete", "stopped")
     for key in ("val/miou", "train/loss", "step"):
