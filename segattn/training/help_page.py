@@ -39,8 +39,7 @@ _SCORE = """\
 _DATA = """\
 data
   --data CLASS                   {data_modules}, or your own
-  --data.root DIR                folder of the data set
-  --data.num_workers N           DataLoader workers
+  --data.root DIR, --data.num_workers N    folder of the data set, and number of DataLoader workers
 """
 _MODEL = """\
   --data.batch_size N            training images per step and process
@@ -80,8 +79,7 @@ _TRAINER = """\
 _DEVICES = """\
   --trainer.accelerator NAME, --trainer.devices N, --trainer.num_nodes N    hardware (default: all GPUs, or the CPU)
   --trainer.precision P          32-true, bf16-mixed or 16-mixed
-  --trainer.limit_val_batches N  evaluate only the first N batches
-  --trainer.logger false         write no logs
+  --trainer.limit_val_batches N, --trainer.logger false    evaluate only the first N batches; write no logs
 """
 _END = """\
 
