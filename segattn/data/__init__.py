@@ -14,6 +14,7 @@ from segattn.data.dataset import SegmentationDataset
 from segattn.data.folder_dataset import Folder
 from segattn.data.isprs import ISPRS
 from segattn.data.loveda import LoveDA
+from segattn.data.pascal_context import PascalContext
 from segattn.data.shapes import Shapes
 from segattn.data.voc import VOC
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         FolderDataModule,
         ISPRSDataModule,
         LoveDADataModule,
+        PascalContextDataModule,
         ShapesDataModule,
         VOCDataModule,
     )
@@ -39,6 +41,7 @@ __all__ = [
     "Folder",
     "ISPRS",
     "LoveDA",
+    "PascalContext",
     "Shapes",
     "VOC",
     "SegmentationDataset",
@@ -49,6 +52,7 @@ __all__ = [
     "FolderDataModule",
     "ISPRSDataModule",
     "LoveDADataModule",
+    "PascalContextDataModule",
     "ShapesDataModule",
     "VOCDataModule",
     "SegmentationDataModule",

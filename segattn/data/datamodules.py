@@ -15,6 +15,7 @@ from segattn.data.errors import DataNotFoundError
 from segattn.data.folder_dataset import Folder
 from segattn.data.isprs import ISPRS
 from segattn.data.loveda import LoveDA
+from segattn.data.pascal_context import PascalContext, read_scheme
 from segattn.data.shapes import Drawing, Shapes, draw_shapes
 from segattn.data.voc import VOC
 from segattn.sample import SizeRule
@@ -181,6 +182,31 @@ class LoveDADataModule(SegmentationDataModule):
     def dataset(self, split: str) -> LoveDA:
         """Open ``train`` or ``val``."""
         return LoveDA(self.root, split)
+
+
+class PascalContextDataModule(SegmentationDataModule):
+    """Pascal Context with 60 or 59 classes. It has no public test labels.
+
+    Args:
+        root: the folder ``VOC2010``, which contains ``JPEGImages``, ``SegmentationClassContext`` and ``ImageSets``.
+        crop_size: (height, width) of training crops.
+        classes: ``context60`` or ``context59``, or the same with ``_voc_first`` for label files in FCN's order.
+    """
+
+    def __init__(
+        self,
+        root: str = "data/VOCdevkit/VOC2010",
+        *,
+        crop_size: tuple[int, int] = (480, 480),
+        classes: str = "context60",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, read_scheme(classes).classes, crop_size=crop_size, **kwargs)
+        self.class_file = classes
+
+    def dataset(self, split: str) -> PascalContext:
+        """Open ``train`` or ``val``."""
+        return PascalContext(self.root, split, classes=self.class_file)
 
 
 class ShapesDataModule(SegmentationDataModule):

@@ -57,7 +57,8 @@ class VOC(SegmentationDataset):
         listing = root / "ImageSets" / "Segmentation" / f"{name}.txt"
         return cls.listed_pairs(listing, root / "JPEGImages", root / masks)
 
-    def read_instances(self, path: Path) -> Int32[np.ndarray, "h w"]:
+    @staticmethod
+    def read_instances(path: Path) -> Int32[np.ndarray, "h w"]:
         """Read instance ids; the borders of the objects, 255, have no instance."""
         instances = read_labels(path).astype(np.int32)
         return np.where(instances == IGNORE_INDEX, 0, instances)

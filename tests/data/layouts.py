@@ -152,3 +152,16 @@ def isprs(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, 
 
 
 potsdam = vaihingen = isprs
+
+
+def context(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, int] = PHOTO_SIZE) -> Path:
+    """Pascal Context: labels 0..59, and lists."""
+    for year, (part, count) in enumerate((counts or {"train": 4, "val": 3}).items(), start=2008):
+        stems = [f"{year}_{index:06d}" for index in range(count)]
+        for index, stem in enumerate(stems):
+            save(root / "JPEGImages" / f"{stem}.jpg", photo(10 * year + index, size))
+            save(root / "SegmentationClassContext" / f"{stem}.png", quarters([0, 1, 2, 59], size))
+        path = root / "ImageSets" / "SegmentationContext" / f"{part}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{stem}\n" for stem in stems))
+    return root

@@ -20,6 +20,7 @@ from segattn.data import (
     FolderDataModule,
     ISPRSDataModule,
     LoveDADataModule,
+    PascalContextDataModule,
     SegmentationDataModule,
     ShapesDataModule,
     VOCDataModule,
@@ -36,6 +37,7 @@ MODULES: dict[type[SegmentationDataModule], Callable[[Path], Path]] = {
     FolderDataModule: layouts.folder,
     ISPRSDataModule: layouts.isprs,
     LoveDADataModule: layouts.loveda,
+    PascalContextDataModule: layouts.context,
     ShapesDataModule: lambda root: root,
     VOCDataModule: layouts.voc,
 }

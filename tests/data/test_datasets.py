@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from segattn.data import ADE20K, ISPRS, VOC, CamVid, Cityscapes, COCOStuff, LoveDA, SegmentationDataset
+from segattn.data import ADE20K, ISPRS, VOC, CamVid, Cityscapes, COCOStuff, LoveDA, PascalContext, SegmentationDataset
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.sample import IGNORE_INDEX
 from tests.data import layouts
@@ -20,6 +20,7 @@ DATASETS = [
     (COCOStuff, layouts.cocostuff),
     (LoveDA, layouts.loveda),
     (ISPRS, layouts.isprs),
+    (PascalContext, layouts.context),
 ]
 
 
@@ -161,7 +162,7 @@ def test_camvid_has_a_test_split(tmp_path: Path) -> None:
     assert data.pairs[0].mask == root / "annotations" / "test" / "0001TP_000000.png"
 
 
-@pytest.mark.parametrize("dataset", [ADE20K, Cityscapes, VOC, COCOStuff, LoveDA, ISPRS])
+@pytest.mark.parametrize("dataset", [ADE20K, Cityscapes, VOC, COCOStuff, LoveDA, ISPRS, PascalContext])
 def test_data_sets_without_public_test_labels_have_no_test_split(tmp_path: Path, dataset: type) -> None:
     with pytest.raises(
         DataNotFoundError, match=rf"{dataset.__name__} has no public labels for its test images; use `segattn validate`"
