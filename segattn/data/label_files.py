@@ -89,6 +89,10 @@ def _decode(path: Path) -> Image.Image:
     """Decode an image file without converting or rotating it."""
     try:
         with image_files.open_image(path) as opened:
-            return opened.stored()
+            image = opened.stored()
     except image_files.ImageFileError as error:
         raise DataError(str(error)) from error
+    # Further pages of a TIFF file are often smaller copies of the first
+    if getattr(image, "is_animated", False) and image.format != "TIFF":
+        raise DataError(f"The label file {path} has several frames; one is needed.")
+    return image

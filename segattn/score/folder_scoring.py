@@ -167,8 +167,12 @@ def _fingerprint(pairs: Sequence[MaskPair], settings: Sequence[str]) -> str:
     for pair in pairs:
         digest.update(f"{pair.name}\n".encode())
         for path in filter(None, (pair.truth, pair.mask, pair.instances)):
-            state = path.stat()
-            digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
+            try:
+                state = path.stat()
+            except OSError:  # for example, a dangling link: scoring the pair gives the reason
+                digest.update(f"{path}\n".encode())
+            else:
+                digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
