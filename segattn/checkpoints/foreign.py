@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from segattn.checkpoints.openmmlab import Recipe, classes_of, recipe_of
-from segattn.checkpoints.repositories import REPOSITORIES, origin_of
+from segattn.checkpoints.repositories import OPENMMLAB_HEADS, origin_of, repository_of
 from segattn.checkpoints.trained import TrainedModel
 from segattn.data import ade20k, cityscapes
 from segattn.inference.inference_config import InferenceConfig
@@ -46,7 +46,7 @@ def import_checkpoint(
 
     Args:
         path: the file. Nothing in it is executed.
-        origin: ``openmmlab`` (DANet of mmsegmentation), ``danet`` or ``flanet`` (the repositories of the authors).
+        origin: ``openmmlab`` (mmsegmentation), ``danet`` or ``flanet`` (the repositories of the authors).
         classes: the class table; None uses the one in the file, else Cityscapes for 19 and ADE20K for 150 classes.
         align_corners: how OpenMMLab's config resizes logits; None uses the config in the file, else false.
         multi_dilation: dilations of the last stage's blocks, if the authors' DANet was trained with the option of this
@@ -65,7 +65,7 @@ def import_checkpoint(
     path = Path(path)
     checkpoint = read_checkpoint(path, inert=INERT)
     weights = weights_of(checkpoint, path)
-    found = origin_of(list(weights))
+    found = origin_of(weights)
     if found != origin:
         hint = f"use --from {found}" if found else f"its first weight is {next(iter(weights))}"
         raise CheckpointError(f"{path} is not a checkpoint of {origin}: {hint}.")
@@ -99,13 +99,16 @@ def _rebuilt(
     say: Callable[[str], object],
 ) -> TrainedModel:
     """The model with the weights of the file."""
-    repository = REPOSITORIES[origin]
+    repository = repository_of(weights)
+    assert repository is not None, "the origin is known"
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     missing = [name for name in (repository.classifier, *repository.widths.values()) if not shapes.get(name)]
     if missing:
-        raise ValueError(f"it lacks {', '.join(missing)}")
+        supported = f" (supported heads: {', '.join(OPENMMLAB_HEADS)})" if origin == "openmmlab" else ""
+        raise ValueError(f"it lacks {', '.join(missing)}{supported}")
     encoder = repository.encoder(shapes)
-    found = recipe_of(meta, encoder) if origin == "openmmlab" else None
+    head_type = next((name for name, known in OPENMMLAB_HEADS.items() if known is repository), None)
+    found = recipe_of(meta, encoder, head_type) if head_type else None
     recipe = found or Recipe(encoder, repository.align_corners)
     if not (found or multi_dilation or align_corners is not None):
         say(_ASSUMPTIONS[origin])
@@ -117,7 +120,7 @@ def _rebuilt(
     spec = ModelSpec(
         num_classes=len(classes),
         encoder=recipe.encoder,
-        head=repository.head(shapes),
+        head=repository.head(shapes, recipe.head),
         align_corners=recipe.align_corners,
         pad_to_stride=False,
     )

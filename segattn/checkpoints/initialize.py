@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from segattn.checkpoints.foreign import INERT
-from segattn.checkpoints.repositories import REPOSITORIES, origin_of
+from segattn.checkpoints.repositories import repository_of
 from segattn.checkpoints.trained import checkpoint_file, own_weights, read_description
 from segattn.models import SegmentationModel
 from segattn.models.weight_files import CONTENT, CheckpointError, read_checkpoint, weights_of
@@ -79,7 +79,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], ClassTable | None]:
     weights = weights_of(checkpoint, path)
     content = checkpoint.get(CONTENT)
     classes = None if content is None else read_description(content, path)[0]
-    repository = REPOSITORIES.get(origin_of(list(weights)) or "")
+    repository = repository_of(weights)
     weights = repository.renamed(weights) if repository is not None else own_weights(weights)
     if not any(key.startswith("encoder.") for key in weights):
         weights = {_BODY + key: value for key, value in weights.items()}

@@ -6,7 +6,7 @@ The source is parsed, not executed; only ``dict(...)`` calls, lists, tuples and 
 import ast
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from segattn.inference.inference_config import InferenceConfig
@@ -25,26 +25,31 @@ class Recipe:
     Attributes:
         encoder: the encoder with output stride, dilations and normalization.
         align_corners: whether logits are resized with aligned corners.
+        head: the config of the head.
         inference: the inference config, if the config specifies sliding windows.
     """
 
     encoder: EncoderSpec
     align_corners: bool
+    head: Mapping[str, Any] = field(default_factory=dict)
     inference: InferenceConfig | None = None
 
 
-def recipe_of(meta: Mapping[str, Any], encoder: EncoderSpec) -> Recipe | None:
+def recipe_of(meta: Mapping[str, Any], encoder: EncoderSpec, head_type: str) -> Recipe | None:
     """The recipe in a checkpoint's ``meta``, or None if it contains no readable config.
 
-    ``encoder`` is the encoder as far as the weights determine it.
+    ``encoder`` and ``head_type`` are the encoder and the name of the head as far as the weights determine them.
     """
     config = _literals(next((meta[key] for key in ("cfg", "config") if isinstance(meta.get(key), str)), ""))
     model = config.get("model")
     if not isinstance(model, dict):
         return None
     backbone, head, test = (model.get(key) or {} for key in ("backbone", "decode_head", "test_cfg"))
-    if head.get("type") != "DAHead" or backbone.get("type") not in ("ResNetV1c", "ResNet"):
-        raise ValueError(f"its config describes {head.get('type')} on {backbone.get('type')}, not DAHead on ResNetV1c")
+    head = head[-1] if isinstance(head, list) else head  # the last one of a cascade predicts
+    if head.get("type") != head_type or backbone.get("type") not in ("ResNetV1c", "ResNet"):
+        raise ValueError(
+            f"its config describes {head.get('type')} on {backbone.get('type')}, not {head_type} on ResNetV1c"
+        )
     layout = {key: backbone.get(key, default) for key, default in _DEFAULTS.items()}
     stride = 4 * math.prod(layout["strides"])
     if stride not in (8, 16, 32):
@@ -60,7 +65,7 @@ def recipe_of(meta: Mapping[str, Any], encoder: EncoderSpec) -> Recipe | None:
     inference = None
     if test.get("mode") == "slide":
         inference = InferenceConfig(window=tuple(test["crop_size"]), stride=tuple(test["stride"]))
-    return Recipe(encoder, bool(head.get("align_corners")), inference)
+    return Recipe(encoder, bool(head.get("align_corners")), head, inference)
 
 
 def _dilations(stage: int, layout: Mapping[str, Any], multi_grid: Sequence[int] | None) -> list[int]:

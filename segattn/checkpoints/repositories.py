@@ -1,6 +1,6 @@
-"""How other repositories name the weights of DANet and FLANet, and what their weights say about the architecture.
+"""How other repositories name the weights of their models, and what their weights say about the architecture.
 
-- OpenMMLab's mmsegmentation, ``DAHead`` on ``ResNetV1c`` with an ``FCNHead`` as auxiliary head:
+- OpenMMLab's mmsegmentation, several heads on ``ResNetV1c`` with an ``FCNHead`` as auxiliary head:
   https://github.com/open-mmlab/mmsegmentation
 - The authors of DANet: https://github.com/junfu1115/DANet
 - The authors of FLANet: https://github.com/Ilareina/FullyAttentional
@@ -10,14 +10,14 @@ the first two repositories, and that of its own stage in the third.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from segattn.heads import DANetHead, FLAHead, Head
+from segattn.heads import DANetHead, FCNHead, FLAHead, Head
 from segattn.models.encoders import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -30,17 +30,18 @@ _STEMS = {32: "c", 64: "s"}
 
 @dataclass(frozen=True)
 class Repository:
-    """How a repository stores a model.
+    """How a repository stores a model with one of its heads.
 
     Attributes:
         body: prefix of the encoder's weights.
-        mark: prefix of weights that, together with ``body``, identifies the repository.
+        mark: prefix of weights that only models with this head have.
         names: prefix of the head's weights -> our prefix.
         classifier: the weight whose first dimension is the number of classes.
         head_class: our head.
         widths: argument of the head -> the weight whose first dimension is its value.
         optional: as ``widths``, for weights that may be absent; the argument is then None.
         options: further arguments of the head.
+        settings: argument of the head -> key of the head in OpenMMLab's config; used if the file contains a config.
         other_order: the weight whose inputs are encoder and attention features, in the opposite order of ours.
         align_corners: whether logits are resized with aligned corners, unless the file specifies it.
         dilations: dilations of our encoder, if they differ from the library's.
@@ -55,6 +56,7 @@ class Repository:
     widths: Mapping[str, str]
     optional: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
     other_order: str | None = None
     align_corners: bool = True
     dilations: dict[str, list[int]] | None = None
@@ -77,11 +79,12 @@ class Repository:
                 renamed[key] = value.roll(weights[self.widths["channels"]].shape[0], dims=1)
         return renamed
 
-    def head(self, shapes: Shapes) -> Callable[..., Head]:
-        """Our head for weights of these shapes."""
+    def head(self, shapes: Shapes, config: Mapping[str, Any]) -> Callable[..., Head]:
+        """Our head for weights of these shapes and OpenMMLab's config of the head, which may be empty."""
         widths: dict[str, int | None] = {name: shapes[weight][0] for name, weight in self.widths.items()}
         widths |= {name: shapes[weight][0] if weight in shapes else None for name, weight in self.optional.items()}
-        return partial(self.head_class, **widths, **self.options)
+        settings = {name: config[key] for name, key in self.settings.items() if key in config}
+        return partial(self.head_class, **widths, **self.options, **settings)
 
     def encoder(self, shapes: Shapes) -> EncoderSpec:
         """The ResNet whose weights have these shapes."""
@@ -101,9 +104,15 @@ def _norm_conv(theirs: str, ours: str, conv: str, norm: str) -> dict[str, str]:
     return {f"{theirs}.{conv}.": f"{ours}.0.", f"{theirs}.{norm}.": f"{ours}.1."}
 
 
-OPENMMLAB = Repository(
+_STAGE3 = {
+    **_norm_conv("auxiliary_head.convs.0", "head.stage3.0", "conv", "bn"),
+    "auxiliary_head.conv_seg.": "head.stage3.2.",
+}
+_STAGE3_CHANNELS = {"stage3_channels": "auxiliary_head.convs.0.conv.weight"}
+
+DA_HEAD = Repository(
     body="backbone.",
-    mark="decode_head.",
+    mark="decode_head.pam_in_conv.",
     names={
         **_norm_conv("decode_head.pam_in_conv", "head.position.0", "conv", "bn"),
         "decode_head.pam.query_project.": "head.position.1.query.",
@@ -117,13 +126,30 @@ OPENMMLAB = Repository(
         "decode_head.conv_seg.": "head.classifiers.fused.1.",
         "decode_head.pam_conv_seg.": "head.classifiers.position.1.",
         "decode_head.cam_conv_seg.": "head.classifiers.channel.1.",
-        **_norm_conv("auxiliary_head.convs.0", "head.stage3.0", "conv", "bn"),
-        "auxiliary_head.conv_seg.": "head.stage3.2.",
+        **_STAGE3,
     },
     classifier="decode_head.conv_seg.weight",
     head_class=DANetHead,
     widths={"channels": "decode_head.pam_in_conv.conv.weight"},
-    optional={"stage3_channels": "auxiliary_head.convs.0.conv.weight"},
+    optional=_STAGE3_CHANNELS,
+    align_corners=False,
+)
+
+FCN_HEAD = Repository(
+    body="backbone.",
+    mark="decode_head.",
+    names={
+        **_norm_conv("decode_head.convs.0", "head.convs.0", "conv", "bn"),
+        **_norm_conv("decode_head.convs.1", "head.convs.1", "conv", "bn"),
+        **_norm_conv("decode_head.conv_cat", "head.classifier.0", "conv", "bn"),
+        "decode_head.conv_seg.": "head.classifier.2.",
+        **_STAGE3,
+    },
+    classifier="decode_head.conv_seg.weight",
+    head_class=FCNHead,
+    widths={"channels": "decode_head.convs.0.conv.weight"},
+    optional=_STAGE3_CHANNELS,
+    settings={"convs": "num_convs"},
     align_corners=False,
 )
 
@@ -177,13 +203,33 @@ FLANET = Repository(
     left_out=r"backbone\.fc\.",
 )
 
-REPOSITORIES = {"openmmlab": OPENMMLAB, "danet": DANET, "flanet": FLANET}
+OPENMMLAB_HEADS = {"DAHead": DA_HEAD, "FCNHead": FCN_HEAD}
+"""Repositories by the name of the head in OpenMMLab's configs. FCNHead is the last because its mark fits every head."""
+
+_ORIGINS = {
+    "openmmlab": (("backbone.", "decode_head."), tuple(OPENMMLAB_HEADS.values())),
+    "danet": ((DANET.body, DANET.mark), (DANET,)),
+    "flanet": ((FLANET.body, FLANET.mark), (FLANET,)),
+}
+"""Origin -> prefixes that all its checkpoints have, and its repositories."""
 
 
-def origin_of(keys: Iterable[str]) -> str | None:
-    """The repository that a checkpoint with these keys is from, or None."""
-    keys = list(keys)
-    for origin, repository in REPOSITORIES.items():
-        if all(any(key.startswith(prefix) for key in keys) for prefix in (repository.body, repository.mark)):
+def origin_of(names: Collection[str]) -> str | None:
+    """The origin of a checkpoint with weights of these names, or None."""
+    for origin, (prefixes, _) in _ORIGINS.items():
+        if all(_starts(names, prefix) for prefix in prefixes):
             return origin
     return None
+
+
+def repository_of(names: Collection[str]) -> Repository | None:
+    """The repository, and with it the head, of a checkpoint with weights of these names, or None.
+
+    For an unknown head of OpenMMLab it is that of FCNHead, which fits the encoder.
+    """
+    _, repositories = _ORIGINS.get(origin_of(names) or "", ((), ()))
+    return next((repository for repository in repositories if _starts(names, repository.mark)), None)
+
+
+def _starts(names: Collection[str], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in names)

@@ -112,7 +112,7 @@ def load_model(path: str | Path) -> TrainedModel:
     checkpoint = read_checkpoint(path)
     weights = weights_of(checkpoint, path)
     if CONTENT not in checkpoint:
-        origin = origin_of(list(weights))
+        origin = origin_of(weights)
         remedy = f"convert it with segattn import --from {origin}" if origin else "it does not describe its model"
         raise CheckpointError(f"{path} was not written by segattn: {remedy}.")
     trained = _described(checkpoint[CONTENT], path)

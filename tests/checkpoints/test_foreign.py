@@ -12,14 +12,16 @@ from segattn import cli
 from segattn.checkpoints import CheckpointError, import_checkpoint, initialize, load_model
 from segattn.checkpoints.foreign import class_table
 from segattn.checkpoints.openmmlab import recipe_of
+from segattn.data import cityscapes
 from segattn.heads import FCNHead
 from segattn.inference import InferenceConfig
 from segattn.models import EncoderSpec, ModelSpec, SegmentationModel
 from segattn.sample import SizeRule
-from tests.oracles import foreign
+from tests.oracles import foreign, openmmlab_heads
 
 CASES = {
     "openmmlab": (foreign.openmmlab, 19, {"align_corners": True}, {"align_corners": True}),
+    "openmmlab, FCNHead": (openmmlab_heads.fcn, 19, {}, {"align_corners": False}),
     "danet, deep stem": (foreign.authors_danet, 150, {"stem": "deep"}, {}),
     "danet, as released": (
         foreign.authors_danet,
@@ -134,7 +136,7 @@ SPEC = EncoderSpec("tu-resnet50c", None, 8)
 def recipe(**backbone):
     """The recipe of a config with another backbone."""
     model = {"backbone": {"type": "ResNetV1c", **backbone}, "decode_head": {"type": "DAHead"}}
-    return recipe_of({"config": f"model = {model}"}, SPEC)
+    return recipe_of({"config": f"model = {model}"}, SPEC, "DAHead")
 
 
 def test_dilations_of_other_configs_are_imported():
@@ -144,9 +146,20 @@ def test_dilations_of_other_configs_are_imported():
     grid = recipe(**plain, contract_dilation=True, multi_grid=(1, 2, 4)).encoder.dilations
     assert (grid["layer3"][:3], grid["layer4"]) == ([1, 2, 2], [1, 2, 4])
     assert recipe(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)).encoder.output_stride == 16
-    assert recipe_of({"config": "model = make_model()"}, SPEC) is None
-    with pytest.raises(ValueError, match="describes ASPPHead on ResNet"):
-        recipe_of({"cfg": "model = dict(backbone=dict(type='ResNet'), decode_head=dict(type='ASPPHead'))"}, SPEC)
+    assert recipe_of({"config": "model = make_model()"}, SPEC, "DAHead") is None
+    other = "model = dict(backbone=dict(type='ResNet'), decode_head=dict(type='ASPPHead'))"
+    with pytest.raises(ValueError, match="describes ASPPHead on ResNet, not DAHead"):
+        recipe_of({"cfg": other}, SPEC, "DAHead")
+
+
+def test_encoder_of_an_unknown_head_initializes_ours(states, tmp_path):
+    state = {
+        name.replace("decode_head", "decode_head.of_another"): value for name, value in states("openmmlab").items()
+    }
+    torch.save(state, tmp_path / "other.pth")
+    fresh = SegmentationModel(ModelSpec(19, SPEC, FCNHead))
+    lines = initialize(fresh, tmp_path / "other.pth", classes=cityscapes.CLASSES, part="encoder")
+    assert lines[1] == "  encoder: 330 of 330 weights copied"
 
 
 def without(name):
@@ -195,6 +208,8 @@ def test_other_repositories_and_arguments_without_effect_are_errors(tmp_path):
     torch.save({"module." + key: value for key, value in small_state().items()}, path)
     with pytest.raises(CheckpointError, match="not a checkpoint of danet: use --from openmmlab"):
         import_checkpoint(path, "danet")
+    with pytest.raises(CheckpointError, match=r"it lacks decode_head\.conv_seg.* \(supported heads: DAHead, "):
+        import_checkpoint(path, "openmmlab")
     torch.save({"conv1.weight": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match=r"not a checkpoint of flanet: its first weight is conv1\.weight"):
         import_checkpoint(path, "flanet")

@@ -125,6 +125,12 @@ def danet(state, image, classes, *, names, stages, align_corners, width=32):
     return [F.interpolate(out, image.shape[2:], mode="bilinear", align_corners=align_corners) for out in logits]
 
 
+def small_classifier(state, name, x, classes):
+    """FCNHead with one convolution, as on stage 3."""
+    x = norm(state, f"{name}.convs.0.bn", conv(state, f"{name}.convs.0.conv", x, 16, 3)).relu()
+    return conv(state, f"{name}.conv_seg", x, classes, bias=True)
+
+
 def openmmlab(state, image, classes, *, align_corners=False):
     """DAHead on ResNetV1c-50-D8: fused, position, channel and auxiliary logits."""
     stages = resnet(state, "backbone.", (image - MEAN) / STD, stem="openmmlab", dilations=contracted)
@@ -138,9 +144,7 @@ def openmmlab(state, image, classes, *, align_corners=False):
     names |= {"gamma shape": (), "fused": "decode_head.conv_seg", "position": "decode_head.pam_conv_seg"}
     names |= {"channel": "decode_head.cam_conv_seg"}
     logits = danet(state, image, classes, names=names, stages=stages, align_corners=align_corners)
-    auxiliary = conv(state, "auxiliary_head.convs.0.conv", stages[2], 16, 3)
-    auxiliary = norm(state, "auxiliary_head.convs.0.bn", auxiliary).relu()
-    auxiliary = conv(state, "auxiliary_head.conv_seg", auxiliary, classes, bias=True)
+    auxiliary = small_classifier(state, "auxiliary_head", stages[2], classes)
     resized = F.interpolate(auxiliary, image.shape[2:], mode="bilinear", align_corners=align_corners)
     return dict(zip(("logits", "position", "channel", "stage3"), [*logits, resized], strict=True))
 
