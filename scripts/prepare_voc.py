@@ -6,15 +6,12 @@ images of Pascal VOC 2012.
 
 import argparse
 import sys
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
+from segattn.data.label_files import read_mat
 from segattn.data.voc import CLASSES
 from segattn.io.atomic_write import atomic_write
 
@@ -45,11 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def convert(path: Path, png: Path) -> None:
     """Write the class labels of one file of SBD as a palette image."""
-    try:
-        labels = loadmat(path)["GTcls"][0]["Segmentation"][0].astype(np.uint8)
-    except (LookupError, ValueError, TypeError, NotImplementedError, OSError, MatReadError, zlib.error) as error:
-        raise ValueError(f"{path} is not a complete label file of SBD.") from error
-    image = Image.fromarray(labels)
+    image = Image.fromarray(read_mat(path, lambda variables: variables["GTcls"][0]["Segmentation"][0]))
     image.putpalette(CLASSES.palette.tobytes().ljust(768, b"\0"))
     with atomic_write(png) as draft:
         image.save(draft, format="PNG")

@@ -142,6 +142,8 @@ class Inspector(Dataset[Inspection]):
 
     def _inspect_header(self, path: Path, seen: Inspection) -> None:
         """Add the file format, and whether a palette contradicts the colors of the classes."""
+        if path.suffix == ".mat":
+            return
         with Image.open(path) as image:
             seen.format = image.format
             palette = (image.getpalette() or []) if image.mode == "P" and not self.dataset.label_map.of_colors else []

@@ -90,21 +90,28 @@ class CityscapesDataModule(SegmentationDataModule):
 
 
 class COCOStuffDataModule(SegmentationDataModule):
-    """COCO-Stuff 164k with 171 classes. It has no public test labels.
+    """COCO-Stuff with 171 classes. The test images of release 10k are the split ``val``.
 
     Args:
         root: the folder that contains ``images`` and ``annotations``.
         crop_size: (height, width) of training crops.
+        release: ``164k`` or ``10k``.
     """
 
     def __init__(
-        self, root: str = "data/coco_stuff164k", *, crop_size: tuple[int, int] = (512, 512), **kwargs: Any
+        self,
+        root: str = "data/coco_stuff164k",
+        *,
+        crop_size: tuple[int, int] = (512, 512),
+        release: str = "164k",
+        **kwargs: Any,
     ) -> None:
         super().__init__(root, cocostuff.CLASSES, crop_size=crop_size, **kwargs)
+        self.release = release
 
     def dataset(self, split: str) -> COCOStuff:
         """Open ``train`` or ``val``."""
-        return COCOStuff(self.root, split)
+        return COCOStuff(self.root, split, release=self.release)
 
 
 class FolderDataModule(SegmentationDataModule):

@@ -1,8 +1,11 @@
 """Pairing image files with label files, and reading both."""
 
 import os
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -77,6 +80,25 @@ def read_labels(path: Path) -> Integer[np.ndarray, "h w"]:
         return labels.astype(np.uint8)
     if labels.dtype.kind not in "iu":
         raise DataError(f"The label file {path} contains {labels.dtype} values; integers are needed.")
+    return labels
+
+
+def read_mat(path: Path, labels_of: Callable[[dict[str, Any]], Any]) -> UInt8[np.ndarray, "h w"]:
+    """Read label values of 0..255 from the variables of a MATLAB file.
+
+    Raises:
+        DataError: if the file cannot be read, or does not contain these variables.
+    """
+    from scipy.io import loadmat  # here, because few data sets need it
+    from scipy.io.matlab import MatReadError
+
+    try:
+        stored = labels_of(loadmat(path))
+        labels: UInt8[np.ndarray, "h w"] = stored.astype(np.uint8)
+        if labels.ndim != 2 or (labels != stored).any():
+            raise ValueError("labels must have two dimensions and values of 0..255")
+    except (LookupError, ValueError, TypeError, NotImplementedError, OSError, MatReadError, zlib.error) as error:
+        raise DataError(f"The label file {path} is damaged, or does not belong to this data set.") from error
     return labels
 
 

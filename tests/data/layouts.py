@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from PIL import Image
+from scipy.io import savemat
 
 PHOTO_SIZE = (24, 32)  # (height, width)
 
@@ -128,6 +129,19 @@ def cocostuff(root: Path, counts: Mapping[str, int] | None = None, size: tuple[i
         for index in range(count):
             save(root / "images" / part / f"{index:012d}.jpg", photo(index, size))
             save(root / "annotations" / part / f"{index:012d}.png", quarters([0, 91, 181, 255], size))
+    return root
+
+
+def cocostuff10k(root: Path, size: tuple[int, int] = PHOTO_SIZE) -> Path:
+    """COCO-Stuff 10k: MATLAB files with the category id of COCO, and 0 for ignored pixels."""
+    (root / "annotations").mkdir(parents=True)
+    (root / "imageLists").mkdir()
+    for part, year in (("train", 0), ("test", 1)):
+        names = [f"COCO_train2014_{1000 * year + index:012d}" for index in range(3)]
+        for name in names:
+            save(root / "images" / f"{name}.jpg", photo(int(name[-4:]), size))
+            savemat(root / "annotations" / f"{name}.mat", {"S": quarters([0, 1, 182, 13], size).astype(np.uint16)})
+        (root / "imageLists" / f"{part}.txt").write_text("\n".join(names))
     return root
 
 

@@ -1,12 +1,14 @@
-"""COCO-Stuff 164k: both kinds of label files, the values that do not occur, and the real files."""
+"""COCO-Stuff: both kinds of label files, the values that do not occur, and the real files."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
-from segattn.data import COCOStuff
+from segattn.check.data_check import check_data
+from segattn.data import COCOStuff, COCOStuffDataModule
 from segattn.data.errors import DataError
 from segattn.sample import IGNORE_INDEX
 from tests.data import layouts
@@ -47,6 +49,38 @@ def test_values_of_other_label_files_are_reported(tmp_path: Path, value: int) ->
     layouts.save(data.pairs[0].mask, layouts.quarters([0, 1, value, 255]))
     with pytest.raises(DataError, match=rf"neither a class nor ignored: {value}\.$"):
         data[0]
+
+
+def test_release_10k_reads_matlab_files(tmp_path: Path) -> None:
+    data = COCOStuff(layouts.cocostuff10k(tmp_path), "val", release="10k")
+    assert [pair.name for pair in data.pairs] == [f"COCO_train2014_00000000{index}.jpg" for index in range(1000, 1003)]
+    assert labels_of(data[0]["mask"]) == [IGNORE_INDEX, 0, 170, 11]
+    assert data.classes.names[11] == "stop sign"
+    module = COCOStuffDataModule(str(tmp_path), release="10k", num_workers=0)
+    report = check_data(module)
+    assert not report.errors
+    assert report.splits["val"].pixels[[0, 11, 170, -1]].tolist() == [576] * 4
+    for path, content in ((data.pairs[1].mask, {"S": np.full((24, 32), 300)}), (data.pairs[2].mask, {"labels": 1})):
+        savemat(path, content)
+        with pytest.raises(DataError, match=rf"^The label file {path} is damaged, or does not belong to this data"):
+            data[data.pairs.index(next(pair for pair in data.pairs if pair.mask == path))]
+    assert len(check_data(module, splits=["val"]).errors) == 1
+
+
+def test_release_10k_reads_converted_files(tmp_path: Path) -> None:
+    """OpenMMLab sorts the images, and writes class indices plus 1."""
+    for part in ("train2014", "test2014"):
+        layouts.save(tmp_path / "images" / part / "COCO_train2014_000000000009.jpg", layouts.photo(9))
+        layouts.save(
+            tmp_path / "annotations" / part / "COCO_train2014_000000000009_labelTrainIds.png",
+            layouts.quarters([0, 1, 171, 12]),
+        )
+    for split in ("train", "val"):
+        data = COCOStuff(tmp_path, split, release="10k")
+        data.require_files()
+        assert labels_of(data[0]["mask"]) == [IGNORE_INDEX, 0, 170, 11]
+    with pytest.raises(ValueError, match=r"^release must be one of 164k, 10k, got '164'\.$"):
+        COCOStuff(tmp_path, release="164")
 
 
 def test_the_real_files(shared_data: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_broken_files_are_named(sbd: Path, capsys: pytest.CaptureFixture[str], b
     if broken == "other":
         savemat(path, {"GTinst": [1]})
     assert prepare_voc.main([str(sbd), "--root", str(sbd.parent / "VOC2012")]) == 1
-    assert "2010_000002.mat is not a complete label file of SBD.\n" in capsys.readouterr().err
+    assert "2010_000002.mat is damaged, or does not belong to this data set.\n" in capsys.readouterr().err
     assert not (sbd.parent / "VOC2012" / "ImageSets" / "Segmentation" / "trainaug.txt").exists()
 
 
