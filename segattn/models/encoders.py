@@ -37,6 +37,7 @@ class EncoderSpec:
         dilations: dilations of the 3x3 convolutions in the blocks of a ResNet stage, repeated if there are more blocks,
             by name of the stage, e.g. ``{layer4: [4, 8, 16]}``; null uses those that follow from the output stride.
             Needed for weights that were trained with other dilations, which a file of weights does not record.
+        freeze: train only attention and head; the encoder gets no gradients and stays in evaluation mode.
 
     Raises:
         ValueError: if a std is not positive.
@@ -48,6 +49,7 @@ class EncoderSpec:
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     dilations: dict[str, list[int]] | None = None
+    freeze: bool = False
 
     def __post_init__(self) -> None:
         """Validate the arguments."""
@@ -79,6 +81,7 @@ class Encoder(nn.Module):
             dilate_stage(self.body, stage, dilations)
         if spec.weights not in (None, "imagenet"):
             load_encoder_weights(self.body, Path(spec.weights))
+        self.requires_grad_(not spec.freeze)
         for name, values in (("mean", self.spec.mean), ("std", self.spec.std)):
             self.register_buffer(name, torch.tensor(values).reshape(3, 1, 1), persistent=False)
         self.info = FeatureInfo(tuple(self.body.out_channels), _strides(self.body, spec))

@@ -42,6 +42,16 @@ class SegmentationModel(nn.Module):
             block = partial(attention_block, spec.attention, identity_start=spec.identity_start)
             self.attention.update({str(level): block(channels[level]) for level in levels})
         self.head = spec.head(self.encoder.info, spec.num_classes)
+        self.train()
+
+    def train(self, mode: bool = True) -> "SegmentationModel":
+        """Set training or evaluation mode; a frozen encoder without its attention blocks stays in evaluation mode."""
+        super().train(mode)
+        if self.spec.encoder.freeze:
+            self.encoder.eval()
+            for block in self.residual_attention:
+                block.train(mode)
+        return self
 
     @property
     def idle_attention(self) -> list[int]:

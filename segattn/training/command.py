@@ -55,6 +55,9 @@ CLASSES_IN_CONFIGS = (
 )
 """The classes that configs can name without their module, because it is imported."""
 
+_TRAINED_PARAMETERS = ("model.optimizer.class_path", "model.encoder.freeze")
+"""Keys of the config that decide what the state of the optimizer contains."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run ``fit``, ``validate`` or ``test`` with the arguments of the command line."""
@@ -202,10 +205,11 @@ class SegattnCLI(LightningCLI):
         now = parse_yaml(self._parser(self.subcommand).dump(config, skip_none=False))
         differences = config_differences(read_config(saved), now)
         for difference in differences:
-            if difference.startswith("model.optimizer.class_path"):  # its state is in the checkpoint
+            # A key that was "nothing" did not exist when the run started.
+            if difference.startswith(_TRAINED_PARAMETERS) and ": nothing ->" not in difference:
                 raise ValueError(
-                    f"A run must resume with its own optimizer ({difference}): keep it, or start a new run from the "
-                    f"checkpoint with --model.init_from."
+                    f"A run must resume with its own optimizer and trained parameters ({difference}): keep them, or "
+                    f"start a new run from the checkpoint with --model.init_from."
                 )
         return differences
 
@@ -220,6 +224,8 @@ class SegattnCLI(LightningCLI):
         if config.get("ckpt_path"):
             weights = f"all weights: {config.ckpt_path}"
         rank_zero_info("\n".join(self.model.initialized or [weights]))
+        if model.spec.encoder.freeze and weights.startswith("encoder weights: random") and not self.model.initialized:
+            rank_zero_info("warning: the frozen encoder has random weights: set model.encoder.weights or init_from")
         if idle := model.idle_attention:
             levels = ", ".join(map(str, idle))
             reason = f"{type(model.head).__name__} does not read level {levels}"

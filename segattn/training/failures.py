@@ -64,6 +64,7 @@ _WARNINGS = (
     ".*sync_dist=True",  # scores are of all processes already
     "The number of training batches .* is smaller than the logging interval",
     "The '.*_dataloader' does not have many workers",
+    r"Found \d+ module\(s\) in eval mode at the start of training",  # a frozen encoder
     r"\s*Dump of a value that does not round-trip",  # tuples among the arguments of custom transforms
     "(Experiment logs directory|Checkpoint directory) .* exists and is not empty",  # a resumed run uses its folder
 )

@@ -49,6 +49,7 @@ model
   --model.encoder.name NAME      {EncoderSpec.name}
   --model.encoder.weights W      {EncoderSpec.weights}
   --model.encoder.output_stride  {EncoderSpec.output_stride}
+  --model.encoder.freeze true    {EncoderSpec.freeze}
   --model.head CLASS             {heads}
   --model.head.channels N        an argument of the head; all of them: --model.head.help CLASS
   --model.attention CLASS        {ModelSpec.attention}: {blocks}

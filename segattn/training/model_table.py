@@ -46,7 +46,8 @@ def model_parts(model: SegmentationModel, size: tuple[int, int]) -> list[Part]:
         flops = None if counts is None else total(lambda module: counts.get(id(module), 0))
         return Part(name, description, parameters, None if flops is None else flops // 2)
 
-    parts = [part("encoder", model.spec.encoder.name, [model.encoder], excluded=inserted)]
+    name = f"{model.spec.encoder.name}{' (frozen)' if model.spec.encoder.freeze else ''}"
+    parts = [part("encoder", name, [model.encoder], excluded=inserted)]
     if inserted:
         parts.append(part("residual attention", f"{_kind(inserted[0])}, {len(inserted)} blocks", inserted))
     if attention:
