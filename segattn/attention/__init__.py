@@ -8,6 +8,7 @@ from segattn.attention.bam import BAM
 from segattn.attention.cbam import CBAM
 from segattn.attention.coordinate import CoordinateAttention
 from segattn.attention.cpca import CPCA
+from segattn.attention.criss_cross import CrissCrossAttention
 from segattn.attention.danet import ChannelAttention, DualAttention, PositionAttention
 from segattn.attention.eca import ECA
 from segattn.attention.efficient_multi_scale import EfficientMultiScaleAttention
@@ -28,6 +29,7 @@ __all__ = [
     "ChannelAttention",
     "ChannelPositionAttention",
     "CoordinateAttention",
+    "CrissCrossAttention",
     "DualAttention",
     "ECA",
     "ELA",

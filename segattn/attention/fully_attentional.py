@@ -85,7 +85,7 @@ def _blocked(x: Tensor, column_key: Tensor, row_key: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         for image, out, *keys in zip(x, total, column_key, row_key, strict=True):
             for axis, key in zip(COLUMNS_AND_ROWS, keys, strict=True):
-                for lines, sums in zip(_blocks(image, axis), _blocks(out, axis), strict=True):
+                for lines, sums in zip(*(line_blocks(part, axis, LINES) for part in (image, out)), strict=True):
                     features, attended = (part[: lines.numel()].view(lines.shape) for part in room)
                     _gather(lines, out=features)
                     attend(features, key[None], features, out=attended, buffer=buffer)
@@ -104,7 +104,9 @@ def _blocked_backward(gradient: Tensor, x: Tensor, column_key: Tensor, row_key: 
     with torch.autocast(x.device.type, enabled=False):
         for g, image, out, *keys in zip(gradient, x, totals[0], column_key, row_key, totals[1], totals[2], strict=True):
             for axis, key, key_sum in zip(COLUMNS_AND_ROWS, keys[:2], keys[2:], strict=True):
-                for of_lines, lines, sums in zip(*(_blocks(part, axis) for part in (g, image, out)), strict=True):
+                for of_lines, lines, sums in zip(
+                    *(line_blocks(part, axis, LINES) for part in (g, image, out)), strict=True
+                ):
                     # 1. Copy the lines of the features and of the upstream gradient to dense memory.
                     features, upstream = (_gather(part, out=g.new_empty(part.shape)) for part in (lines, of_lines))
                     # 2. Attention inside each line. The features are query and value, so `total` sums both gradients.
@@ -117,9 +119,9 @@ def _blocked_backward(gradient: Tensor, x: Tensor, column_key: Tensor, row_key: 
     return totals
 
 
-def _blocks(image: Float[Tensor, "c h w"], axis: int) -> Sequence[Float[Tensor, "lines c n"]]:
-    """Views of some neighboring columns or rows each."""
-    return torch.split(image.movedim(axis, 0), LINES)
+def line_blocks(image: Float[Tensor, "c h w"], axis: int, lines: int) -> Sequence[Float[Tensor, "lines c n"]]:
+    """Views of at most ``lines`` neighboring columns or rows each; for ``axis`` see :data:`COLUMNS_AND_ROWS`."""
+    return torch.split(image.movedim(axis, 0), lines)
 
 
 def _gather(lines: Float[Tensor, "lines c n"], *, out: Tensor) -> Tensor:

@@ -15,7 +15,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from segattn import attention
-from segattn.attention import PCSA, SMSA, ChannelAttention, FullyAttentional, PositionAttention
+from segattn.attention import (
+    PCSA,
+    SMSA,
+    ChannelAttention,
+    CrissCrossAttention,
+    FullyAttentional,
+    PositionAttention,
+)
 from segattn.attention.identity_start import IdentityStart
 
 STRONGEST = 8
@@ -101,6 +108,15 @@ def position_row(query: Float[Tensor, "d"], key: Float[Tensor, "d h w"]) -> Floa
     return rearrange(rearrange(energy, "h w -> (h w)").softmax(dim=0), "(h w) -> h w", h=energy.shape[0])
 
 
+def cross_row(query: Float[Tensor, "d"], key: Float[Tensor, "d h w"], pixel: Pixel) -> Float[Tensor, "h w"]:
+    """Compute the criss-cross attention of one position: 0 outside its row and its column."""
+    row, column = pixel
+    energy = key.new_full(key.shape[1:], -torch.inf)
+    energy[row] = query @ key[:, row]
+    energy[:, column] = query @ key[:, :, column]
+    return rearrange(rearrange(energy, "h w -> (h w)").softmax(dim=0), "(h w) -> h w", h=energy.shape[0])
+
+
 def channel_rows(x: Float[Tensor, "c h w"], channels: Int64[Tensor, "k"], *, softmax: str) -> Float[Tensor, "k c"]:
     """Compute some rows of the channel attention map of :class:`segattn.attention.ChannelAttention`."""
     flat = rearrange(x, "c h w -> c (h w)")
@@ -123,6 +139,15 @@ def _gathering(x: Tensor, channels: Tensor, gathered: Tensor) -> dict[str, Any]:
 def _position(block: PositionAttention, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
     query, key = block.query(x[None])[0], block.key(x[None])[0]
     return {"maps": {"attends to": position_row(query[:, pixel[0], pixel[1]], key)}}
+
+
+def _criss_cross(block: CrissCrossAttention, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
+    maps = {}
+    for number in range(1, block.recurrence + 1):
+        query, key = block.query(x[None])[0], block.key(x[None])[0]
+        maps[f"attends to, pass {number}"] = cross_row(query[:, pixel[0], pixel[1]], key, pixel)
+        x = block.one_pass(x[None])[0]
+    return {"maps": maps}
 
 
 def _channel(block: ChannelAttention, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
@@ -183,6 +208,7 @@ def _gain(block: nn.Module, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str,
 
 
 _LOOKS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor, Pixel], dict[str, Any]]] = {
+    CrissCrossAttention: _criss_cross,  # before its base class
     PositionAttention: _position,
     ChannelAttention: _channel,
     FullyAttentional: _fully_attentional,

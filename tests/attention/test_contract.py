@@ -121,6 +121,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("ChannelPositionAttention", {"softmax": "max"}, "softmax must be one of"),
     ("ChannelPositionAttention", {"reduction": 65}, "reduction must be between"),
     ("ChannelPositionAttention", {"implementation": "fast"}, "implementation must be one of fused, plain"),
+    ("CrissCrossAttention", {"recurrence": 0}, "recurrence must be at least 1, got 0"),
+    ("CrissCrossAttention", {"reduction": 65}, "reduction must be between"),
     ("DualAttention", {"softmax": "max"}, "softmax must be one of"),
     ("DualAttention", {"reduction": 0}, "reduction must be between"),
     ("DualAttention", {"implementation": "fast"}, "implementation must be one of"),

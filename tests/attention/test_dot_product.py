@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segattn.attention import (
+    CrissCrossAttention,
     DualAttention,
     FullyAttentional,
     PositionAttention,
@@ -149,7 +150,7 @@ def test_fused_and_plain_modules_agree(
         assert_relatively_close(results[:1], references[:1], 2e-2)
 
 
-@pytest.mark.parametrize("block", [PositionAttention, FullyAttentional])
+@pytest.mark.parametrize("block", [PositionAttention, FullyAttentional, CrissCrossAttention])
 @pytest.mark.usefixtures("unchecked")
 def test_compiles_without_graph_breaks(block: type[nn.Module]) -> None:
     module = build(block, 16, scale=0.2).train()

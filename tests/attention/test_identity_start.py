@@ -89,7 +89,12 @@ def test_blocks_with_their_own_gamma_are_not_wrapped():
         for name in attention.__all__
         if isinstance(attention_block(getattr(attention, name), 32, identity_start=True), IdentityStart)
     }
-    assert set(attention.__all__) - wrapped == {"PositionAttention", "ChannelAttention", "ChannelPositionAttention"}
+    assert set(attention.__all__) - wrapped == {
+        "ChannelAttention",
+        "ChannelPositionAttention",
+        "CrissCrossAttention",
+        "PositionAttention",
+    }
     for name in attention.__all__:
         assert type(attention_block(getattr(attention, name), 32, identity_start=False)).__name__ == name
 

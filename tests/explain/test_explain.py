@@ -17,6 +17,7 @@ from segattn.attention import (
     SCSA,
     SMSA,
     ChannelAttention,
+    CrissCrossAttention,
     DualAttention,
     FullyAttentional,
     PositionAttention,
@@ -55,6 +56,20 @@ def test_position_row_equals_the_row_of_the_full_map(x):
     whole = (query @ key.T).softmax(dim=1)
     row = view_of(block, x).maps["attends to"]
     np.testing.assert_allclose(row.ravel(), whole[PIXEL[0] * 9 + PIXEL[1]].detach().numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_criss_cross_maps_reproduce_each_pass(x):
+    block = CrissCrossAttention(16, reduction=2)
+    block.gamma.data.fill_(0.5)
+    seen = view_of(block, x)
+    assert list(seen.maps) == ["attends to, pass 1", "attends to, pass 2"]
+    with torch.no_grad():
+        for weights in seen.maps.values():
+            assert (weights > 0).sum() == 6 + 9 - 1
+            value = block.value(x)[0].numpy()
+            after = x[0, :, PIXEL[0], PIXEL[1]].numpy() + 0.5 * (value * weights).sum(axis=(1, 2))
+            x = block.one_pass(x)
+            np.testing.assert_allclose(after, x[0, :, PIXEL[0], PIXEL[1]].numpy(), rtol=1e-4, atol=1e-6)
 
 
 class LargestTensor(TorchDispatchMode):

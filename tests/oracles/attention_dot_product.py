@@ -1,4 +1,4 @@
-"""Position attention, channel attention and the fully attentional block, one query at a time."""
+"""Position, criss-cross and channel attention and the fully attentional block, one query at a time."""
 
 import torch
 from torch import Tensor
@@ -20,6 +20,26 @@ def position(image: Tensor, weights: dict[str, Tensor]) -> Tensor:
         )
         output[:, row, column] = weights["gamma"] * attended + image[:, row, column]
     return output
+
+
+def criss_cross(image: Tensor, weights: dict[str, Tensor], *, recurrence: int = 2) -> Tensor:
+    """Criss-cross attention on one image."""
+    channels, height, width = image.shape
+    for _ in range(recurrence):
+        query, key, value = (
+            conv2d(image, weights[f"{n}.weight"], weights[f"{n}.bias"]) for n in ("query", "key", "value")
+        )
+        output = torch.zeros_like(image)
+        for row in range(height):
+            for column in range(width):
+                places = [(r, column) for r in range(height) if r != row] + [(row, c) for c in range(width)]
+                energies = torch.stack([query[:, row, column] @ key[:, r, c] for r, c in places])
+                attended = torch.zeros(channels, dtype=image.dtype)
+                for weight, (r, c) in zip(softmax(energies), places, strict=True):
+                    attended = attended + weight * value[:, r, c]
+                output[:, row, column] = weights["gamma"] * attended + image[:, row, column]
+        image = output
+    return image
 
 
 def channel(image: Tensor, weights: dict[str, Tensor], *, form: str = "released") -> Tensor:
