@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install test lint format demo audit clean
+.PHONY: install test lint format demo docs dist audit clean
 
 install: .venv/installed
 
@@ -29,9 +29,15 @@ format: install
 demo: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+dist: install
+	$(BIN)/uv build
+
 # Asks public databases for known weaknesses of the installed packages; it needs a network, so CI leaves it out.
 audit: install
 	$(BIN)/uv tool run pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 clean:
-	rm -rf .venv demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -7,7 +7,7 @@ from segattn.report.object_rows import PROPERTIES, divided_objects, property_tab
 from segattn.report.runs import Run, Study, load_runs
 from segattn.report.scores import run_scores
 from segattn.report.tables import class_table, confusion_matrix, confusions, curves, size_gaps, size_table
-from segattn.report.verdict import verdict
+from segattn.report.verdicts import verdict
 
 __all__ = [
     "load_runs",

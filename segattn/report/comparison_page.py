@@ -26,7 +26,7 @@ from segattn.report.page_parts import P_VALUES, Exhibit, Table, charts, table
 from segattn.report.paper_table import model_note, model_table, model_text, without_costs
 from segattn.report.runs import Run, Study
 from segattn.report.tables import confusions, size_gaps
-from segattn.report.verdict import listed, verdict, win_tie_loss
+from segattn.report.verdicts import listed, verdict, win_tie_loss
 
 WORST_LISTED = 60
 

@@ -9,7 +9,7 @@ from segattn.objects.record_files import RecordInfo
 from segattn.report import compare, verdict
 from segattn.report.intervals import add_adjustment, intervals, p_values
 from segattn.report.runs import Run, Study
-from segattn.report.verdict import win_tie_loss
+from segattn.report.verdicts import win_tie_loss
 from tests.oracles.p_values import benjamini_hochberg, p_value
 
 CLASSES = tuple("abcdef")

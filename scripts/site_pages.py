@@ -1,0 +1,67 @@
+"""A hook of mkdocs: adds the reference of commands, and one page for each package with public names."""
+
+import contextlib
+import inspect
+import io
+import re
+from importlib import import_module
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+from segattn.cli import COMMANDS, main
+
+PACKAGES = ("attention", "heads", "models", "data", "metrics", "objects", "inference", "predict", "score", "report")
+PACKAGES += ("check", "checkpoints", "explain", "export")
+"""The packages in the order of the site."""
+
+
+def on_config(config: Any) -> Any:
+    """Put the generated pages into the navigation."""
+    pages = ["reference/commands.md", *(f"reference/{package}.md" for package in PACKAGES)]
+    config.nav = [{"Reference": pages} if entry == {"Reference": "reference/"} else entry for entry in config.nav]
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the generated pages."""
+    files.append(File.generated(config, "reference/commands.md", content=commands_page()))
+    for package in PACKAGES:
+        files.append(File.generated(config, f"reference/{package}.md", content=package_page(package)))
+    return files
+
+
+def commands_page() -> str:
+    """The help of every command."""
+    parts = ["# Commands"]
+    for command in COMMANDS:
+        page = io.StringIO()
+        with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
+            main([command, "--help"])
+        parts.append(f"## {command}\n\n```text\n{page.getvalue().strip().replace(chr(8), '')}\n```")
+    return "\n\n".join(parts)
+
+
+def package_page(package: str) -> str:
+    """A page with every name in ``__all__`` of a package, below the description of the module that defines it."""
+    module = import_module(f"segattn.{package}")
+    sources: dict[str, list[str]] = {}
+    for name in module.__all__:
+        sources.setdefault(getattr(getattr(module, name), "__module__", module.__name__), []).append(name)
+    parts = [f"# {module.__name__}", description(module.__name__)]
+    for source, names in sources.items():
+        if source != module.__name__:
+            text = description(source)
+            parts += [f"## {re.split('[:.(]', text)[0]}", text]
+        parts += [f"::: {module.__name__}.{name}" for name in names]
+    return "\n\n".join(parts)
+
+
+def description(module: str) -> str:
+    """The docstring of a module, without the roles of Sphinx, which Markdown does not know."""
+    return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", inspect.getdoc(import_module(module)) or "")
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Do the same in the text of docstrings."""
+    return re.sub(r":(class|func|meth|mod|attr|data):(<code>)", r"\2", html)
