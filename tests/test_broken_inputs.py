@@ -1,4 +1,4 @@
-"""More than two hundred broken inputs: no traceback, one sentence, the right exit code, nothing written elsewhere.
+"""More than five hundred broken inputs: no traceback, one sentence, the right exit code, nothing written elsewhere.
 
 They are random mutations of valid inputs, with fixed seeds. If a mutated input is still valid, the command must
 succeed, and the input does not count.
@@ -13,6 +13,8 @@ import zlib
 from random import Random
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -23,8 +25,10 @@ from tests.checkpoints.saved import save_checkpoint
 from tests.data import layouts
 from tests.mutations import broken_bytes, broken_data, broken_text
 from tests.predict.conftest import picture
+from tests.report.records import write_record
 
-LEAST = {"images": 60, "pairs": 40, "configs": 35, "class tables": 25, "checkpoints": 35, "command lines": 30}
+LEAST = {"images": 120, "pairs": 60, "configs": 40, "class tables": 60, "checkpoints": 45, "command lines": 30}
+LEAST |= {"records": 65, "costs": 25, "masks to score": 100, "manifests": 1}
 """Minimum number of inputs of each kind that are refused."""
 
 
@@ -103,7 +107,7 @@ def checkpoint(tmp_path_factory):
 def test_images(arena, checkpoint):
     random = Random(1)
     kinds = {".png": "PNG", ".jpg": "JPEG", ".bmp": "BMP", ".gif": "GIF", ".tif": "TIFF", ".webp": "WEBP"}
-    for index in range(110):
+    for index in range(180):
         suffix, kind = random.choice(list(kinds.items()))
         arena.write(f"images/{index}{suffix}", broken_bytes(encoded(picture(index), kind), random))
     bomb = bytearray(encoded(picture(0), "PNG"))
@@ -136,7 +140,7 @@ def test_images(arena, checkpoint):
 def test_pairs_of_a_data_set(arena):
     random = Random(2)
     root = arena.root / "in" / "data"
-    layouts.camvid(root, {"train": 60, "val": 1})
+    layouts.camvid(root, {"train": 90, "val": 1})
     for index, path in enumerate(sorted((root / "annotations/train").iterdir())):
         twin = root / "images/train" / path.with_suffix(".jpg").name
         chosen = (path, twin)[index % 2]
@@ -177,7 +181,7 @@ CONFIG = {
 def test_configs(arena):
     random = Random(3)
     layouts.folder(arena.root / "in" / "data")
-    broken = [arena.write(f"{i}.yaml", yaml.safe_dump(broken_data(CONFIG, random))) for i in range(30)]
+    broken = [arena.write(f"{i}.yaml", yaml.safe_dump(broken_data(CONFIG, random))) for i in range(36)]
     text = yaml.safe_dump(CONFIG)
     broken += [arena.write(f"text {i}.yaml", broken_text(text, random)) for i in range(20)]
     broken += [arena.write("binary.yaml", b"\xff\xfe\x00\x80" * 9), arena.write("deep.yaml", "[" * 1200)]
@@ -202,8 +206,8 @@ CLASSES = {
 def test_class_tables(arena):
     random = Random(4)
     layouts.folder(arena.root / "in" / "data")
-    broken = [yaml.safe_dump(broken_data(CLASSES, random)) for _ in range(30)]
-    broken += [broken_text(yaml.safe_dump(CLASSES), random) for _ in range(10)]
+    broken = [yaml.safe_dump(broken_data(CLASSES, random)) for _ in range(45)]
+    broken += [broken_text(yaml.safe_dump(CLASSES), random) for _ in range(25)]
     broken += ["", "[]", "classes: 3", "classes: {a: 1}", "classes: [3]", "classes: [[]]", "\ufeff\x00", "classes: *a"]
     names = [arena.write(f"data/{index}.yaml", content).name for index, content in enumerate(broken)]
     arena.freeze()
@@ -306,5 +310,120 @@ def test_command_lines(arena, checkpoint):
     assert arena.refused >= LEAST["command lines"]
 
 
+@pytest.fixture
+def no_page(monkeypatch):
+    """Comparing without the page, which takes most of the time."""
+    monkeypatch.setattr("segattn.compare.command.write_page", lambda *args, **options: None)
+
+
+@pytest.mark.usefixtures("no_page")
+def test_records(arena):
+    random = Random(7)
+    good = write_record(arena.root / "in" / "good.parquet", images=3)
+    content, table = good.read_bytes(), pq.read_table(good)
+    broken = [arena.write(f"bytes {i}.parquet", broken_bytes(content, random)) for i in range(30)]
+    metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+    for index in range(20):
+        key = random.choice(("class_names", "edges", "bucket_names", "relative", "min_objects", "things", "format"))
+        value = random.choice(("", "nonsense", "NaN", "[]", "{}", "-1", "1e999", "[[]]", "null", "[1, 1, 0]", "\0"))
+        broken.append(
+            _table(arena, f"metadata {index}.parquet", table.replace_schema_metadata({**metadata, key: value}))
+        )
+    for index in range(20):
+        name = random.choice(table.column_names)
+        place, column = table.column_names.index(name), table[name]
+        values = random.choice(
+            (["x"] * len(column), [None] * len(column), [[-7]] * len(column), [-(10**9)] * len(column))
+        )
+        changed = random.choice((table.drop([name]), table.set_column(place, name, pa.array(values))))
+        broken.append(_table(arena, f"column {index}.parquet", changed))
+    broken += [arena.write("empty.parquet", b""), arena.write("text.parquet", "a,b\n1,2\n"), arena.root / "in"]
+    broken += [_table(arena, "no rows.parquet", table.slice(0, 0)), arena.write("other.txt", content)]
+    arena.freeze()
+    for path in broken:
+        arena.run("compare", path, "--output", arena.root / "out", "--no-pictures", "--resamples", 2)
+    assert arena.refused >= LEAST["records"]
+
+
+def _table(arena, name, table):
+    path = arena.root / "in" / name
+    pq.write_table(table, path)
+    return path
+
+
+@pytest.mark.usefixtures("no_page")
+def test_costs(arena):
+    random = Random(8)
+    record = write_record(arena.root / "in" / "good.parquet", images=3)
+    good = "name,input,parameters,multiply_adds,latency_ms,machine\nfcn,1x3x32x48,4058582,2216458496,73.99,2 threads\n"
+    broken = []
+    for index in range(48):
+        cells = [line.split(",") for line in good.splitlines()]
+        if index % 3 == 0:
+            text = broken_bytes(good.encode(), random)
+        elif index % 3 == 1:
+            cells[1][random.choice((0, 2, 3, 4))] = random.choice(
+                ("x", "nan", "-1", "inf", "1e999", '"', "", "[]", "1,2")
+            )
+            text = "\n".join(map(",".join, cells))
+        else:
+            cells.append(cells[1]) if random.random() < 0.3 else cells[0].__setitem__(random.randrange(5), "name")
+            text = "\n".join(map(",".join, cells))
+        broken.append(arena.write(f"{index}.csv", text))
+    broken += [arena.write("empty.csv", b""), arena.root / "in", arena.root / "nowhere.csv"]
+    arena.freeze()
+    for path in broken:
+        options = ["--output", arena.root / "out", "--no-pictures", "--resamples", 2]
+        arena.run("compare", record, "--costs", path, *options)
+    assert arena.refused >= LEAST["costs"]
+
+
+def test_folders_of_masks(arena):
+    random = Random(9)
+    arena.write("classes.yaml", yaml.safe_dump(CLASSES))
+    rng = np.random.default_rng(9)
+    for index in range(150):
+        truth, mask = (rng.choice(np.uint8([1, 2, 7]), (12, 17)) for _ in range(2))
+        files = [encoded(truth, "PNG"), encoded(mask, "PNG")]
+        if index:  # the first pair is good
+            which = index % 3 != 0
+            wrong = random.choice((mask[:, :9], mask + 90, np.dstack([mask] * 3)))
+            files[which] = encoded(wrong, "PNG") if random.random() < 0.3 else broken_bytes(files[which], random)
+        for folder, content in zip(("truth", "masks"), files, strict=True):
+            arena.write(f"{folder}/{index}.png", content)
+    (arena.root / "in" / "masks" / "folder.png").mkdir()
+    arena.freeze()
+    folder, out = arena.root / "in", arena.root / "out"
+    options = ["--truth", folder / "truth", "--masks", folder / "masks", "--classes", folder / "classes.yaml"]
+    code, _, _ = arena.run("score", *options, "--output", out, "--workers", 0)
+    assert code == 1
+    code, text, _ = arena.run("score", *options, "--output", out, "--workers", 0, "--incomplete")
+    assert code == 0
+    assert len([line for line in text.splitlines() if line.startswith("not scored: ")]) >= LEAST["masks to score"]
+
+
+def test_manifests(arena, checkpoint):
+    """A damaged manifest costs at most the work that it describes."""
+    random = Random(10)
+    image, out = arena.write("good.png", encoded(picture(0), "PNG")), arena.root / "out"
+    arena.freeze()
+    words = ["predict", "--checkpoint", checkpoint, "--images", image, "--output", out]
+    assert arena.run(*words)[0] == 0
+    manifest, mask = out / "manifest.jsonl", (out / "good.png").read_bytes()
+    good = manifest.read_bytes()
+    lines = [json.loads(line) for line in good.splitlines()]
+    for index in range(24):
+        broken = "\n".join(json.dumps(broken_data({"line": line}, random).get("line")) for line in lines).encode()
+        manifest.write_bytes(broken_bytes(good, random) if index % 2 else broken)
+        code, _, error = arena.run(*words, "--resume")
+        assert code == 0 or "--overwrite" in error
+        if code:
+            assert arena.run(*words, "--resume", "--overwrite")[0] == 0
+        assert (out / "good.png").read_bytes() == mask
+        rows = [json.loads(line) for line in manifest.read_bytes().splitlines()]
+        assert [row["image"] for row in rows[1:]] == ["good.png"]
+    assert arena.refused >= LEAST["manifests"]
+
+
 def test_minimum_numbers_add_up():
-    assert sum(LEAST.values()) > 200
+    assert sum(LEAST.values()) > 500

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from segattn import __version__
 from segattn.io.atomic_write import atomic_write
+from segattn.objects.size_bins import ObjectSizes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,11 +107,17 @@ class RecordInfo:
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Validate the format, and convert sequences to tuples so that records compare equal after reading."""
+        """Validate the attributes, and convert sequences to tuples so that records compare equal after reading."""
         if self.format != FORMAT:
             raise ValueError(f"The record has format {self.format}; this version reads format {FORMAT} only.")
         for name in ("class_names", "edges", "bucket_names", "things"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        edges = tuple(map(float, self.edges))
+        ObjectSizes(edges, self.relative, tuple(self.bucket_names), self.min_objects)  # validates them
+        if not all(isinstance(name, str) for name in self.class_names):
+            raise ValueError(f"Class names are text, got {self.class_names}.")
+        if not set(self.things) <= set(range(len(self.class_names))):
+            raise ValueError(f"Things are indices of the {len(self.class_names)} classes, got {self.things}.")
 
     def to_metadata(self) -> dict[str, str]:
         """All attributes as text by key. Values that are not text are stored as JSON."""
@@ -208,7 +215,7 @@ def read_record(path: str | Path, columns: Sequence[str] | None = None) -> Objec
         FileNotFoundError: if the file does not exist.
     """
     file = _open(Path(path))
-    return ObjectRecord(file.read(None if columns is None else list(columns)).to_pandas(), _info(Path(path), file))
+    return ObjectRecord(_read(Path(path), file, columns).to_pandas(), _info(Path(path), file))
 
 
 def read_confusions(path: str | Path) -> "pd.DataFrame":
@@ -217,7 +224,7 @@ def read_confusions(path: str | Path) -> "pd.DataFrame":
     Returns the columns ``row`` (position in the record), ``other`` (class) and ``px``; errors as in
     :func:`read_record`.
     """
-    table = _open(Path(path)).read(["confused_class", "confused_px"])
+    table = _read(Path(path), _open(Path(path)), ["confused_class", "confused_px"])
     classes, pixels = (column.combine_chunks() for column in table.columns)
     columns = {"row": pc.list_parent_indices(classes), "other": classes.flatten(), "px": pixels.flatten()}
     frame: pd.DataFrame = pa.table(columns).to_pandas()
@@ -248,7 +255,7 @@ def _open(path: Path) -> pq.ParquetFile:
         raise FileNotFoundError(f"There is no object record at {path}.")
     try:
         file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise RecordError(f"{path} is not an object record: it is not a complete Parquet file.") from error
     missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
     if missing:
@@ -257,6 +264,16 @@ def _open(path: Path) -> pq.ParquetFile:
             "with segattn validate or segattn score."
         )
     return file
+
+
+def _read(path: Path, file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
+    try:
+        table = file.read(None if columns is None else list(columns))
+        return table.cast(
+            pa.schema([_SCHEMA.field(each.name) if each.name in COLUMNS else each for each in table.schema])
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise RecordError(f"{path} is damaged: its rows cannot be read. Copy it again, or write it again.") from error
 
 
 def _from_json(key: str, text: str) -> Any:

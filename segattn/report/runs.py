@@ -154,6 +154,8 @@ def _read(path: Path) -> Run:
 
 def _require_possible_counts(path: Path, rows: pd.DataFrame, *, classes: int) -> None:
     """Raise a RecordError if numbers in a record cannot be the result of counting."""
+    if rows.empty:
+        raise RecordError(f"{path} has no rows: no image has a labeled pixel.")
     counts, is_object = rows[["tp", "fp", "fn"]], rows["kind"] == "object"
     possible = {
         "kinds other than object and false_positive": rows["kind"].isin(["object", "false_positive"]),

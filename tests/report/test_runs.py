@@ -115,7 +115,8 @@ def test_empty_record(tmp_path):
     described = RecordInfo(class_names=("a", "b"), edges=EDGES, bucket_names=("s", "m", "l"))
     with RecordWriter(tmp_path / "empty.parquet", described):
         pass
-    assert load_runs([tmp_path / "empty.parquet"]).images == []
+    with pytest.raises(RecordError, match="has no rows"):
+        load_runs([tmp_path / "empty.parquet"])
 
 
 def test_report_does_not_import_torch():
