@@ -12,6 +12,7 @@ from segattn.data.cityscapes import Cityscapes
 from segattn.data.cocostuff import COCOStuff
 from segattn.data.dataset import SegmentationDataset
 from segattn.data.folder_dataset import Folder
+from segattn.data.isaid import ISAID
 from segattn.data.isprs import ISPRS
 from segattn.data.loveda import LoveDA
 from segattn.data.pascal_context import PascalContext
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         CityscapesDataModule,
         COCOStuffDataModule,
         FolderDataModule,
+        ISAIDDataModule,
         ISPRSDataModule,
         LoveDADataModule,
         PascalContextDataModule,
@@ -39,6 +41,7 @@ __all__ = [
     "Cityscapes",
     "COCOStuff",
     "Folder",
+    "ISAID",
     "ISPRS",
     "LoveDA",
     "PascalContext",
@@ -50,6 +53,7 @@ __all__ = [
     "CityscapesDataModule",
     "COCOStuffDataModule",
     "FolderDataModule",
+    "ISAIDDataModule",
     "ISPRSDataModule",
     "LoveDADataModule",
     "PascalContextDataModule",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segattn.data import ade20k, camvid, cityscapes, cocostuff, isprs, loveda, scenes, voc
+from segattn.data import ade20k, camvid, cityscapes, cocostuff, isaid, isprs, loveda, scenes, voc
 from segattn.data.ade20k import ADE20K
 from segattn.data.base_datamodule import SegmentationDataModule
 from segattn.data.camvid import CamVid
@@ -13,6 +13,7 @@ from segattn.data.class_file import LabelScheme
 from segattn.data.cocostuff import COCOStuff
 from segattn.data.errors import DataNotFoundError
 from segattn.data.folder_dataset import Folder
+from segattn.data.isaid import ISAID
 from segattn.data.isprs import ISPRS
 from segattn.data.loveda import LoveDA
 from segattn.data.pascal_context import PascalContext, read_scheme
@@ -159,8 +160,33 @@ class FolderDataModule(SegmentationDataModule):
         return Folder(self.root / images, self.root / masks, self.scheme)
 
 
+class ISAIDDataModule(SegmentationDataModule):
+    """iSAID with 15 classes and background. It has no public test labels.
+
+    Args:
+        root: the folder that contains ``train`` and ``val``, or tiles in ``img_dir`` and ``ann_dir``.
+        crop_size: (height, width) of training crops.
+        instances: read the instance maps in evaluation.
+    """
+
+    def __init__(
+        self,
+        root: str = "data/isaid",
+        *,
+        crop_size: tuple[int, int] = (896, 896),
+        instances: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, isaid.CLASSES, crop_size=crop_size, **kwargs)
+        self.instances = instances
+
+    def dataset(self, split: str) -> ISAID:
+        """Open ``train`` or ``val``."""
+        return ISAID(self.root, split, instances=self.instances and split != "train")
+
+
 class ISPRSDataModule(SegmentationDataModule):
-    """Tiles of ISPRS Potsdam or Vaihingen with six classes. Their official test images are the split ``val``.
+    """ISPRS Potsdam or Vaihingen with six classes. Their official test images are the split ``val``.
 
     Args:
         root: the folder that contains ``img_dir`` and ``ann_dir``.

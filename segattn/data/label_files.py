@@ -12,6 +12,7 @@ from jaxtyping import Integer, UInt8
 from PIL import Image
 
 from segattn.data.errors import ColorMaskError, DataError
+from segattn.data.label_map import LabelMap, color_values
 from segattn.io import image_files
 from segattn.io.image_listing import list_images
 
@@ -105,6 +106,14 @@ def read_mat(path: Path, labels_of: Callable[[dict[str, Any]], Any]) -> UInt8[np
 def read_colors(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """Read the RGB colors of a label file; palette indices become the colors of the palette."""
     return np.array(_decode(path).convert("RGB"))
+
+
+def read_labels_or_colors(path: Path, colors: LabelMap) -> Integer[np.ndarray, "h w"]:
+    """Read the values of a label file; those of colors are their positions in ``colors``."""
+    try:
+        return read_labels(path)
+    except ColorMaskError:
+        return colors(color_values(read_colors(path)), path)
 
 
 def _decode(path: Path) -> Image.Image:

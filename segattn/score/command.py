@@ -42,7 +42,7 @@ def score(
         truth: folder of label files
         masks: folders of masks with the relative paths or names of the label files
         classes: class file, or a shipped data set: ade20k, camvid, cityscapes,
-            cocostuff, context59, context60, isprs, loveda or voc
+            cocostuff, context59, context60, isaid, isprs, loveda or voc
         output: folder for the records, the page and the tables
         values: whether the masks contain the values of the label files or class indices
         resize: resize masks of another size than their label file; without it they are an error

@@ -167,6 +167,21 @@ def isprs(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, 
 
 potsdam = vaihingen = isprs
 
+ISAID_COLORS = {0: (0, 0, 0), 1: (0, 0, 63), 9: (0, 0, 127), 15: (0, 100, 155)}
+
+
+def isaid(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, int] = PHOTO_SIZE) -> Path:
+    """The complete images of iSAID with masks of class colors and of instance colors."""
+    for part, count in (counts or {"train": 4, "val": 3}).items():
+        for index in range(count):
+            name = f"P{index + (1000 if part == 'val' else 0):04d}"
+            save(root / part / "images" / f"{name}.png", photo(index, size))
+            for kind, folder, values in (("color", "Semantic", [0, 1, 9, 15]), ("id", "Instance", [0, 7, 300, 300])):
+                colors = np.array([ISAID_COLORS.get(value, (0, value >> 8, value & 255)) for value in values], np.uint8)
+                mask = colors[quarters([0, 1, 2, 3], size)]
+                save(root / part / f"{folder}_masks" / "images" / f"{name}_instance_{kind}_RGB.png", mask)
+    return root
+
 
 def context(root: Path, counts: Mapping[str, int] | None = None, size: tuple[int, int] = PHOTO_SIZE) -> Path:
     """Pascal Context: labels 0..59, and lists."""

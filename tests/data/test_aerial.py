@@ -1,4 +1,4 @@
-"""The aerial data sets LoveDA and ISPRS Potsdam and Vaihingen: exact values on tiny and on real files."""
+"""The aerial data sets LoveDA, iSAID, and ISPRS Potsdam and Vaihingen: exact values on tiny and on real files."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segattn.data import ISPRS, LoveDA
+from segattn.data import ISAID, ISPRS, LoveDA
 from segattn.data.errors import DataError
 from segattn.sample import IGNORE_INDEX
 from tests.data import layouts
@@ -28,6 +28,39 @@ def test_isprs(tmp_path: Path) -> None:
     data = ISPRS(layouts.isprs(tmp_path), "val")
     assert data[1]["name"] == "2_10_256_0_768_512.png"
     assert labels_of(data[1]["mask"]) == [IGNORE_INDEX, 0, 5, 4]
+
+
+def test_isprs_reads_color_masks(tmp_path: Path) -> None:
+    data = ISPRS(layouts.isprs(tmp_path))
+    colors = np.array([[0, 0, 0], [255, 255, 255], [255, 0, 0], [255, 255, 0]], dtype=np.uint8)
+    layouts.save(data.pairs[0].mask, colors[layouts.quarters([0, 1, 2, 3])])
+    assert labels_of(data[0]["mask"]) == [IGNORE_INDEX, 0, 5, 4]
+    colors[2, 1] = 9
+    layouts.save(data.pairs[0].mask, colors[layouts.quarters([0, 1, 2, 3])])
+    with pytest.raises(DataError, match=r"neither a class nor ignored: \(255, 9, 0\)\.$"):
+        data[0]
+
+
+def test_isaid_reads_class_and_instance_colors(tmp_path: Path) -> None:
+    data = ISAID(layouts.isaid(tmp_path), "val", instances=True)
+    assert [pair.name for pair in data.pairs] == ["P1000.png", "P1001.png", "P1002.png"]
+    assert labels_of(data[0]["mask"]) == [0, 1, 9, 15]
+    assert labels_of(data[0]["instances"]) == [0, 7, 300, 300]
+    assert data.classes.things == tuple(range(1, 16))
+    assert [data.classes.names[index] for index in (1, 9, 15)] == ["ship", "small vehicle", "harbor"]
+
+
+def test_isaid_reads_tiles_where_they_exist(tmp_path: Path) -> None:
+    """OpenMMLab's tiles contain class indices, and 255 where a tile is larger than the image."""
+    layouts.isaid(tmp_path)
+    layouts.save(tmp_path / "img_dir" / "train" / "P0000_0_896_512_1408.png", layouts.photo(0))
+    mask = tmp_path / "ann_dir" / "train" / "P0000_0_896_512_1408_instance_color_RGB.png"
+    layouts.save(mask, layouts.quarters([0, 1, 15, 255]))
+    data = ISAID(tmp_path)
+    data.require_files()
+    assert [pair.name for pair in data.pairs] == ["P0000_0_896_512_1408.png"]
+    assert labels_of(data[0]["mask"]) == [0, 1, 15, IGNORE_INDEX]
+    assert len(ISAID(tmp_path, "val")) == 3
 
 
 @pytest.mark.parametrize(("dataset", "make", "value"), [(LoveDA, layouts.loveda, 8), (ISPRS, layouts.isprs, 7)])

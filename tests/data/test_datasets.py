@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from segattn.data import ADE20K, ISPRS, VOC, CamVid, Cityscapes, COCOStuff, LoveDA, PascalContext, SegmentationDataset
+from segattn.data import (
+    ADE20K,
+    ISAID,
+    ISPRS,
+    VOC,
+    CamVid,
+    Cityscapes,
+    COCOStuff,
+    LoveDA,
+    PascalContext,
+    SegmentationDataset,
+)
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.sample import IGNORE_INDEX
 from tests.data import layouts
@@ -19,6 +30,7 @@ DATASETS = [
     (VOC, layouts.voc),
     (COCOStuff, layouts.cocostuff),
     (LoveDA, layouts.loveda),
+    (ISAID, layouts.isaid),
     (ISPRS, layouts.isprs),
     (PascalContext, layouts.context),
 ]
@@ -108,10 +120,8 @@ def test_every_official_cityscapes_label_is_mapped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("dataset", "make"), DATASETS)
 def test_to_label_ids_restores_the_label_files(tmp_path: Path, dataset: type, make: object) -> None:
     data: SegmentationDataset = dataset(make(tmp_path))  # type: ignore[operator]
-    from segattn.data.label_files import read_labels
-
     for pair in data.pairs:
-        indices, labels = data.read_mask(pair.mask), read_labels(pair.mask)
+        indices, labels = data.read_mask(pair.mask), data.read_values(pair.mask)
         valid = indices != IGNORE_INDEX
         assert valid.any()
         np.testing.assert_array_equal(data.classes.to_label_ids(indices[valid]), labels[valid])

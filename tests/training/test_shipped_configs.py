@@ -8,7 +8,7 @@ from segattn.io.config_files import SHIPPED
 from segattn.training.command import main
 from tests.data import layouts
 
-ALIKE = ("cocostuff", "context", "loveda", "potsdam", "vaihingen", "voc")
+ALIKE = ("cocostuff", "context", "isaid", "loveda", "potsdam", "vaihingen", "voc")
 """Data sets whose recipes are those of ADE20K with another base config; one recipe of each is trained."""
 
 NAMES = sorted(path.name for path in SHIPPED.glob("*.yaml"))
