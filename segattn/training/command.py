@@ -55,7 +55,7 @@ CLASSES_IN_CONFIGS = (
 )
 """The classes that configs can name without their module, because it is imported."""
 
-_TRAINED_PARAMETERS = ("model.optimizer.class_path", "model.encoder.freeze")
+_TRAINED_PARAMETERS = ("model.optimizer.class_path", "model.encoder.freeze", "model.layer_decay")
 """Keys of the config that decide what the state of the optimizer contains."""
 
 

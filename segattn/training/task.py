@@ -17,6 +17,7 @@ from segattn.checkpoints import CONTENT, Part, describe_model, initialize
 from segattn.inference import InferenceConfig, infer, infer_labels, predicted_classes
 from segattn.metrics.evaluation import Evaluation, FurtherScores
 from segattn.models import ModelSpec, SegmentationModel
+from segattn.models.layer_depths import layer_depths
 from segattn.objects.size_bins import ObjectSizes
 from segattn.sample import Batch, ClassTable
 from segattn.training.losses import CrossEntropy, for_mask
@@ -47,6 +48,8 @@ class SegmentationTask(LightningModule):
         optimizer: an optimizer class, or a partial of one; called with the parameter groups.
         schedule: schedule of the learning rate, stepped every iteration.
         head_lr_factor: learning rate of attention and head relative to that of the encoder.
+        layer_decay: learning rate of each layer of a timm encoder relative to that of the next layer, and of the last
+            layer relative to the optimizer's; 1 for the same rate in all layers.
         decay_norms: whether weight decay also applies to norms and biases. It never applies to the gammas of blocks
             that start as the identity.
         compile: run the model through ``torch.compile``.
@@ -71,6 +74,7 @@ class SegmentationTask(LightningModule):
         optimizer: OptimizerFactory = lambda params: SGD(params, lr=0.01, momentum=0.9, weight_decay=5e-4),
         schedule: PolynomialSchedule = PolynomialSchedule(),
         head_lr_factor: float = 1.0,
+        layer_decay: float = 1.0,
         decay_norms: bool = True,
         compile: bool = False,
         channels_last: bool = False,
@@ -79,6 +83,8 @@ class SegmentationTask(LightningModule):
         super().__init__()
         if head_lr_factor <= 0:
             raise ValueError(f"head_lr_factor must be positive, got {head_lr_factor}.")
+        if not 0 < layer_decay <= 1:
+            raise ValueError(f"layer_decay must be above 0 and at most 1, got {layer_decay}.")
         self.classes = classes
         self.inference = inference
         if init_from is None and init_part != "all":
@@ -98,6 +104,12 @@ class SegmentationTask(LightningModule):
         self.optimizer = optimizer
         self.schedule = schedule
         self.head_lr_factor = head_lr_factor
+        if layer_decay < 1 and spec.encoder.freeze:
+            raise ValueError(f"layer_decay {layer_decay} has no effect on a frozen encoder.")
+        depths = layer_depths(self.model.encoder) if layer_decay < 1 else {}
+        self._lr_factors = {
+            f"encoder.{name}": layer_decay ** (1 + max(depths.values()) - depth) for name, depth in depths.items()
+        }
         self.decay_norms = decay_norms
         self.object_sizes = object_sizes
         self.evaluation = Evaluation(classes, object_sizes, further_scores)
@@ -206,7 +218,7 @@ class SegmentationTask(LightningModule):
         return {"with_sizes": last or self._validations % every == 0, "with_further": False}
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Parameters of the encoder and of the rest, each split by whether weight decay applies."""
+        """Parameters by learning rate and by whether weight decay applies."""
         norms = {
             id(parameter)
             for module in self.model.modules()
@@ -214,16 +226,17 @@ class SegmentationTask(LightningModule):
             for parameter in module.parameters(recurse=False)
         }
         gammas = {id(module.gamma) for module in self.model.modules() if isinstance(module, IdentityStart)}
-        groups: dict[tuple[bool, bool], list[Tensor]] = {}
+        groups: dict[tuple[bool, float, bool], list[Tensor]] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 decays = self.decay_norms or not (id(parameter) in norms or name.endswith("bias"))
                 decays = decays and id(parameter) not in gammas
-                groups.setdefault((name.startswith("encoder."), decays), []).append(parameter)
+                in_encoder = name.startswith("encoder.")
+                factor = self._lr_factors.get(name, 1.0) if in_encoder else self.head_lr_factor
+                groups.setdefault((in_encoder, factor, decays), []).append(parameter)
         return [
-            {"params": parameters, "lr_factor": 1.0 if in_encoder else self.head_lr_factor}
-            | ({} if decays else {"weight_decay": 0.0})
-            for (in_encoder, decays), parameters in groups.items()
+            {"params": parameters, "lr_factor": factor} | ({} if decays else {"weight_decay": 0.0})
+            for (_, factor, decays), parameters in groups.items()
         ]
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -188,6 +189,34 @@ def test_parameter_groups_follow_the_options(tmp_path):
         lr = 0.1 if name.startswith("encoder.") else 1.0
         decays = parameter.ndim > 1
         assert found[id(parameter)] == (pytest.approx(lr), 0.01 if decays else 0.0), name
+
+
+def test_learning_rates_decay_with_the_distance_from_the_head():
+    schedule = PolynomialSchedule(power=0.0, floor=0.0)
+    options = {"optimizer": partial(SGD, lr=0.1, weight_decay=0.01), "schedule": schedule, "layer_decay": 0.5}
+    task = tiny_task(**options, head_lr_factor=4.0, decay_norms=False)
+    task._trainer = SimpleNamespace(estimated_stepping_batches=4)
+    groups = task.configure_optimizers()["optimizer"].param_groups
+    found = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert len(found) == len(list(task.model.parameters()))
+    for name, parameter in task.model.named_parameters():
+        layer = name.partition("layer")[2]
+        lr = 0.1 * 0.5 ** (5 - int(layer[0]) if layer else 5) if name.startswith("encoder.") else 0.4
+        assert found[id(parameter)] == (pytest.approx(lr), 0.01 if parameter.ndim > 1 else 0.0), name
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"layer_decay": 0.0}, "above 0 and at most 1, got 0.0"),
+        ({"layer_decay": 1.5}, "above 0 and at most 1, got 1.5"),
+        ({"layer_decay": 0.5, "encoder": replace(TINY, freeze=True)}, "has no effect on a frozen encoder"),
+        ({"head_lr_factor": 0.0}, "must be positive, got 0.0"),
+    ],
+)
+def test_invalid_learning_rates_are_errors(options, what):
+    with pytest.raises(ValueError, match=what):
+        tiny_task(**options)
 
 
 def test_weight_decay_applies_to_all_parameters_by_default(tmp_path):
