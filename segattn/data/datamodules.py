@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segattn.data import ade20k, camvid, cityscapes, cocostuff, isaid, isprs, loveda, scenes, voc
+from segattn.data import ade20k, camvid, cityscapes, cocostuff, isaid, isprs, loveda, voc
 from segattn.data.ade20k import ADE20K
 from segattn.data.base_datamodule import SegmentationDataModule
 from segattn.data.camvid import CamVid
 from segattn.data.cityscapes import Cityscapes
 from segattn.data.class_file import LabelScheme
 from segattn.data.cocostuff import COCOStuff
+from segattn.data.controlled_shapes import Context, ControlledDrawing
 from segattn.data.errors import DataNotFoundError
 from segattn.data.folder_dataset import Folder
 from segattn.data.isaid import ISAID
@@ -242,7 +243,29 @@ class PascalContextDataModule(SegmentationDataModule):
         return PascalContext(self.root, split, classes=self.class_file)
 
 
-class ShapesDataModule(SegmentationDataModule):
+class DrawnDataModule(SegmentationDataModule):
+    """Images that are drawn on first use.
+
+    Args:
+        root: where they are, or are drawn to; null uses a folder in the user's cache.
+        drawing: what is drawn.
+        crop_size: (height, width) of training crops.
+    """
+
+    def __init__(self, root: str | None, drawing: Drawing, *, crop_size: tuple[int, int], **kwargs: Any) -> None:
+        self.drawing = drawing
+        super().__init__(root or str(drawing.default_root()), drawing.classes, crop_size=crop_size, **kwargs)
+
+    def prepare_data(self) -> None:
+        """Draw the images, on one process of each machine."""
+        draw_shapes(self.root, self.drawing)
+
+    def dataset(self, split: str) -> Shapes:
+        """Open ``train``, ``val`` or, if ``num_test`` is positive, ``test``."""
+        return Shapes(self.root, split, drawing=self.drawing)
+
+
+class ShapesDataModule(DrawnDataModule):
     """Shapes, drawn on first use.
 
     Args:
@@ -265,16 +288,58 @@ class ShapesDataModule(SegmentationDataModule):
         num_test: int = 0,
         **kwargs: Any,
     ) -> None:
-        self.drawing = Drawing(image_size, num_train, num_val, num_test)
-        super().__init__(root or str(self.drawing.default_root()), scenes.CLASSES, crop_size=crop_size, **kwargs)
+        super().__init__(root, Drawing(image_size, num_train, num_val, num_test), crop_size=crop_size, **kwargs)
 
-    def prepare_data(self) -> None:
-        """Draw the images, on one process of each machine."""
-        draw_shapes(self.root, self.drawing)
 
-    def dataset(self, split: str) -> Shapes:
-        """Open ``train``, ``val`` or, if ``num_test`` is positive, ``test``."""
-        return Shapes(self.root, split, drawing=self.drawing)
+class ControlledShapesDataModule(DrawnDataModule):
+    """Ellipses whose properties are set independently of each other, drawn on first use; see docs/size_study.md.
+
+    Args:
+        root: where they are, or are drawn to; null uses a folder in the user's cache.
+        crop_size: (height, width) of training crops.
+        image_size: side length of the images in pixels.
+        num_train: number of training images.
+        num_val: number of validation images.
+        num_test: number of test images.
+        sides: object sizes, of which each object has a random one: the side of a square of the same visible area.
+        thinness: length of an unoccluded object divided by its width, at least 1. The area stays the same.
+        number: objects per image.
+        occlusion: share of each object that an occluder hides, 0 to below 0.5. The visible area stays the same.
+        contrast: 0 to 1, factor of the difference between the colors of objects and background.
+        context: what shows the class of an object: its own color (``none``) or a marker that touches it
+            (``neighbor``), in its ``row``, in its ``column`` or anywhere in the ``image``.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        *,
+        crop_size: tuple[int, int] = (96, 96),
+        image_size: int = 96,
+        num_train: int = 400,
+        num_val: int = 200,
+        num_test: int = 0,
+        sides: tuple[float, ...] = (5.0, 8.0, 13.0, 20.0),
+        thinness: float = 1.0,
+        number: int = 2,
+        occlusion: float = 0.0,
+        contrast: float = 1.0,
+        context: Context = "none",
+        **kwargs: Any,
+    ) -> None:
+        drawing = ControlledDrawing(
+            image_size,
+            num_train,
+            num_val,
+            num_test,
+            sides=sides,
+            thinness=thinness,
+            number=number,
+            occlusion=occlusion,
+            contrast=contrast,
+            context=context,
+        )
+        super().__init__(root, drawing, crop_size=crop_size, **kwargs)
 
 
 class VOCDataModule(SegmentationDataModule):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -18,7 +19,7 @@ from segattn.data.errors import DataError, DataNotFoundError
 from segattn.data.label_map import LabelMap
 from segattn.data.scenes import CLASSES, draw_scene
 from segattn.io.cache_folder import cache_folder
-from segattn.sample import IGNORE_INDEX
+from segattn.sample import IGNORE_INDEX, ClassTable
 
 _DESCRIPTION = "shapes.json"
 
@@ -26,6 +27,9 @@ _DESCRIPTION = "shapes.json"
 @dataclass(frozen=True)
 class Drawing:
     """Side length of the images in pixels, their numbers, and the version of the code that draws them."""
+
+    classes: ClassVar[ClassTable] = CLASSES
+    title: ClassVar[str] = "Shapes"
 
     image_size: int = 224
     num_train: int = 480
@@ -49,6 +53,16 @@ class Drawing:
         counts = "-".join(map(str, self.counts.values()))
         return cache_folder() / f"shapes-v{self.version}-{self.image_size}px-{counts}"
 
+    def scene(
+        self, generator: np.random.Generator
+    ) -> tuple[UInt8[np.ndarray, "size size 3"], UInt8[np.ndarray, "size size"]]:
+        """Draw an RGB image and its mask of class indices."""
+        return draw_scene(generator, self.image_size)
+
+    def description(self) -> str:
+        """All fields as JSON, as stored beside the images."""
+        return json.dumps(asdict(self))
+
 
 def draw_shapes(root: Path, drawing: Drawing) -> None:
     """Draw the data set unless it exists. Several processes may do so at the same time.
@@ -59,8 +73,8 @@ def draw_shapes(root: Path, drawing: Drawing) -> None:
     if root.is_dir() and any(root.iterdir()):
         description = root / _DESCRIPTION
         found = json.loads(description.read_text()) if description.is_file() else "other files"
-        if found != asdict(drawing):
-            raise DataError(f"{root.absolute()} contains {found} instead of {asdict(drawing)}; use another root.")
+        if found != (wanted := json.loads(drawing.description())):
+            raise DataError(f"{root.absolute()} contains {found} instead of {wanted}; use another root.")
         return
     root.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
@@ -86,7 +100,7 @@ def _draw_files(folder: Path, drawing: Drawing, *, shown: Path) -> None:
     def draw(job: tuple[str, int]) -> None:
         part, index = job
         generator = np.random.default_rng([drawing.version, list(drawing.counts).index(part), index])
-        image, mask = draw_scene(generator, drawing.image_size)
+        image, mask = drawing.scene(generator)
         name = f"{index:05d}.png"
         Image.fromarray(image).save(folder / "images" / part / name, compress_level=1)
         Image.fromarray(mask).save(folder / "annotations" / part / name)
@@ -94,19 +108,23 @@ def _draw_files(folder: Path, drawing: Drawing, *, shown: Path) -> None:
     with ThreadPoolExecutor() as pool:
         drawn = pool.map(draw, jobs)
         for _ in track(
-            drawn, f"Drawing Shapes into {shown}", total=len(jobs), console=Console(stderr=True), transient=True
+            drawn,
+            f"Drawing {drawing.title} into {shown}",
+            total=len(jobs),
+            console=Console(stderr=True),
+            transient=True,
         ):
             pass
-    (folder / _DESCRIPTION).write_text(json.dumps(asdict(drawing)))
+    (folder / _DESCRIPTION).write_text(drawing.description())
 
 
 class Shapes(SegmentationDataset):
-    """Textured shapes of all sizes on a textured background.
+    """Textured shapes of all sizes on a textured background, or the scenes of another drawing.
 
     Args:
         root: where they are, or are drawn to; None uses a folder in the user's cache.
         split: ``train``, ``val`` or, if ``drawing.num_test`` is positive, ``test``.
-        drawing: size and number of the images.
+        drawing: size and number of the images, and how they are drawn.
     """
 
     parts: ClassVar[dict[str, str]] = {"train": "train", "val": "val", "test": "test"}
@@ -116,8 +134,8 @@ class Shapes(SegmentationDataset):
     def __init__(self, root: Path | str | None = None, split: str = "train", *, drawing: Drawing | None = None) -> None:
         drawing = drawing or Drawing()
         if split == "test" and not drawing.num_test:
-            raise DataNotFoundError("Shapes has no test images unless num_test is positive.")
+            raise DataNotFoundError(f"{drawing.title} has no test images unless num_test is positive.")
         root = drawing.default_root() if root is None else Path(root)
         draw_shapes(root, drawing)
-        label_map = LabelMap(CLASSES.label_ids, ignore=[IGNORE_INDEX])  # the outlines of the objects are ignored
-        super().__init__(root, CLASSES, self.find_pairs(root, split), label_map)
+        label_map = LabelMap(drawing.classes.label_ids, ignore=[IGNORE_INDEX])  # the outlines of Shapes are ignored
+        super().__init__(root, drawing.classes, self.find_pairs(root, split), label_map)

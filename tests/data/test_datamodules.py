@@ -17,6 +17,7 @@ from segattn.data import (
     CamVidDataModule,
     CityscapesDataModule,
     COCOStuffDataModule,
+    ControlledShapesDataModule,
     FolderDataModule,
     ISAIDDataModule,
     ISPRSDataModule,
@@ -40,15 +41,18 @@ MODULES: dict[type[SegmentationDataModule], Callable[[Path], Path]] = {
     ISPRSDataModule: layouts.isprs,
     LoveDADataModule: layouts.loveda,
     PascalContextDataModule: layouts.context,
+    ControlledShapesDataModule: lambda root: root,
     ShapesDataModule: lambda root: root,
     VOCDataModule: layouts.voc,
 }
 SMALL: dict[str, Any] = {"crop_size": (16, 20), "batch_size": 2, "num_workers": 0}
 TINY_SHAPES = {"image_size": 32, "num_train": 4, "num_val": 3}
+DRAWN = {ShapesDataModule: TINY_SHAPES, ControlledShapesDataModule: {**TINY_SHAPES, "sides": (5.0,), "number": 1}}
+"""The data modules that draw their images, with the arguments for few and small ones."""
 
 
 def build(module: type[SegmentationDataModule], root: Path, **arguments: Any) -> SegmentationDataModule:
-    shapes = TINY_SHAPES if module is ShapesDataModule else {}
+    shapes = DRAWN.get(module, {})
     return module(root=str(MODULES[module](root)), **{**SMALL, **shapes, **arguments})
 
 
@@ -88,7 +92,7 @@ def test_it_can_be_created_from_a_config(module: type[SegmentationDataModule], t
     assert data.size_rule.short_side == 100
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module is not ShapesDataModule])
+@pytest.mark.parametrize("module", [module for module in MODULES if module not in DRAWN])
 def test_setup_reports_missing_data(tmp_path: Path, module: type[SegmentationDataModule]) -> None:
     root = tmp_path / "nowhere"
     if module is FolderDataModule:
