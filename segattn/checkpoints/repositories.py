@@ -11,13 +11,13 @@ the first two repositories, and that of its own stage in the third.
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from segattn.heads import DANetHead, FCNHead, FLAHead, Head
+from segattn.heads import CCHead, DANetHead, FCNHead, FLAHead, Head
 from segattn.models.encoders import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -153,6 +153,23 @@ FCN_HEAD = Repository(
     align_corners=False,
 )
 
+_BLOCK_BETWEEN_CONVS = {**FCN_HEAD.names, **_norm_conv("decode_head.convs.1", "head.convs.2", "conv", "bn")}
+"""Names of an FCN head with a block between its two convolutions."""
+
+CC_HEAD = replace(
+    FCN_HEAD,
+    mark="decode_head.cca.",
+    names={
+        **_BLOCK_BETWEEN_CONVS,
+        "decode_head.cca.query_conv.": "head.convs.1.query.",
+        "decode_head.cca.key_conv.": "head.convs.1.key.",
+        "decode_head.cca.value_conv.": "head.convs.1.value.",
+        "decode_head.cca.gamma.scale": "head.convs.1.gamma",
+    },
+    head_class=CCHead,
+    settings={"recurrence": "recurrence"},
+)
+
 DANET = Repository(
     body="pretrained.",
     mark="head.conv5a.",
@@ -203,7 +220,7 @@ FLANET = Repository(
     left_out=r"backbone\.fc\.",
 )
 
-OPENMMLAB_HEADS = {"DAHead": DA_HEAD, "FCNHead": FCN_HEAD}
+OPENMMLAB_HEADS = {"DAHead": DA_HEAD, "CCHead": CC_HEAD, "FCNHead": FCN_HEAD}
 """Repositories by the name of the head in OpenMMLab's configs. FCNHead is the last because its mark fits every head."""
 
 _ORIGINS = {

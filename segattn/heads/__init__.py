@@ -1,5 +1,6 @@
 """Heads: features of an encoder -> logits. A new head is one file and one line here."""
 
+from segattn.heads.attention_fcn import CCHead
 from segattn.heads.attention_pyramid import AttentionPyramid
 from segattn.heads.base import FeatureInfo, Head, HeadOutput
 from segattn.heads.channel_spatial import ChannelSpatialHead
@@ -11,6 +12,7 @@ from segattn.heads.smp_decoder import SMPDecoder
 
 __all__ = [
     "AttentionPyramid",
+    "CCHead",
     "ChannelSpatialHead",
     "DANetHead",
     "FCNHead",

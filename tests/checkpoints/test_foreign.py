@@ -22,6 +22,12 @@ from tests.oracles import foreign, openmmlab_heads
 CASES = {
     "openmmlab": (foreign.openmmlab, 19, {"align_corners": True}, {"align_corners": True}),
     "openmmlab, FCNHead": (openmmlab_heads.fcn, 19, {}, {"align_corners": False}),
+    "openmmlab, CCHead": (
+        openmmlab_heads.fcn,
+        19,
+        {"block": openmmlab_heads.criss_cross},
+        {"align_corners": False},
+    ),
     "danet, deep stem": (foreign.authors_danet, 150, {"stem": "deep"}, {}),
     "danet, as released": (
         foreign.authors_danet,

@@ -14,6 +14,7 @@ from segattn.export.agreement import exported_model
 from segattn.export.graph import to_program, write_program
 from segattn.heads import (
     AttentionPyramid,
+    CCHead,
     ChannelSpatialHead,
     DANetHead,
     FCNHead,
@@ -34,6 +35,7 @@ HEADS = {
     "pyramid of UPerNet": partial(AttentionPyramid, topology="upernet", channels=16, refinement=SCSA),
     "pyramid at stride 2": partial(AttentionPyramid, stride=2, channels=64),
     "FCN": partial(FCNHead, **SLIM),
+    "CCNet": partial(CCHead, **SLIM),
     "DANet": partial(DANetHead, **SLIM),
     "FLA": partial(FLAHead, channels=16, auxiliary_channels=None),
     "FLA with a skip": partial(FLAHead, channels=16, auxiliary_channels=None, skip_channels=8),

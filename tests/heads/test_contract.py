@@ -10,6 +10,7 @@ from segattn import heads
 from segattn.attention import SCSA, FullyAttentional
 from segattn.heads import (
     AttentionPyramid,
+    CCHead,
     ChannelSpatialHead,
     DANetHead,
     FCNHead,
@@ -35,6 +36,8 @@ VARIANTS = [
     (partial(FLAHead, channels=16, auxiliary_channels=8, skip_channels=48), DILATED),
     (partial(FLAHead, channels=16, upsample=1, implementation="plain", auxiliary_channels=None), PYRAMID),
     (partial(FLAHead, channels=16, upsample_mode="nearest", upsample_auxiliary=True), PYRAMID),
+    (partial(CCHead, channels=16, stage3_channels=8), DILATED),
+    (partial(CCHead, channels=16, recurrence=3, implementation="plain", stage3_channels=None), PYRAMID),
     (partial(AttentionPyramid, channels=64), PYRAMID),
     (partial(AttentionPyramid, channels=64, context=FullyAttentional, context_channels=8, stage3_channels=8), DILATED),
     (partial(AttentionPyramid, channels=64, refinement=SCSA, identity_start=False), PYRAMID),

@@ -27,12 +27,32 @@ def resized(logits, image):
     return F.interpolate(logits, image.shape[2:], mode="bilinear", align_corners=False)
 
 
-def fcn(state, image, classes):
-    """FCNHead with two convolutions."""
+def fcn(state, image, classes, *, block=lambda state, x: x):
+    """FCNHead with two convolutions, and a block between them in its subclasses."""
 
     def head(state, x):
         before = layer(state, "decode_head.convs.0", x, WIDTH, 3)
-        before = layer(state, "decode_head.convs.1", before, WIDTH, 3)
+        before = layer(state, "decode_head.convs.1", block(state, before), WIDTH, 3)
         return layer(state, "decode_head.conv_cat", torch.cat([x, before], 1), WIDTH, 3)
 
     return model(state, image, classes, head)
+
+
+def criss_cross(state, x):
+    """The block of CCHead with its recurrence of 2, one position at a time."""
+    height, width = x.shape[2:]
+    gamma = state._keep("decode_head.cca.gamma.scale", lambda: torch.tensor(0.3))
+    for _ in range(2):
+        query, key, value = (
+            conv(state, f"decode_head.cca.{name}_conv", x, out, bias=True)
+            for name, out in (("query", WIDTH // 8), ("key", WIDTH // 8), ("value", WIDTH))
+        )
+        out = torch.zeros_like(x)
+        for r in range(height):
+            for c in range(width):
+                rows = [*(row for row in range(height) if row != r), *[r] * width]
+                columns = [*[c] * (height - 1), *range(width)]
+                weights = (query[:, :, r, c, None] * key[:, :, rows, columns]).sum(1, keepdim=True).softmax(-1)
+                out[:, :, r, c] = (weights * value[:, :, rows, columns]).sum(-1)
+        x = gamma * out + x
+    return x

@@ -1,0 +1,41 @@
+"""FCN heads with an attention block between their two convolutions, as in the authors' and OpenMMLab's code.
+
+- ``CCHead``: Huang et al.: CCNet: Criss-Cross Attention for Semantic Segmentation. ICCV 2019,
+  https://arxiv.org/abs/1811.11721, figure 2.
+
+Differences from the papers: the width of the optional auxiliary head on stage 3 is that of OpenMMLab's recipes.
+"""
+
+from typing import Literal
+
+from segattn.attention import CrissCrossAttention
+from segattn.heads.base import FeatureInfo
+from segattn.heads.fcn_head import FCNHead
+
+
+class CCHead(FCNHead):
+    """3x3 convolution, criss-cross attention, 3x3 convolution, concatenated with the input of the head; a classifier.
+
+    Args:
+        features: of the encoder.
+        num_classes: number of output channels.
+        channels: width of the convolutions.
+        recurrence: number of passes of the attention, with the same weights.
+        implementation: of the attention: ``plain`` builds the map of all pairs in a row or column, ``fused`` does not.
+        dropout: probability of dropping a channel before the classifier.
+        stage3_channels: width of the auxiliary head ``stage3`` on the second to last level; null for none.
+    """
+
+    def __init__(
+        self,
+        features: FeatureInfo,
+        num_classes: int,
+        *,
+        channels: int = 512,
+        recurrence: int = 2,
+        implementation: Literal["fused", "plain"] = "fused",
+        dropout: float = 0.1,
+        stage3_channels: int | None = 256,
+    ) -> None:
+        super().__init__(features, num_classes, channels=channels, dropout=dropout, stage3_channels=stage3_channels)
+        self.convs.insert(1, CrissCrossAttention(channels, recurrence=recurrence, implementation=implementation))
