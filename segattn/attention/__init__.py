@@ -14,6 +14,7 @@ from segattn.attention.eca import ECA
 from segattn.attention.efficient_multi_scale import EfficientMultiScaleAttention
 from segattn.attention.ela import ELA
 from segattn.attention.fully_attentional import FullyAttentional
+from segattn.attention.global_context import GlobalContext
 from segattn.attention.nam import NAM
 from segattn.attention.non_local import ChannelPositionAttention
 from segattn.attention.scsa import PCSA, SCSA, SMSA
@@ -35,6 +36,7 @@ __all__ = [
     "ELA",
     "EfficientMultiScaleAttention",
     "FullyAttentional",
+    "GlobalContext",
     "NAM",
     "PCSA",
     "PositionAttention",

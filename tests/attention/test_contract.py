@@ -133,6 +133,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("EfficientMultiScaleAttention", {"groups": 3}, "channels must be divisible by groups"),
     ("EfficientMultiScaleAttention", {"groups": 0}, "channels must be divisible by groups"),
     ("FullyAttentional", {"implementation": "fast"}, "implementation must be one of fused, plain, got 'fast'"),
+    ("GlobalContext", {"reduction": 65}, "reduction must be between"),
     ("PCSA", {"heads": 3}, "channels must be divisible by heads, got 64 channels and heads 3"),
     ("PCSA", {"pooling": "avg"}, "pooling must be one of average, max, recombination, got 'avg'"),
     ("PCSA", {"pooling": "recombination", "window": None}, "recombination needs a window"),

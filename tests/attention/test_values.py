@@ -47,6 +47,8 @@ CASES: list[tuple[str, dict[str, Any], Oracle]] = [
     ("EfficientMultiScaleAttention", {"groups": 2}, partial(gates.efficient_multi_scale, groups=2)),
     ("FullyAttentional", {"implementation": "plain"}, dot_product.fully_attentional),
     ("FullyAttentional", {"implementation": "fused"}, dot_product.fully_attentional),
+    ("GlobalContext", {}, gates.global_context),
+    ("GlobalContext", {"reduction": 2}, gates.global_context),
     ("NAM", {}, gates.nam),
     ("PCSA", {"window": 2, "heads": 2, "qkv_bias": True}, partial(scsa.pcsa, window=2, heads=2)),
     ("PCSA", {"window": 2, "pooling": "max"}, partial(scsa.pcsa, window=2, pooling="max")),
