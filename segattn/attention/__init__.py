@@ -14,7 +14,7 @@ from segattn.attention.eca import ECA
 from segattn.attention.efficient_multi_scale import EfficientMultiScaleAttention
 from segattn.attention.ela import ELA
 from segattn.attention.fully_attentional import FullyAttentional
-from segattn.attention.global_context import GlobalContext
+from segattn.attention.interlaced import InterlacedSparseAttention
 from segattn.attention.nam import NAM
 from segattn.attention.non_local import ChannelPositionAttention
 from segattn.attention.scsa import PCSA, SCSA, SMSA
@@ -36,7 +36,7 @@ __all__ = [
     "ELA",
     "EfficientMultiScaleAttention",
     "FullyAttentional",
-    "GlobalContext",
+    "InterlacedSparseAttention",
     "NAM",
     "PCSA",
     "PositionAttention",

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from segattn.heads import CCHead, DANetHead, FCNHead, FLAHead, GCHead, Head
+from segattn.heads import CCHead, DANetHead, FCNHead, FLAHead, Head, ISAHead
 from segattn.models.encoders import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -40,7 +40,6 @@ class Repository:
         head_class: our head.
         widths: argument of the head -> the weight whose first dimension is its value.
         optional: as ``widths``, for weights that may be absent; the argument is then None.
-        reductions: argument of the head -> the weight whose first dimension is ``channels`` divided by its value.
         options: further arguments of the head.
         settings: argument of the head -> key of the head in OpenMMLab's config; used if the file contains a config.
         other_order: the weight whose inputs are encoder and attention features, in the opposite order of ours.
@@ -56,7 +55,6 @@ class Repository:
     head_class: Callable[..., Head]
     widths: Mapping[str, str]
     optional: Mapping[str, str] = field(default_factory=dict)
-    reductions: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     other_order: str | None = None
@@ -84,9 +82,6 @@ class Repository:
     def head(self, shapes: Shapes, config: Mapping[str, Any]) -> Callable[..., Head]:
         """Our head for weights of these shapes and OpenMMLab's config of the head, which may be empty."""
         widths: dict[str, int | None] = {name: shapes[weight][0] for name, weight in self.widths.items()}
-        widths |= {
-            name: shapes[self.widths["channels"]][0] // shapes[weight][0] for name, weight in self.reductions.items()
-        }
         widths |= {name: shapes[weight][0] if weight in shapes else None for name, weight in self.optional.items()}
         settings = {name: config[key] for name, key in self.settings.items() if key in config}
         return partial(self.head_class, **widths, **self.options, **settings)
@@ -140,6 +135,37 @@ DA_HEAD = Repository(
     align_corners=False,
 )
 
+
+def _grouped(theirs: str, ours: str) -> dict[str, str]:
+    """OpenMMLab's attention with two convolutions for query and key."""
+    names = {f"{theirs}.value_project.": f"{ours}.value."} | _norm_conv(
+        f"{theirs}.output_project", f"{ours}.out", "conv", "bn"
+    )
+    for part in ("query", "key"):
+        for index in range(2):
+            names |= _norm_conv(f"{theirs}.{part}_project.{index}", f"{ours}.{part}.{index}", "conv", "bn")
+    return names
+
+
+ISA_HEAD = Repository(
+    body="backbone.",
+    mark="decode_head.global_relation.",
+    names={
+        **_norm_conv("decode_head.in_conv", "head.reduce", "conv", "bn"),
+        **_grouped("decode_head.global_relation", "head.attention.long_range"),
+        **_grouped("decode_head.local_relation", "head.attention.short_range"),
+        **_norm_conv("decode_head.out_conv", "head.classifier.0", "conv", "bn"),
+        "decode_head.conv_seg.": "head.classifier.2.",
+        **_STAGE3,
+    },
+    classifier="decode_head.conv_seg.weight",
+    head_class=ISAHead,
+    widths={"channels": "decode_head.in_conv.conv.weight"},
+    optional=_STAGE3_CHANNELS,
+    settings={"window": "down_factor"},
+    align_corners=False,
+)
+
 FCN_HEAD = Repository(
     body="backbone.",
     mark="decode_head.",
@@ -173,20 +199,6 @@ CC_HEAD = replace(
     },
     head_class=CCHead,
     settings={"recurrence": "recurrence"},
-)
-
-GC_HEAD = replace(
-    FCN_HEAD,
-    mark="decode_head.gc_block.",
-    names={
-        **_BLOCK_BETWEEN_CONVS,
-        "decode_head.gc_block.conv_mask.": "head.convs.1.mask.",
-        "decode_head.gc_block.channel_add_conv.": "head.convs.1.transform.",
-    },
-    head_class=GCHead,
-    reductions={"reduction": "decode_head.gc_block.channel_add_conv.0.weight"},
-    settings={},
-    left_out=r"decode_head\.gc_block\.conv_mask\.bias",
 )
 
 DANET = Repository(
@@ -239,7 +251,7 @@ FLANET = Repository(
     left_out=r"backbone\.fc\.",
 )
 
-OPENMMLAB_HEADS = {"DAHead": DA_HEAD, "CCHead": CC_HEAD, "GCHead": GC_HEAD, "FCNHead": FCN_HEAD}
+OPENMMLAB_HEADS = {"DAHead": DA_HEAD, "CCHead": CC_HEAD, "ISAHead": ISA_HEAD, "FCNHead": FCN_HEAD}
 """Repositories by the name of the head in OpenMMLab's configs. FCNHead is the last because its mark fits every head."""
 
 _ORIGINS = {

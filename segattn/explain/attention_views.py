@@ -13,6 +13,7 @@ import torch
 from einops import einsum, rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from segattn import attention
 from segattn.attention import (
@@ -21,10 +22,9 @@ from segattn.attention import (
     ChannelAttention,
     CrissCrossAttention,
     FullyAttentional,
-    GlobalContext,
+    InterlacedSparseAttention,
     PositionAttention,
 )
-from segattn.attention.global_context import spatial_weights
 from segattn.attention.identity_start import IdentityStart
 
 STRONGEST = 8
@@ -176,9 +176,26 @@ def _fully_attentional(block: FullyAttentional, x: Tensor, after: Tensor, pixel:
     }
 
 
-def _global_context(block: GlobalContext, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
-    context = spatial_weights(block.mask(x[None]))[0, 0]
-    return {"maps": {"context": context}, "bars": {"added to channels": (after - x)[:, pixel[0], pixel[1]]}}
+def _interlaced(block: InterlacedSparseAttention, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
+    sides, margins = block.windows(x[None])
+    padded = F.pad(x[None], margins)
+    (i, row), (j, column) = divmod(pixel[0] + margins[2], sides["p"]), divmod(pixel[1] + margins[0], sides["q"])
+
+    def in_windows(part: nn.Module, features: Tensor) -> Tensor:
+        windows: Tensor = rearrange(part(features)[0], "d (m p) (n q) -> d m n p q", **sides)
+        return windows
+
+    # The pixel attends to the positions of its window, and each of them to those with its place in every window.
+    long, short = block.long_range, block.short_range
+    middle = long(padded, sides)
+    in_window = position_row(
+        in_windows(short.query, middle)[:, i, j, row, column] * short.scale, in_windows(short.key, middle)[:, i, j]
+    )
+    query, key = in_windows(long.query, padded)[:, i, j] * long.scale, in_windows(long.key, padded)
+    energy = rearrange(einsum(query, key, "d p q, d m n p q -> p q m n"), "p q m n -> p q (m n)")
+    weights = rearrange(energy.softmax(dim=-1), "p q (m n) -> p q m n", m=sides["m"]) * in_window[:, :, None, None]
+    attention_map = F.pad(rearrange(weights, "p q m n -> (m p) (n q)"), [-margin for margin in margins])
+    return {"maps": {"attends to": attention_map}}
 
 
 def _spatial_gates(block: SMSA, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
@@ -216,10 +233,10 @@ def _gain(block: nn.Module, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str,
 
 _LOOKS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor, Pixel], dict[str, Any]]] = {
     CrissCrossAttention: _criss_cross,  # before its base class
+    InterlacedSparseAttention: _interlaced,
     PositionAttention: _position,
     ChannelAttention: _channel,
     FullyAttentional: _fully_attentional,
-    GlobalContext: _global_context,
     SMSA: _spatial_gates,
     PCSA: _channel_weights,
 }

@@ -1,12 +1,13 @@
 """Heads: features of an encoder -> logits. A new head is one file and one line here."""
 
-from segattn.heads.attention_fcn import CCHead, GCHead
+from segattn.heads.attention_fcn import CCHead
 from segattn.heads.attention_pyramid import AttentionPyramid
 from segattn.heads.base import FeatureInfo, Head, HeadOutput
 from segattn.heads.channel_spatial import ChannelSpatialHead
 from segattn.heads.danet_head import DANetHead
 from segattn.heads.fcn_head import FCNHead
 from segattn.heads.fla_head import FLAHead
+from segattn.heads.isa_head import ISAHead
 from segattn.heads.scsa_decoder import SCSADecoder
 from segattn.heads.smp_decoder import SMPDecoder
 
@@ -18,9 +19,9 @@ __all__ = [
     "FCNHead",
     "FeatureInfo",
     "FLAHead",
-    "GCHead",
     "Head",
     "HeadOutput",
+    "ISAHead",
     "SCSADecoder",
     "SMPDecoder",
 ]

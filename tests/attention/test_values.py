@@ -10,6 +10,7 @@ from torch import Tensor
 
 from segattn import attention
 from tests.attention.blocks import build
+from tests.oracles import attention_context as context
 from tests.oracles import attention_dot_product as dot_product
 from tests.oracles import attention_gates as gates
 from tests.oracles import attention_scsa as scsa
@@ -47,8 +48,12 @@ CASES: list[tuple[str, dict[str, Any], Oracle]] = [
     ("EfficientMultiScaleAttention", {"groups": 2}, partial(gates.efficient_multi_scale, groups=2)),
     ("FullyAttentional", {"implementation": "plain"}, dot_product.fully_attentional),
     ("FullyAttentional", {"implementation": "fused"}, dot_product.fully_attentional),
-    ("GlobalContext", {}, gates.global_context),
-    ("GlobalContext", {"reduction": 2}, gates.global_context),
+    ("InterlacedSparseAttention", {"window": (2, 3)}, partial(context.interlaced, window=(2, 3))),
+    (
+        "InterlacedSparseAttention",
+        {"window": (4, 2), "reduction": 4, "implementation": "plain"},
+        partial(context.interlaced, window=(4, 2)),
+    ),
     ("NAM", {}, gates.nam),
     ("PCSA", {"window": 2, "heads": 2, "qkv_bias": True}, partial(scsa.pcsa, window=2, heads=2)),
     ("PCSA", {"window": 2, "pooling": "max"}, partial(scsa.pcsa, window=2, pooling="max")),

@@ -12,6 +12,7 @@ from segattn import cli
 from segattn.checkpoints import CheckpointError, import_checkpoint, initialize, load_model
 from segattn.checkpoints.foreign import class_table
 from segattn.checkpoints.openmmlab import recipe_of
+from segattn.checkpoints.repositories import OPENMMLAB_HEADS
 from segattn.data import cityscapes
 from segattn.heads import FCNHead
 from segattn.inference import InferenceConfig
@@ -22,10 +23,13 @@ from tests.oracles import foreign, openmmlab_heads
 CASES = {
     "openmmlab": (foreign.openmmlab, 19, {"align_corners": True}, {"align_corners": True}),
     "openmmlab, FCNHead": (openmmlab_heads.fcn, 19, {}, {"align_corners": False}),
-    **{
-        f"openmmlab, {name}": (openmmlab_heads.fcn, 19, {"block": block}, {"align_corners": False})
-        for name, block in (("CCHead", openmmlab_heads.criss_cross), ("GCHead", openmmlab_heads.global_context))
-    },
+    "openmmlab, CCHead": (
+        openmmlab_heads.fcn,
+        19,
+        {"block": openmmlab_heads.criss_cross},
+        {"align_corners": False},
+    ),
+    "openmmlab, ISAHead": (openmmlab_heads.isa, 19, {}, {"align_corners": False}),
     "danet, deep stem": (foreign.authors_danet, 150, {"stem": "deep"}, {}),
     "danet, as released": (
         foreign.authors_danet,
@@ -69,15 +73,16 @@ def test_logits_match_the_original(states, tmp_path, case):
     path = tmp_path / "original.pth"
     torch.save({"state_dict": dict(states(case))}, path)
     trained = import_checkpoint(path, case.split(",")[0], **overrides)
-    image = torch.rand(1, 3, 64, 97)  # not a multiple of the stride
+    image = torch.rand(1, 3, 64, 97).double()  # not a multiple of the stride
+    state = foreign.State({name: value.double() for name, value in states(case).items()})
     with torch.no_grad():
-        expected = forward(states(case), image, classes, **options)
-        torch.testing.assert_close(trained.model(image).logits, expected["logits"], rtol=1e-5, atol=1e-4)
+        expected = forward(state, image, classes, **options)
+        torch.testing.assert_close(trained.model.double()(image).logits, expected["logits"])
         found = training_logits(trained.model, image)
     assert expected["logits"].std() > 0.5
     assert set(found) == set(expected)
     for name, logits in expected.items():
-        torch.testing.assert_close(found[name], logits, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(found[name], logits)
     assert len(trained.classes) == classes
     assert trained.inference.size_rule == (SizeRule(512, 2048) if classes == 150 else SizeRule())
 
@@ -164,6 +169,16 @@ def test_encoder_of_an_unknown_head_initializes_ours(states, tmp_path):
     fresh = SegmentationModel(ModelSpec(19, SPEC, FCNHead))
     lines = initialize(fresh, tmp_path / "other.pth", classes=cityscapes.CLASSES, part="encoder")
     assert lines[1] == "  encoder: 330 of 330 weights copied"
+
+
+@pytest.mark.parametrize(
+    ("head", "widths", "config", "expected"),
+    [("ISAHead", {"decode_head.in_conv.conv.weight": (32,)}, "down_factor=(4, 2)", {"channels": 32, "window": [4, 2]})],
+)
+def test_options_of_a_head_come_from_its_config(head, widths, config, expected):
+    source = f"model = dict(backbone=dict(type='ResNet'), decode_head=dict(type='{head}', {config}))"
+    found = OPENMMLAB_HEADS[head].head(widths, recipe_of({"cfg": source}, SPEC, head).head)
+    assert {name: found.keywords.get(name) for name in expected} == expected
 
 
 def without(name):

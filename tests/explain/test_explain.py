@@ -20,15 +20,17 @@ from segattn.attention import (
     CrissCrossAttention,
     DualAttention,
     FullyAttentional,
+    InterlacedSparseAttention,
     PositionAttention,
 )
 from segattn.checkpoints import TrainedModel
 from segattn.cli import main
 from segattn.explain import explain, figures
 from segattn.explain.attention_views import position_row, view, viewed_blocks
-from segattn.heads import AttentionPyramid, ChannelSpatialHead, DANetHead, FLAHead, SCSADecoder
+from segattn.heads import AttentionPyramid, ChannelSpatialHead, DANetHead, FLAHead, ISAHead, SCSADecoder
 from segattn.inference import InferenceConfig
 from segattn.sample import SizeRule
+from tests.attention.blocks import build
 from tests.checkpoints.saved import CLASSES, lively_model, save_checkpoint
 from tests.predict.conftest import picture, tree
 
@@ -70,6 +72,26 @@ def test_criss_cross_maps_reproduce_each_pass(x):
             after = x[0, :, PIXEL[0], PIXEL[1]].numpy() + 0.5 * (value * weights).sum(axis=(1, 2))
             x = block.one_pass(x)
             np.testing.assert_allclose(after, x[0, :, PIXEL[0], PIXEL[1]].numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("window", [(2, 3), (4, 4)])
+def test_interlaced_row_equals_that_of_the_product_of_both_maps(x, window):
+    block = build(InterlacedSparseAttention, 16, window=window).eval()
+    sides, margins = block.windows(x)
+    padded = torch.nn.functional.pad(x, margins)
+    height, width = padded.shape[2:]
+    places = [(row, column) for row in range(height) for column in range(width)]
+    whole = torch.eye(len(places))
+    features = padded
+    for part, group in ((block.long_range, lambda a, n: a % n), (block.short_range, lambda a, n: a // n)):
+        query, key = (rearrange(conv(features)[0], "c h w -> (h w) c") for conv in (part.query, part.key))
+        groups = [[group(a, n) for a, n in zip(place, window, strict=True)] for place in places]
+        same = torch.tensor([[mine == other for other in groups] for mine in groups])
+        whole = (query @ key.T / 8**0.5).where(same, -torch.inf).softmax(dim=1) @ whole
+        features = part(features, sides)
+    row = whole[(PIXEL[0] + margins[2]) * width + PIXEL[1] + margins[0]].reshape(height, width)
+    expected = row[margins[2] :, margins[0] :][:6, :9].detach().numpy()
+    np.testing.assert_allclose(view_of(block, x).maps["attends to"], expected, rtol=1e-5, atol=1e-7)
 
 
 class LargestTensor(TorchDispatchMode):
@@ -165,6 +187,7 @@ def test_inner_blocks_of_nested_blocks_are_viewed():
 HEADS = {
     "danet": partial(DANetHead, channels=16, stage3_channels=None),
     "fla": partial(FLAHead, channels=16, auxiliary_channels=None),
+    "isa": partial(ISAHead, channels=16, window=(4, 4), stage3_channels=None),
     "pyramid": partial(AttentionPyramid, channels=64, context=FullyAttentional, context_channels=16),
     "scsa": partial(SCSADecoder, channels=16, stage3_channels=None),
     "non-local": partial(ChannelSpatialHead, kind="channel_position", channels=16, stage3_channels=None),

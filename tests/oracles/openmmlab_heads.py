@@ -58,12 +58,36 @@ def criss_cross(state, x):
     return x
 
 
-def global_context(state, x):
-    """The block of GCHead."""
-    mask = conv(state, "decode_head.gc_block.conv_mask", x, 1, bias=True)
-    context = (x * mask.flatten(1).softmax(1).reshape(mask.shape)).sum((2, 3), keepdim=True)
-    name, width = "decode_head.gc_block.channel_add_conv", WIDTH // 4
-    hidden = conv(state, f"{name}.0", context, width, bias=True)
-    scale, bias = state.positive(f"{name}.1.weight", width, 1, 1), state.offset(f"{name}.1.bias", width, 1, 1)
-    hidden = F.layer_norm(hidden, (width, 1, 1), scale, bias).relu()
-    return x + conv(state, f"{name}.3", hidden, WIDTH, bias=True)
+def grouped_attention(state, name, x):
+    """Scaled dot-product attention among all positions of each image, a group, with a closing convolution."""
+    groups, _, height, width = x.shape
+    query, key = (
+        layer(state, f"{name}.{part}_project.1", layer(state, f"{name}.{part}_project.0", x, WIDTH // 2), WIDTH // 2)
+        for part in ("query", "key")
+    )
+    value = conv(state, f"{name}.value_project", x, WIDTH, bias=True)
+    query, key, value = (part.flatten(2) for part in (query, key, value))
+    weights = (query.transpose(1, 2) @ key / (WIDTH // 2) ** 0.5).softmax(-1)
+    attended = (value @ weights.transpose(1, 2)).reshape(groups, -1, height, width)
+    return layer(state, f"{name}.output_project", attended, WIDTH)
+
+
+def isa(state, image, classes, window=(8, 8)):
+    """ISAHead."""
+    p, q = window
+
+    def head(state, x):
+        before = layer(state, "decode_head.in_conv", x, WIDTH, 3)
+        b, c, height, width = before.shape
+        rows, columns = -height % p, -width % q
+        x = F.pad(before, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+        m, n = x.shape[2] // p, x.shape[3] // q
+        x = x.reshape(b, c, m, p, n, q).permute(0, 3, 5, 1, 2, 4).reshape(-1, c, m, n)
+        x = grouped_attention(state, "decode_head.global_relation", x)
+        x = x.reshape(b, p, q, c, m, n).permute(0, 4, 5, 3, 1, 2).reshape(-1, c, p, q)
+        x = grouped_attention(state, "decode_head.local_relation", x)
+        x = x.reshape(b, m, n, c, p, q).permute(0, 3, 1, 4, 2, 5).reshape(b, c, m * p, n * q)
+        x = x[:, :, rows // 2 : rows // 2 + height, columns // 2 : columns // 2 + width]
+        return layer(state, "decode_head.out_conv", torch.cat([x, before], 1), WIDTH)
+
+    return model(state, image, classes, head)

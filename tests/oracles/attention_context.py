@@ -1,0 +1,42 @@
+"""Interlaced sparse attention, one position at a time."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tests.oracles.attention_dot_product import part
+from tests.oracles.attention_layers import batch_norm, conv2d, softmax
+
+Place = tuple[int, int]
+
+
+def layer(x: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
+    """Convolution, batch norm and ReLU of one image."""
+    return batch_norm(conv2d(x, weights[f"{name}.0.weight"]), weights, f"{name}.1").clamp(min=0)
+
+
+def attend_in_groups(x: Tensor, weights: dict[str, Tensor], group: Callable[[Place], Place]) -> Tensor:
+    """Scaled dot-product attention of each position to those of its group."""
+    query, key = (layer(layer(x, weights, f"{name}.0"), weights, f"{name}.1") for name in ("query", "key"))
+    value = conv2d(x, weights["value.weight"], weights["value.bias"])
+    places = [(row, column) for row in range(x.shape[1]) for column in range(x.shape[2])]
+    output = torch.zeros_like(x)
+    for row, column in places:
+        others = [place for place in places if group(place) == group((row, column))]
+        energies = torch.stack([query[:, row, column] @ key[:, r, c] / len(query) ** 0.5 for r, c in others])
+        for weight, (r, c) in zip(softmax(energies), others, strict=True):
+            output[:, row, column] = output[:, row, column] + weight * value[:, r, c]
+    return layer(output, weights, "out")
+
+
+def interlaced(image: Tensor, weights: dict[str, Tensor], *, window: Place) -> Tensor:
+    """Interlaced sparse attention on one image."""
+    channels, height, width = image.shape
+    rows, columns = -height % window[0], -width % window[1]
+    x = image.new_zeros(channels, height + rows, width + columns)
+    inside = slice(rows // 2, rows // 2 + height), slice(columns // 2, columns // 2 + width)
+    x[:, inside[0], inside[1]] = image
+    x = attend_in_groups(x, part(weights, "long_range"), lambda place: (place[0] % window[0], place[1] % window[1]))
+    x = attend_in_groups(x, part(weights, "short_range"), lambda place: (place[0] // window[0], place[1] // window[1]))
+    return x[:, inside[0], inside[1]]
