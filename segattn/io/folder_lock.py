@@ -6,13 +6,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_held: set[int] = set()
+"""Descriptors of the locked folders."""
+
+
+def _let_go() -> None:
+    """Close what a forked process has inherited: it could outlive the command, and the lock would stay with it."""
+    while _held:
+        os.close(_held.pop())
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_let_go)
+
 
 @contextmanager
 def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold a lock on a folder, which is created if needed, during the ``with`` block.
 
-    The lock leaves no file and ends with the process, however that ends. There is none on Windows and on file systems
-    that cannot lock folders.
+    The lock leaves no file and ends with the process, however that ends, even if its workers still run. There is none
+    on Windows and on file systems that cannot lock folders.
 
     Args:
         folder: to lock.
@@ -41,7 +54,10 @@ def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
         ) from error
     except OSError:  # the file system has no locks for folders
         pass
+    _held.add(descriptor)
     try:
         yield
     finally:
-        os.close(descriptor)
+        if descriptor in _held:
+            _held.remove(descriptor)
+            os.close(descriptor)

@@ -1,5 +1,6 @@
 import multiprocessing
 import sys
+import time
 
 import pytest
 
@@ -19,14 +20,16 @@ def test_a_folder_is_locked_once_at_a_time(tmp_path):
 
 def hold(folder, ready):
     with folder_lock(folder):
+        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(5,))  # outlives this process
+        worker.start()
         ready.set()
         multiprocessing.Event().wait()
 
 
-def test_a_killed_process_releases_its_lock(tmp_path):
+def test_a_killed_process_with_a_worker_releases_its_lock(tmp_path):
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
-    process = context.Process(target=hold, args=(tmp_path, ready), daemon=True)
+    process = context.Process(target=hold, args=(tmp_path, ready))
     process.start()
     assert ready.wait(30)
     with pytest.raises(ValueError, match="Another command"), folder_lock(tmp_path):
