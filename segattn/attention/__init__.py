@@ -14,6 +14,7 @@ from segattn.attention.eca import ECA
 from segattn.attention.efficient_multi_scale import EfficientMultiScaleAttention
 from segattn.attention.ela import ELA
 from segattn.attention.fully_attentional import FullyAttentional
+from segattn.attention.global_context import GlobalContext
 from segattn.attention.interlaced import InterlacedSparseAttention
 from segattn.attention.nam import NAM
 from segattn.attention.non_local import ChannelPositionAttention
@@ -36,6 +37,7 @@ __all__ = [
     "ELA",
     "EfficientMultiScaleAttention",
     "FullyAttentional",
+    "GlobalContext",
     "InterlacedSparseAttention",
     "NAM",
     "PCSA",

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from segattn.heads import CCHead, DANetHead, FCNHead, FLAHead, Head, ISAHead
+from segattn.heads import CCHead, DANetHead, FCNHead, FLAHead, GCHead, Head, ISAHead
 from segattn.models.encoders import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -40,6 +40,7 @@ class Repository:
         head_class: our head.
         widths: argument of the head -> the weight whose first dimension is its value.
         optional: as ``widths``, for weights that may be absent; the argument is then None.
+        reductions: argument of the head -> the weight whose first dimension is ``channels`` divided by its value.
         options: further arguments of the head.
         settings: argument of the head -> key of the head in OpenMMLab's config; used if the file contains a config.
         other_order: the weight whose inputs are encoder and attention features, in the opposite order of ours.
@@ -55,6 +56,7 @@ class Repository:
     head_class: Callable[..., Head]
     widths: Mapping[str, str]
     optional: Mapping[str, str] = field(default_factory=dict)
+    reductions: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     other_order: str | None = None
@@ -82,6 +84,9 @@ class Repository:
     def head(self, shapes: Shapes, config: Mapping[str, Any]) -> Callable[..., Head]:
         """Our head for weights of these shapes and OpenMMLab's config of the head, which may be empty."""
         widths: dict[str, int | None] = {name: shapes[weight][0] for name, weight in self.widths.items()}
+        widths |= {
+            name: shapes[self.widths["channels"]][0] // shapes[weight][0] for name, weight in self.reductions.items()
+        }
         widths |= {name: shapes[weight][0] if weight in shapes else None for name, weight in self.optional.items()}
         settings = {name: config[key] for name, key in self.settings.items() if key in config}
         return partial(self.head_class, **widths, **self.options, **settings)
@@ -201,6 +206,20 @@ CC_HEAD = replace(
     settings={"recurrence": "recurrence"},
 )
 
+GC_HEAD = replace(
+    FCN_HEAD,
+    mark="decode_head.gc_block.",
+    names={
+        **_BLOCK_BETWEEN_CONVS,
+        "decode_head.gc_block.conv_mask.": "head.convs.1.mask.",
+        "decode_head.gc_block.channel_add_conv.": "head.convs.1.transform.",
+    },
+    head_class=GCHead,
+    reductions={"reduction": "decode_head.gc_block.channel_add_conv.0.weight"},
+    settings={},
+    left_out=r"decode_head\.gc_block\.conv_mask\.bias",
+)
+
 DANET = Repository(
     body="pretrained.",
     mark="head.conv5a.",
@@ -251,7 +270,7 @@ FLANET = Repository(
     left_out=r"backbone\.fc\.",
 )
 
-OPENMMLAB_HEADS = {"DAHead": DA_HEAD, "CCHead": CC_HEAD, "ISAHead": ISA_HEAD, "FCNHead": FCN_HEAD}
+OPENMMLAB_HEADS = {"DAHead": DA_HEAD, "CCHead": CC_HEAD, "ISAHead": ISA_HEAD, "GCHead": GC_HEAD, "FCNHead": FCN_HEAD}
 """Repositories by the name of the head in OpenMMLab's configs. FCNHead is the last because its mark fits every head."""
 
 _ORIGINS = {

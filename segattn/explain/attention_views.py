@@ -22,9 +22,11 @@ from segattn.attention import (
     ChannelAttention,
     CrissCrossAttention,
     FullyAttentional,
+    GlobalContext,
     InterlacedSparseAttention,
     PositionAttention,
 )
+from segattn.attention.global_context import spatial_weights
 from segattn.attention.identity_start import IdentityStart
 
 STRONGEST = 8
@@ -198,6 +200,11 @@ def _interlaced(block: InterlacedSparseAttention, x: Tensor, after: Tensor, pixe
     return {"maps": {"attends to": attention_map}}
 
 
+def _global_context(block: GlobalContext, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
+    context = spatial_weights(block.mask(x[None]))[0, 0]
+    return {"maps": {"context": context}, "bars": {"added to channels": (after - x)[:, pixel[0], pixel[1]]}}
+
+
 def _spatial_gates(block: SMSA, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
     gates: list[Tensor] = []
     with ExitStack() as hooks:
@@ -237,6 +244,7 @@ _LOOKS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor, Pixel], dict[str, A
     PositionAttention: _position,
     ChannelAttention: _channel,
     FullyAttentional: _fully_attentional,
+    GlobalContext: _global_context,
     SMSA: _spatial_gates,
     PCSA: _channel_weights,
 }

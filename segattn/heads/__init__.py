@@ -1,6 +1,6 @@
 """Heads: features of an encoder -> logits. A new head is one file and one line here."""
 
-from segattn.heads.attention_fcn import CCHead
+from segattn.heads.attention_fcn import CCHead, GCHead
 from segattn.heads.attention_pyramid import AttentionPyramid
 from segattn.heads.base import FeatureInfo, Head, HeadOutput
 from segattn.heads.channel_spatial import ChannelSpatialHead
@@ -19,6 +19,7 @@ __all__ = [
     "FCNHead",
     "FeatureInfo",
     "FLAHead",
+    "GCHead",
     "Head",
     "HeadOutput",
     "ISAHead",

@@ -2,13 +2,15 @@
 
 - ``CCHead``: Huang et al.: CCNet: Criss-Cross Attention for Semantic Segmentation. ICCV 2019,
   https://arxiv.org/abs/1811.11721, figure 2.
+- ``GCHead``: Cao et al.: GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond. ICCV Workshops 2019,
+  https://arxiv.org/abs/1904.11492.
 
 Differences from the papers: the width of the optional auxiliary head on stage 3 is that of OpenMMLab's recipes.
 """
 
 from typing import Literal
 
-from segattn.attention import CrissCrossAttention
+from segattn.attention import CrissCrossAttention, GlobalContext
 from segattn.heads.base import FeatureInfo
 from segattn.heads.fcn_head import FCNHead
 
@@ -39,3 +41,29 @@ class CCHead(FCNHead):
     ) -> None:
         super().__init__(features, num_classes, channels=channels, dropout=dropout, stage3_channels=stage3_channels)
         self.convs.insert(1, CrissCrossAttention(channels, recurrence=recurrence, implementation=implementation))
+
+
+class GCHead(FCNHead):
+    """3x3 convolution, global context, 3x3 convolution, concatenated with the input of the head, and a classifier.
+
+    Args:
+        features: of the encoder.
+        num_classes: number of output channels.
+        channels: width of the convolutions.
+        reduction: the transform of the context has ``channels // reduction`` channels.
+        dropout: probability of dropping a channel before the classifier.
+        stage3_channels: width of the auxiliary head ``stage3`` on the second to last level; null for none.
+    """
+
+    def __init__(
+        self,
+        features: FeatureInfo,
+        num_classes: int,
+        *,
+        channels: int = 512,
+        reduction: int = 4,
+        dropout: float = 0.1,
+        stage3_channels: int | None = 256,
+    ) -> None:
+        super().__init__(features, num_classes, channels=channels, dropout=dropout, stage3_channels=stage3_channels)
+        self.convs.insert(1, GlobalContext(channels, reduction=reduction))

@@ -93,6 +93,7 @@ def test_blocks_with_their_own_gamma_are_not_wrapped():
         "ChannelAttention",
         "ChannelPositionAttention",
         "CrissCrossAttention",
+        "GlobalContext",
         "PositionAttention",
     }
     for name in attention.__all__:

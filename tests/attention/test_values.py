@@ -54,6 +54,8 @@ CASES: list[tuple[str, dict[str, Any], Oracle]] = [
         {"window": (4, 2), "reduction": 4, "implementation": "plain"},
         partial(context.interlaced, window=(4, 2)),
     ),
+    ("GlobalContext", {}, gates.global_context),
+    ("GlobalContext", {"reduction": 2}, gates.global_context),
     ("NAM", {}, gates.nam),
     ("PCSA", {"window": 2, "heads": 2, "qkv_bias": True}, partial(scsa.pcsa, window=2, heads=2)),
     ("PCSA", {"window": 2, "pooling": "max"}, partial(scsa.pcsa, window=2, pooling="max")),

@@ -23,13 +23,11 @@ from tests.oracles import foreign, openmmlab_heads
 CASES = {
     "openmmlab": (foreign.openmmlab, 19, {"align_corners": True}, {"align_corners": True}),
     "openmmlab, FCNHead": (openmmlab_heads.fcn, 19, {}, {"align_corners": False}),
-    "openmmlab, CCHead": (
-        openmmlab_heads.fcn,
-        19,
-        {"block": openmmlab_heads.criss_cross},
-        {"align_corners": False},
-    ),
     "openmmlab, ISAHead": (openmmlab_heads.isa, 19, {}, {"align_corners": False}),
+    **{
+        f"openmmlab, {name}": (openmmlab_heads.fcn, 19, {"block": block}, {"align_corners": False})
+        for name, block in (("CCHead", openmmlab_heads.criss_cross), ("GCHead", openmmlab_heads.global_context))
+    },
     "danet, deep stem": (foreign.authors_danet, 150, {"stem": "deep"}, {}),
     "danet, as released": (
         foreign.authors_danet,

@@ -163,3 +163,18 @@ def selective_kernel(image: Tensor, weights: Weights, *, groups: int, dilations:
         shares = softmax(torch.stack([part[channel] for part in logits]))
         channels.append(sum(share * branch[channel] for share, branch in zip(shares, branches, strict=True)))
     return torch.stack(channels)
+
+
+def weighted_mean(image: Tensor, mask: Tensor) -> Tensor:
+    """The mean of all positions, weighted by the softmax of a map."""
+    weights = softmax(mask.flatten())
+    return sum((w * x for w, x in zip(weights, image.flatten(1).T, strict=True)), torch.zeros_like(image[:, 0, 0]))
+
+
+def global_context(image: Tensor, weights: Weights) -> Tensor:
+    context = weighted_mean(image, conv2d(image, weights["mask.weight"])[0])
+    hidden = linear(context, weights, "transform.0")
+    centered = hidden - hidden.mean()
+    normalized = centered / (centered.square().mean() + 1e-5).sqrt()
+    hidden = normalized * weights["transform.1.weight"].flatten() + weights["transform.1.bias"].flatten()
+    return image + linear(hidden.clamp(min=0), weights, "transform.3")[:, None, None]

@@ -91,3 +91,14 @@ def isa(state, image, classes, window=(8, 8)):
         return layer(state, "decode_head.out_conv", torch.cat([x, before], 1), WIDTH)
 
     return model(state, image, classes, head)
+
+
+def global_context(state, x):
+    """The block of GCHead."""
+    mask = conv(state, "decode_head.gc_block.conv_mask", x, 1, bias=True)
+    context = (x * mask.flatten(1).softmax(1).reshape(mask.shape)).sum((2, 3), keepdim=True)
+    name, width = "decode_head.gc_block.channel_add_conv", WIDTH // 4
+    hidden = conv(state, f"{name}.0", context, width, bias=True)
+    scale, bias = state.positive(f"{name}.1.weight", width, 1, 1), state.offset(f"{name}.1.bias", width, 1, 1)
+    hidden = F.layer_norm(hidden, (width, 1, 1), scale, bias).relu()
+    return x + conv(state, f"{name}.3", hidden, WIDTH, bias=True)
