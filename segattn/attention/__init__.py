@@ -10,6 +10,7 @@ from segattn.attention.coordinate import CoordinateAttention
 from segattn.attention.cpca import CPCA
 from segattn.attention.criss_cross import CrissCrossAttention
 from segattn.attention.danet import ChannelAttention, DualAttention, PositionAttention
+from segattn.attention.disentangled import DisentangledNonLocal
 from segattn.attention.eca import ECA
 from segattn.attention.efficient_multi_scale import EfficientMultiScaleAttention
 from segattn.attention.ela import ELA
@@ -32,6 +33,7 @@ __all__ = [
     "ChannelPositionAttention",
     "CoordinateAttention",
     "CrissCrossAttention",
+    "DisentangledNonLocal",
     "DualAttention",
     "ECA",
     "ELA",

@@ -10,14 +10,14 @@ the first two repositories, and that of its own stage in the third.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from segattn.heads import CCHead, DANetHead, FCNHead, FLAHead, GCHead, Head, ISAHead
+from segattn.heads import CCHead, DANetHead, DNLHead, FCNHead, FLAHead, GCHead, Head, ISAHead
 from segattn.models.encoders import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -43,6 +43,8 @@ class Repository:
         reductions: argument of the head -> the weight whose first dimension is ``channels`` divided by its value.
         options: further arguments of the head.
         settings: argument of the head -> key of the head in OpenMMLab's config; used if the file contains a config.
+        fixed: key of the head in OpenMMLab's config -> the only value that our head supports.
+        doubled: weights to multiply by 2.
         other_order: the weight whose inputs are encoder and attention features, in the opposite order of ours.
         align_corners: whether logits are resized with aligned corners, unless the file specifies it.
         dilations: dilations of our encoder, if they differ from the library's.
@@ -59,6 +61,8 @@ class Repository:
     reductions: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    doubled: Sequence[str] = ()
     other_order: str | None = None
     align_corners: bool = True
     dilations: dict[str, list[int]] | None = None
@@ -77,17 +81,26 @@ class Repository:
             prefix = next((theirs for theirs in prefixes if name.startswith(theirs)), "")
             key = prefixes.get(prefix, "") + name.removeprefix(prefix)
             renamed[key] = value.reshape(1) if value.ndim == 0 and "gamma" in name else value
+            if name in self.doubled:
+                renamed[key] = value * 2
             if name == self.other_order:
                 renamed[key] = value.roll(weights[self.widths["channels"]].shape[0], dims=1)
         return renamed
 
     def head(self, shapes: Shapes, config: Mapping[str, Any]) -> Callable[..., Head]:
-        """Our head for weights of these shapes and OpenMMLab's config of the head, which may be empty."""
+        """Our head for weights of these shapes and OpenMMLab's config of the head, which may be empty.
+
+        Raises:
+            ValueError: if the config has a value that our head does not support.
+        """
         widths: dict[str, int | None] = {name: shapes[weight][0] for name, weight in self.widths.items()}
         widths |= {
             name: shapes[self.widths["channels"]][0] // shapes[weight][0] for name, weight in self.reductions.items()
         }
         widths |= {name: shapes[weight][0] if weight in shapes else None for name, weight in self.optional.items()}
+        for key, value in self.fixed.items():
+            if config.get(key, value) != value:
+                raise ValueError(f"its config has {key} {config[key]!r}; supported is {value!r}")
         settings = {name: config[key] for name, key in self.settings.items() if key in config}
         return partial(self.head_class, **widths, **self.options, **settings)
 
@@ -206,6 +219,25 @@ CC_HEAD = replace(
     settings={"recurrence": "recurrence"},
 )
 
+DNL_HEAD = replace(
+    FCN_HEAD,
+    mark="decode_head.dnl_block.",
+    names={
+        **_BLOCK_BETWEEN_CONVS,
+        "decode_head.dnl_block.theta.conv.": "head.convs.1.query.",
+        "decode_head.dnl_block.phi.conv.": "head.convs.1.key.",
+        "decode_head.dnl_block.g.conv.": "head.convs.1.value.",
+        "decode_head.dnl_block.conv_mask.": "head.convs.1.mask.",
+        **_norm_conv("decode_head.dnl_block.conv_out", "head.convs.1.out", "conv", "bn"),
+    },
+    head_class=DNLHead,
+    reductions={"reduction": "decode_head.dnl_block.g.conv.weight"},
+    settings={"temperature": "temperature"},
+    fixed={"use_scale": True, "mode": "embedded_gaussian"},
+    doubled=[f"decode_head.dnl_block.conv_out.bn.{name}" for name in ("running_mean", "bias")],
+    left_out=r"decode_head\.dnl_block\.(theta\.conv|phi\.conv|conv_mask)\.bias",
+)
+
 GC_HEAD = replace(
     FCN_HEAD,
     mark="decode_head.gc_block.",
@@ -270,7 +302,14 @@ FLANET = Repository(
     left_out=r"backbone\.fc\.",
 )
 
-OPENMMLAB_HEADS = {"DAHead": DA_HEAD, "CCHead": CC_HEAD, "ISAHead": ISA_HEAD, "GCHead": GC_HEAD, "FCNHead": FCN_HEAD}
+OPENMMLAB_HEADS = {
+    "DAHead": DA_HEAD,
+    "CCHead": CC_HEAD,
+    "DNLHead": DNL_HEAD,
+    "GCHead": GC_HEAD,
+    "ISAHead": ISA_HEAD,
+    "FCNHead": FCN_HEAD,
+}
 """Repositories by the name of the head in OpenMMLab's configs. FCNHead is the last because its mark fits every head."""
 
 _ORIGINS = {

@@ -21,6 +21,7 @@ from segattn.attention import (
     SMSA,
     ChannelAttention,
     CrissCrossAttention,
+    DisentangledNonLocal,
     FullyAttentional,
     GlobalContext,
     InterlacedSparseAttention,
@@ -200,6 +201,12 @@ def _interlaced(block: InterlacedSparseAttention, x: Tensor, after: Tensor, pixe
     return {"maps": {"attends to": attention_map}}
 
 
+def _disentangled(block: DisentangledNonLocal, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
+    query, key = (part[0] for part in block.query_and_key(x[None]))
+    pairs = position_row(query[:, pixel[0], pixel[1]], key)
+    return {"maps": {"attends to": pairs, "context": spatial_weights(block.mask(x[None]))[0, 0]}}
+
+
 def _global_context(block: GlobalContext, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
     context = spatial_weights(block.mask(x[None]))[0, 0]
     return {"maps": {"context": context}, "bars": {"added to channels": (after - x)[:, pixel[0], pixel[1]]}}
@@ -244,6 +251,7 @@ _LOOKS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor, Pixel], dict[str, A
     PositionAttention: _position,
     ChannelAttention: _channel,
     FullyAttentional: _fully_attentional,
+    DisentangledNonLocal: _disentangled,
     GlobalContext: _global_context,
     SMSA: _spatial_gates,
     PCSA: _channel_weights,

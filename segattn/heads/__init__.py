@@ -1,6 +1,6 @@
 """Heads: features of an encoder -> logits. A new head is one file and one line here."""
 
-from segattn.heads.attention_fcn import CCHead, GCHead
+from segattn.heads.attention_fcn import CCHead, DNLHead, GCHead
 from segattn.heads.attention_pyramid import AttentionPyramid
 from segattn.heads.base import FeatureInfo, Head, HeadOutput
 from segattn.heads.channel_spatial import ChannelSpatialHead
@@ -16,6 +16,7 @@ __all__ = [
     "CCHead",
     "ChannelSpatialHead",
     "DANetHead",
+    "DNLHead",
     "FCNHead",
     "FeatureInfo",
     "FLAHead",

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from segattn.attention import (
     CrissCrossAttention,
+    DisentangledNonLocal,
     DualAttention,
     FullyAttentional,
     PositionAttention,
@@ -126,7 +127,7 @@ def test_attention_by_kernel_equals_plain(name: str, dtype: torch.dtype) -> None
     assert_relatively_close(results, references, 1e-5 if dtype == torch.float32 else 2e-2)
 
 
-@pytest.mark.parametrize("block", [PositionAttention, FullyAttentional, DualAttention])
+@pytest.mark.parametrize("block", [PositionAttention, FullyAttentional, DualAttention, DisentangledNonLocal])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_fused_and_plain_modules_agree(
     block: type[nn.Module], dtype: torch.dtype, block_elements: int, monkeypatch: pytest.MonkeyPatch

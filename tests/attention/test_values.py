@@ -36,6 +36,12 @@ CASES: list[tuple[str, dict[str, Any], Oracle]] = [
     ("CrissCrossAttention", {"reduction": 3}, dot_product.criss_cross),
     ("CrissCrossAttention", {"recurrence": 1}, partial(dot_product.criss_cross, recurrence=1)),
     ("CrissCrossAttention", {"recurrence": 3}, partial(dot_product.criss_cross, recurrence=3)),
+    ("DisentangledNonLocal", {}, dot_product.disentangled),
+    (
+        "DisentangledNonLocal",
+        {"reduction": 3, "temperature": 0.7, "implementation": "plain"},
+        partial(dot_product.disentangled, temperature=0.7),
+    ),
     ("DualAttention", {}, dot_product.dual),
     ("ECA", {}, gates.eca),
     ("ECA", {"kernel_size": 5}, gates.eca),

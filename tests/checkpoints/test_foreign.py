@@ -26,7 +26,11 @@ CASES = {
     "openmmlab, ISAHead": (openmmlab_heads.isa, 19, {}, {"align_corners": False}),
     **{
         f"openmmlab, {name}": (openmmlab_heads.fcn, 19, {"block": block}, {"align_corners": False})
-        for name, block in (("CCHead", openmmlab_heads.criss_cross), ("GCHead", openmmlab_heads.global_context))
+        for name, block in (
+            ("CCHead", openmmlab_heads.criss_cross),
+            ("DNLHead", openmmlab_heads.disentangled),
+            ("GCHead", openmmlab_heads.global_context),
+        )
     },
     "danet, deep stem": (foreign.authors_danet, 150, {"stem": "deep"}, {}),
     "danet, as released": (
@@ -171,12 +175,32 @@ def test_encoder_of_an_unknown_head_initializes_ours(states, tmp_path):
 
 @pytest.mark.parametrize(
     ("head", "widths", "config", "expected"),
-    [("ISAHead", {"decode_head.in_conv.conv.weight": (32,)}, "down_factor=(4, 2)", {"channels": 32, "window": [4, 2]})],
+    [
+        ("CCHead", {"decode_head.convs.0.conv.weight": (32,)}, "recurrence=3", {"channels": 32, "recurrence": 3}),
+        (
+            "DNLHead",
+            {"decode_head.convs.0.conv.weight": (32,), "decode_head.dnl_block.g.conv.weight": (16,)},
+            "temperature=0.1, use_scale=True",
+            {"channels": 32, "reduction": 2, "temperature": 0.1},
+        ),
+        (
+            "ISAHead",
+            {"decode_head.in_conv.conv.weight": (32,)},
+            "down_factor=(4, 2)",
+            {"channels": 32, "window": [4, 2]},
+        ),
+    ],
 )
 def test_options_of_a_head_come_from_its_config(head, widths, config, expected):
     source = f"model = dict(backbone=dict(type='ResNet'), decode_head=dict(type='{head}', {config}))"
     found = OPENMMLAB_HEADS[head].head(widths, recipe_of({"cfg": source}, SPEC, head).head)
     assert {name: found.keywords.get(name) for name in expected} == expected
+
+
+def test_unsupported_option_of_a_head():
+    widths = {"decode_head.convs.0.conv.weight": (32,), "decode_head.dnl_block.g.conv.weight": (16,)}
+    with pytest.raises(ValueError, match="its config has mode 'dot_product'; supported is 'embedded_gaussian'"):
+        OPENMMLAB_HEADS["DNLHead"].head(widths, {"mode": "dot_product"})
 
 
 def without(name):

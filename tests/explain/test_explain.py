@@ -18,8 +18,10 @@ from segattn.attention import (
     SMSA,
     ChannelAttention,
     CrissCrossAttention,
+    DisentangledNonLocal,
     DualAttention,
     FullyAttentional,
+    GlobalContext,
     InterlacedSparseAttention,
     PositionAttention,
 )
@@ -92,6 +94,27 @@ def test_interlaced_row_equals_that_of_the_product_of_both_maps(x, window):
     row = whole[(PIXEL[0] + margins[2]) * width + PIXEL[1] + margins[0]].reshape(height, width)
     expected = row[margins[2] :, margins[0] :][:6, :9].detach().numpy()
     np.testing.assert_allclose(view_of(block, x).maps["attends to"], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_disentangled_maps_reproduce_the_output_of_the_block(x):
+    block = DisentangledNonLocal(16).eval()
+    block.out[1].weight.data.fill_(1)
+    seen = view_of(block, x)
+    with torch.no_grad():
+        weights = torch.from_numpy(seen.maps["attends to"] + seen.maps["context"])
+        gathered = (block.value(x) * weights).sum(dim=(2, 3), keepdim=True)
+        expected = x[:, :, PIXEL[0], PIXEL[1]] + block.out(gathered)[:, :, 0, 0]
+        torch.testing.assert_close(block(x)[:, :, PIXEL[0], PIXEL[1]], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_context_map_reproduces_the_output_of_the_block(x):
+    block = GlobalContext(16)
+    block.transform[3].weight.data.normal_()
+    seen = view_of(block, x)
+    with torch.no_grad():
+        context = (x * torch.from_numpy(seen.maps["context"])).sum(dim=(2, 3), keepdim=True)
+        added = block.transform(context)[0, :, 0, 0].numpy()
+    np.testing.assert_allclose(seen.bars["added to channels"], added, rtol=1e-4, atol=1e-6)
 
 
 class LargestTensor(TorchDispatchMode):

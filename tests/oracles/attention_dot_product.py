@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from tests.oracles.attention_gates import weighted_mean
 from tests.oracles.attention_layers import batch_norm, conv2d, softmax
 
 
@@ -66,6 +67,24 @@ def dual(image: Tensor, weights: dict[str, Tensor]) -> Tensor:
 def channel_position(image: Tensor, weights: dict[str, Tensor]) -> Tensor:
     """Channel attention, then position attention, on one image."""
     return position(channel(image, part(weights, "channel")), part(weights, "position"))
+
+
+def disentangled(image: Tensor, weights: dict[str, Tensor], *, temperature: float = 0.05) -> Tensor:
+    """The disentangled non-local block on one image."""
+    query, key, value = (
+        conv2d(image, weights[f"{n}.weight"], weights.get(f"{n}.bias")) for n in ("query", "key", "value")
+    )
+    context = weighted_mean(value, conv2d(image, weights["mask.weight"])[0])
+    height, width = image.shape[1:]
+    places = [(row, column) for row in range(height) for column in range(width)]
+    mean_query, mean_key = (sum(part[:, r, c] for r, c in places) / len(places) for part in (query, key))
+    output = torch.zeros_like(value)
+    for row, column in places:
+        mine = query[:, row, column] - mean_query
+        energies = torch.stack([mine @ (key[:, r, c] - mean_key) for r, c in places])
+        shares = softmax(energies / temperature / len(value) ** 0.5)
+        output[:, row, column] = sum((s * value[:, r, c] for s, (r, c) in zip(shares, places, strict=True)), context)
+    return image + batch_norm(conv2d(output, weights["out.0.weight"]), weights, "out.1")
 
 
 def fully_attentional(image: Tensor, weights: dict[str, Tensor]) -> Tensor:

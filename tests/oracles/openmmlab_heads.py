@@ -102,3 +102,19 @@ def global_context(state, x):
     scale, bias = state.positive(f"{name}.1.weight", width, 1, 1), state.offset(f"{name}.1.bias", width, 1, 1)
     hidden = F.layer_norm(hidden, (width, 1, 1), scale, bias).relu()
     return x + conv(state, f"{name}.3", hidden, WIDTH, bias=True)
+
+
+def disentangled(state, x):
+    """The block of DNLHead."""
+    name, width = "decode_head.dnl_block", WIDTH // 2
+    query, key, value = (
+        conv(state, f"{name}.{part}.conv", x, width, bias=True).flatten(2) for part in ("theta", "phi", "g")
+    )
+    query, key = query - query.mean(2, keepdim=True), key - key.mean(2, keepdim=True)
+    weights = (query.transpose(1, 2) @ key / width**0.5 / 0.05).softmax(2)
+    pairs = (value @ weights.transpose(1, 2)).reshape(len(x), width, *x.shape[2:])
+    mask = conv(state, f"{name}.conv_mask", x, 1, bias=True).flatten(2).softmax(2)
+    unary = (value * mask).sum(2)[:, :, None, None]
+    for part in (pairs, unary):
+        x = x + norm(state, f"{name}.conv_out.bn", conv(state, f"{name}.conv_out.conv", part, WIDTH))
+    return x
