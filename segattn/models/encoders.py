@@ -1,6 +1,7 @@
-"""Encoders of segmentation-models-pytorch: images in 0..1 -> normalized -> features of every level.
+"""Encoders: images in 0..1 -> normalized -> features of every level.
 
-For the names (``resnet50``, ``mit_b2``, ``tu-convnext_tiny``) see https://smp.readthedocs.io.
+For the names of segmentation-models-pytorch (``resnet50``, ``mit_b2``, ``tu-convnext_tiny``) see
+https://smp.readthedocs.io; ``vit-NAME`` is a plain vision transformer of timm.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from segattn.heads.base import FeatureInfo
 from segattn.io.error_text import first_line
+from segattn.models.plain_vit import LEVELS, PlainViT
 from segattn.models.weight_files import CheckpointError, load_weights, read_checkpoint, weights_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -29,9 +31,10 @@ class EncoderSpec:
     """Describes an encoder.
 
     Attributes:
-        name: encoder of segmentation-models-pytorch, e.g. ``resnet50``, or ``tu-NAME`` for a CNN of timm.
+        name: ``resnet50`` or another name of segmentation-models-pytorch, or of timm: ``tu-NAME``, or ``vit-NAME`` for
+            a plain ViT.
         weights: ``imagenet`` (downloaded), null (random), or a file, safetensors or a state dict.
-        output_stride: 32, or 16 or 8 if the encoder can be dilated.
+        output_stride: 32, or 16 or 8 if the encoder can be dilated or is a plain ViT.
         mean: mean of the R, G, B channels of images in 0..1; null is what the weights were trained with.
         std: standard deviation of the channels; null is what the weights were trained with.
         dilations: dilations of the 3x3 convolutions in the blocks of a ResNet stage, repeated if there are more blocks,
@@ -84,7 +87,10 @@ class Encoder(nn.Module):
         self.requires_grad_(not spec.freeze)
         for name, values in (("mean", self.spec.mean), ("std", self.spec.std)):
             self.register_buffer(name, torch.tensor(values).reshape(3, 1, 1), persistent=False)
-        self.info = FeatureInfo(tuple(self.body.out_channels), _strides(self.body, spec))
+        if isinstance(self.body, PlainViT):
+            self.info = FeatureInfo((3, *[self.body.channels] * LEVELS), (1, *[self.body.stride] * LEVELS))
+        else:
+            self.info = FeatureInfo(tuple(self.body.out_channels), _strides(self.body, spec))
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
         """Features of every level, level 0 is the normalized image; h and w must be multiples of the stride."""
@@ -120,8 +126,11 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
         )
     state = weights_of(read_checkpoint(path), path)
     own = encoder.state_dict()
-    prefix = "model." if all(key.startswith("model.") for key in own) else ""
-    named = {key if key in own else prefix + key: value for key, value in state.items()}
+    if isinstance(encoder, PlainViT):
+        named = encoder.own_names(state)
+    else:
+        prefix = "model." if all(key.startswith("model.") for key in own) else ""
+        named = {key if key in own else prefix + key: value for key, value in state.items()}
     try:
         load_weights(encoder, {key: value for key, value in named.items() if key in own})
     except ValueError as error:
@@ -129,24 +138,33 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
 
 
 def _build(name: str, output_stride: int, *, downloaded: bool) -> Any:
-    known = timm.is_model(name.removeprefix("tu-")) if name.startswith("tu-") else name in smp.encoders.encoders
+    kind, _, timm_name = name.partition("-")
+    from_timm = kind in ("tu", "vit")
+    known = timm.is_model(timm_name) if from_timm else name in smp.encoders.encoders
     if not known:
-        names = [*smp.encoders.encoders, *(f"tu-{model}" for model in timm.list_models())]
+        names = [*smp.encoders.encoders, *(f"{kind if from_timm else 'tu'}-{model}" for model in timm.list_models())]
         raise ValueError(
             f"There is no encoder {name!r}; similar names: {', '.join(get_close_matches(name, names)) or 'none'}. "
-            f"All names: https://smp.readthedocs.io/en/latest/encoders.html, or tu-NAME for timm.list_models()."
+            f"All names: https://smp.readthedocs.io/en/latest/encoders.html, or tu-NAME, and vit-NAME for plain "
+            f"ViTs, for timm.list_models()."
         )
     if downloaded:
         _require_network(name)
-    weights: Any = (True if name.startswith("tu-") else "imagenet") if downloaded else None
+    weights: Any = (True if kind == "tu" else "imagenet") if downloaded else None
     any_size = {"strict_img_size": False} if name.startswith("tu-swin") else {}  # else only that of the pretraining
     try:
+        if kind == "vit":
+            return PlainViT(timm_name, pretrained=downloaded)
         return smp.encoders.get_encoder(name, weights=weights, output_stride=output_stride, **any_size)
     except OSError as error:
         raise OSError(_no_download(name, error)) from error
     except (ValueError, TypeError, KeyError, NotImplementedError, AssertionError, AttributeError) as error:
-        what = "be used" if output_stride == 32 else f"be dilated to output stride {output_stride} (try 32)"
-        raise ValueError(f"The encoder {name!r} cannot {what}: {first_line(error)}.") from error
+        dilated = output_stride < 32 and kind != "vit"
+        what = f"be dilated to output stride {output_stride} (try 32)" if dilated else "be used"
+        reason = first_line(error).rstrip(".")
+        if "downsampling pattern" in reason:
+            reason = f"its features have other strides than 2, 4, 8, 16 and 32; a plain ViT is vit-{timm_name}"
+        raise ValueError(f"The encoder {name!r} cannot {what}: {reason}.") from error
 
 
 def _require_network(name: str) -> None:
@@ -170,8 +188,8 @@ def _no_download(name: str, error: Exception) -> str:
 
 def _normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation that an encoder was pretrained with."""
-    if name.startswith("tu-"):
-        config = timm.get_pretrained_cfg(name.removeprefix("tu-"))
+    if name.startswith(("tu-", "vit-")):
+        config = timm.get_pretrained_cfg(name.partition("-")[2])
         return (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)
     settings = smp.encoders.encoders.get(name, {}).get("pretrained_settings", {}).get("imagenet", {})
     return tuple(settings.get("mean", IMAGENET_MEAN)), tuple(settings.get("std", IMAGENET_STD))

@@ -1,4 +1,4 @@
-"""The model: encoder -> attention -> head -> logits at the size of the image."""
+"""The model: encoder (-> pyramid of a plain ViT) -> attention -> head -> logits at the size of the image."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -13,7 +13,9 @@ from segattn.attention.identity_start import attention_block
 from segattn.heads import HeadOutput
 from segattn.models.encoders import Encoder
 from segattn.models.model_spec import ModelSpec
+from segattn.models.plain_vit import PlainViT
 from segattn.models.residual_attention import insert_in_residual_blocks
+from segattn.models.simple_pyramid import SimplePyramid
 
 
 class SegmentationModel(nn.Module):
@@ -21,15 +23,24 @@ class SegmentationModel(nn.Module):
 
     Attributes:
         spec: describes the model, without the weights that were loaded and with the normalization that goes with them.
+        pyramid: makes levels of several strides of the features of a plain ViT; None for other encoders.
+        info: channels and strides of the features that attention and head get.
 
     Raises:
-        ValueError: if the encoder has no such level or no residual blocks.
+        ValueError: if the encoder has no such level or no residual blocks, or a plain ViT is not padded.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.encoder = Encoder(spec.encoder)
         self.spec = replace(spec, encoder=self.encoder.spec)
+        self.pyramid: SimplePyramid | None = None
+        self.info = self.encoder.info
+        if isinstance(self.encoder.body, PlainViT):
+            if not spec.pad_to_stride:
+                raise ValueError("A plain ViT needs pad_to_stride: true.")
+            self.pyramid = SimplePyramid(self.encoder.info, spec.encoder.output_stride)
+            self.info = self.pyramid.info
         self.residual_attention: tuple[nn.Module, ...] = ()
         if spec.residual_attention:
             block = partial(attention_block, spec.residual_attention, identity_start=spec.identity_start)
@@ -37,11 +48,13 @@ class SegmentationModel(nn.Module):
             self.residual_attention = tuple(blocks)
         self.attention = nn.ModuleDict()
         if spec.attention:
-            channels = self.encoder.info.channels
+            channels = self.info.channels
             levels = [_level_index(channels, level) for level in spec.attention_levels]
             block = partial(attention_block, spec.attention, identity_start=spec.identity_start)
             self.attention.update({str(level): block(channels[level]) for level in levels})
-        self.head = spec.head(self.encoder.info, spec.num_classes)
+        self.head = spec.head(self.info, spec.num_classes)
+        if self.pyramid is not None:
+            self.pyramid.keep_only(self._levels_read(training=True) | {int(level) for level in self.attention})
         self.train()
 
     def train(self, mode: bool = True) -> "SegmentationModel":
@@ -56,26 +69,34 @@ class SegmentationModel(nn.Module):
     @property
     def idle_attention(self) -> list[int]:
         """Levels at which attention has no effect, because the head does not read them."""
-        if not self.attention:
-            return []
-        head, info = deepcopy(self.head).eval(), self.encoder.info
-        sides = [4 * info.strides[-1] // stride for stride in info.strides]
+        read = self._levels_read(training=False) if self.attention else set()
+        return [int(level) for level in self.attention if int(level) not in read]
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def _levels_read(self, *, training: bool) -> set[int]:
+        """The levels that the logits of the head depend on; in training also the auxiliary logits."""
+        head = deepcopy(self.head).train(training)
+        sides = [4 * self.info.strides[-1] // stride for stride in self.info.strides]
         features = [
-            self.encoder.mean.new_zeros(1, channels, side, side, requires_grad=True)
-            for channels, side in zip(info.channels, sides, strict=True)
+            self.encoder.mean.new_zeros(2, channels, side, side, requires_grad=True)
+            for channels, side in zip(self.info.channels, sides, strict=True)
         ]
-        logits = head([feature.clone() for feature in features]).logits  # heads may modify features in place
-        gradients = torch.autograd.grad(logits.sum(), features, allow_unused=True)
-        return [int(level) for level in self.attention if gradients[int(level)] is None]
+        output = head([feature.clone() for feature in features])  # heads may modify features in place
+        total = torch.stack([logits.sum() for logits in (output.logits, *output.auxiliary.values())]).sum()
+        gradients = torch.autograd.grad(total, features, allow_unused=True)
+        return {level for level, gradient in enumerate(gradients) if gradient is not None}
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> HeadOutput:
         """Logits (b, classes, h, w) of images in 0..1, and in training mode auxiliary logits of the same shape."""
         height, width = image.shape[-2:]
-        stride = self.encoder.info.strides[-1] if self.spec.pad_to_stride else 1
+        stride = max(self.encoder.info.strides[-1], self.info.strides[-1]) if self.spec.pad_to_stride else 1
         # Written as multiples of the stride so that torch.export can prove that every level divides evenly.
         padded_height, padded_width = ((side + stride - 1) // stride * stride for side in (height, width))
         padded = pad(image, (0, padded_width - width, 0, padded_height - height), mode="replicate")
         features = self.encoder(padded)
+        if self.pyramid is not None:
+            features = self.pyramid(features)
         for level, block in self.attention.items():
             features[int(level)] = block(features[int(level)])
         output = self.head(features)

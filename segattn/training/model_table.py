@@ -21,7 +21,7 @@ class Part(NamedTuple):
     """A part of a model.
 
     Attributes:
-        name: ``encoder``, ``attention``, ``residual attention`` or ``head``.
+        name: ``encoder``, ``pyramid``, ``attention``, ``residual attention`` or ``head``.
         description: its class, or the name of the encoder.
         parameters: number of parameters.
         multiply_adds: number of multiply-adds for one image in evaluation mode; None if torch cannot count them.
@@ -48,6 +48,8 @@ def model_parts(model: SegmentationModel, size: tuple[int, int]) -> list[Part]:
 
     name = f"{model.spec.encoder.name}{' (frozen)' if model.spec.encoder.freeze else ''}"
     parts = [part("encoder", name, [model.encoder], excluded=inserted)]
+    if model.pyramid is not None:
+        parts.append(part("pyramid", type(model.pyramid).__name__, [model.pyramid]))
     if inserted:
         parts.append(part("residual attention", f"{_kind(inserted[0])}, {len(inserted)} blocks", inserted))
     if attention:

@@ -12,11 +12,11 @@ from segattn.models.encoders import Encoder
 from segattn.models.layer_depths import layer_depths
 
 
-@pytest.mark.parametrize("name", ["test_convnext", "test_resnet", "test_efficientnet", "test_maxvit"])
+@pytest.mark.parametrize("name", ["tu-test_convnext", "tu-test_resnet", "tu-test_efficientnet", "vit-test_vit"])
 def test_layers_are_those_of_timm(name):
-    depths = layer_depths(Encoder(EncoderSpec(f"tu-{name}", None, 32)))
+    depths = layer_depths(Encoder(EncoderSpec(name, None, 32)))
     with torch.device("meta"):
-        whole = timm.create_model(name)
+        whole = timm.create_model(name.partition("-")[2])
     names = {id(parameter): key for key, parameter in whole.named_parameters()}
     groups = param_groups_layer_decay(whole, layer_decay=0.5)
     scales = {names[id(p)].replace(".", "_"): group["lr_scale"] for group in groups for p in group["params"]}
