@@ -102,7 +102,9 @@ def test_strides_and_channels_of_the_pyramid():
         ("test_vit", 16, (3, 0, 16, 32, 64, 64), (1, 2, 4, 8, 16, 16)),
         ("tiny_dinov2", 8, (3, 0, 4, 8, 8, 8), (1, 2, 4, 8, 8, 8)),
     ):
-        model = SegmentationModel(ModelSpec(3, EncoderSpec(f"vit-{name}", None, stride), partial(SCSADecoder, channels=8)))
+        model = SegmentationModel(
+            ModelSpec(3, EncoderSpec(f"vit-{name}", None, stride), partial(SCSADecoder, channels=8))
+        )
         assert (model.info.channels, model.info.strides) == (channels, strides)
         features = model.pyramid(model.encoder(torch.rand(2, 3, 64, 96)))
         shapes = [(2, c, 64 // s, 96 // s) for c, s in zip(channels, strides, strict=True)]
