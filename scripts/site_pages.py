@@ -11,7 +11,18 @@ from mkdocs.structure.files import File, Files
 
 from segattn.cli import COMMANDS, main
 
-PACKAGES = ("attention", "heads", "models", "data", "metrics", "objects", "inference", "predict", "score", "report")
+PACKAGES: tuple[str, ...] = (
+    "attention",
+    "heads",
+    "models",
+    "data",
+    "metrics",
+    "objects",
+    "inference",
+    "predict",
+    "score",
+    "report",
+)
 PACKAGES += ("check", "checkpoints", "explain", "export")
 """The packages in the order of the site."""
 

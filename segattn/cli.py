@@ -13,6 +13,7 @@ from segattn.io.printable import printable_lines
 from segattn.training.help_page import help_page
 
 COMMANDS = {
+    "init": "write a config for folders of images and masks: segattn init --images DIR --masks DIR",
     "check": "find problems in the data of a config: segattn check --config X.yaml",
     "fit": "train a model: segattn fit --config ade20k_fla.yaml",
     "validate": "score a checkpoint on the validation images: segattn validate --config X.yaml --ckpt_path FILE",
@@ -40,7 +41,7 @@ MODULES = {
     **dict.fromkeys(("fit", "validate", "test"), "segattn.training.command"),
     **{
         name: f"segattn.{name}.command"
-        for name in ("check", "predict", "compare", "score", "explain", "export", "benchmark")
+        for name in ("init", "check", "predict", "compare", "score", "explain", "export", "benchmark")
     },
     "import": "segattn.checkpoints.import_command",
 }

@@ -18,6 +18,7 @@ def config_model(arguments: tuple[str, ...]) -> "ConfigModel":
     """Build the model of a config with random weights from the command line of ``segattn fit``."""
     quiet_lightning()
     quiet = ["--model.encoder.weights", "null", "--trainer.logger", "false", "--trainer.accelerator", "cpu"]
+    quiet += ["--trainer.enable_checkpointing", "false"]  # otherwise it makes a folder for the run
     return ConfigModel(_Parts(expand_configs(["fit", *arguments, *quiet]), "benchmark", arguments).model)
 
 
@@ -52,6 +53,9 @@ class _Parts(SegattnCLI):
 
     def before_fit(self) -> None:
         """Do nothing."""
+
+    def _share_cores(self) -> None:
+        """Leave the threads as they are, and print nothing."""
 
     def _classes_of(self, data: SegmentationDataModule) -> ClassTable:
         return data.classes

@@ -53,11 +53,21 @@ def listing_findings(splits: Mapping[str, SegmentationDataset], missing_labels: 
 
 
 def _surplus_labels(dataset: SegmentationDataset) -> list[str]:
-    """Label files below the folder of labels that have no image."""
-    folders = {str(pair.mask).rsplit(os.sep, pair.name.count("/") + 1)[0] for pair in dataset.pairs}
+    """Label files below the folder of labels that have no image. An image that the data set leaves out counts."""
     taken = {str(path) for pair in dataset.pairs for path in (pair.image, pair.mask, pair.instances) if path}
-    found = (path for folder in sorted(folders) for path in list_images(folder))
-    return [path for path in found if path not in taken and fnmatch(path, dataset.label_files)]
+    labels = [
+        each for each in _files(dataset, "mask") if each[1] not in taken and fnmatch(each[1], dataset.label_files)
+    ]
+    images = {stem for stem, _ in _files(dataset, "image")} if labels else set()
+    return [path for stem, path in labels if stem not in images]
+
+
+def _files(dataset: SegmentationDataset, kind: str) -> Iterator[tuple[str, str]]:
+    """All images or label files in the folders of a data set: relative path without extension, and path."""
+    paths = [(str(getattr(pair, kind)), pair.name.count("/") + 1) for pair in dataset.pairs]
+    for folder in sorted({path.rsplit(os.sep, levels)[0] for path, levels in paths}):
+        for path in list_images(folder):
+            yield os.path.splitext(path[len(folder) + 1 :])[0], path  # noqa: PTH122
 
 
 def sample(splits: Mapping[str, SegmentationDataset], usable: Mapping[str, list[int]]) -> dict[str, list[int]]:

@@ -128,6 +128,9 @@ class FolderDataModule(SegmentationDataModule):
         val_masks: folder of their masks.
         test_images: folder of test images; null if there are none.
         test_masks: folder of their masks.
+        train_list: text file with the relative paths of the training images, one a line; null for all of them.
+        val_list: the same for the validation images.
+        test_list: the same for the test images.
         crop_size: (height, width) of training crops.
     """
 
@@ -142,6 +145,9 @@ class FolderDataModule(SegmentationDataModule):
         val_masks: str = "masks/val",
         test_images: str | None = None,
         test_masks: str | None = None,
+        train_list: str | None = None,
+        val_list: str | None = None,
+        test_list: str | None = None,
         crop_size: tuple[int, int] = (512, 512),
         **kwargs: Any,
     ) -> None:
@@ -152,13 +158,17 @@ class FolderDataModule(SegmentationDataModule):
             "val": (val_images, val_masks),
             "test": (test_images, test_masks),
         }
+        self.lists = {"train": train_list, "val": val_list, "test": test_list}
 
     def dataset(self, split: str) -> Folder:
         """Open ``train``, ``val`` or, if its folders are given, ``test``."""
         images, masks = self.folders[split]
         if images is None or masks is None:
             raise DataNotFoundError("There are no test images: set data.test_images and data.test_masks.")
-        return Folder(self.root / images, self.root / masks, self.scheme)
+        listing = self.lists[split]
+        return Folder(
+            self.root / images, self.root / masks, self.scheme, listing=self.root / listing if listing else None
+        )
 
 
 class ISAIDDataModule(SegmentationDataModule):
