@@ -38,7 +38,7 @@ def data(tmp_path):
     return make_folder(tmp_path, [layouts.quarters([0, 1, 0, 1])] * 40, TWO)
 
 
-def waits(condition, seconds=20.0):
+def waits(condition, seconds=60.0):
     """Whether a condition becomes true in time."""
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
@@ -70,7 +70,7 @@ def test_no_reader_outlives_the_command(tmp_path, data, number):
         os.killpg(command.pid, number)  # as a terminal does
     else:
         command.send_signal(number)
-    code = command.wait(timeout=20)
+    code = command.wait(timeout=60)
     assert code == (130 if number == signal.SIGINT else -number)
     assert waits(lambda: not any(is_running(reader) for reader in readers))
     assert "Traceback" not in (tmp_path / "output").read_text()
