@@ -98,7 +98,10 @@ def import_modules(arguments: Sequence[str]) -> list[str]:
 
 def _say(text: str, *, error: bool = False) -> int:
     """Print a text and return the exit code of a wrong command line, or of success."""
-    print(text, file=sys.stderr if error else sys.stdout)
+    try:
+        print(text, file=sys.stderr if error else sys.stdout, flush=True)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 2 if error else 0
 
 

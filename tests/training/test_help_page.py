@@ -1,6 +1,9 @@
 """The short help fits a page, names only options that exist, and does not import torch."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -52,3 +55,13 @@ def test_options_of_classes_exist(capsys):
 def test_help_does_not_import_torch():
     loaded = modules_after("import segattn.cli; segattn.cli.main(['fit', '--help'])")
     assert not loaded & {"torch", "lightning", "numpy", "jsonargparse"}
+
+
+def test_a_reader_may_stop_before_the_end():
+    """As `segattn fit --help | head -1` does."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", "import sys; from segattn.cli import main; sys.exit(main(['fit', '--help']))"]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, "")
