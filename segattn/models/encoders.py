@@ -155,7 +155,10 @@ def _build(name: str, output_stride: int, *, downloaded: bool) -> Any:
     try:
         if kind == "vit":
             return PlainViT(timm_name, pretrained=downloaded)
-        return smp.encoders.get_encoder(name, weights=weights, output_stride=output_stride, **any_size)
+        body = smp.encoders.get_encoder(name, weights=weights, output_stride=output_stride, **any_size)
+        if kind == "tu" and getattr(timm.get_pretrained_cfg(timm_name), "fixed_input_size", False):
+            _require_any_size(body)
+        return body
     except OSError as error:
         raise OSError(_no_download(name, error)) from error
     except (ValueError, TypeError, KeyError, NotImplementedError, AssertionError, AttributeError) as error:
@@ -165,6 +168,17 @@ def _build(name: str, output_stride: int, *, downloaded: bool) -> Any:
         if "downsampling pattern" in reason:
             reason = f"its features have other strides than 2, 4, 8, 16 and 32; a plain ViT is vit-{timm_name}"
         raise ValueError(f"The encoder {name!r} cannot {what}: {reason}.") from error
+
+
+def _require_any_size(body: nn.Module) -> None:
+    """Check that an encoder takes images of another size than those of its pretraining."""
+    try:
+        with torch.no_grad():
+            body.eval()(torch.zeros(1, 3, 96, 160))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ValueError("it takes only images of the size of its pretraining") from error
+    finally:
+        body.train()
 
 
 def _require_network(name: str) -> None:
