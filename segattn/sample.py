@@ -21,14 +21,15 @@ class Sample(TypedDict):
     """An image with its ground truth, as a data set returns it.
 
     Attributes:
-        image: RGB in 0..1. The model normalizes, so that every data set works with every encoder.
+        image: RGB in 0..1, or the channels of the data set. The model normalizes, so that every data set works with
+            every encoder.
         mask: class indices 0..num_classes-1, or ``IGNORE_INDEX``, at the size of the image.
         name: path of the image relative to the image folder of the data set, with forward slashes.
         instances: instance ids > 0, or 0 where there is no instance; only if the data set has them.
         objects: the objects of the ground truth; only in evaluation.
     """
 
-    image: "Float[Tensor, '3 h w']"
+    image: "Float[Tensor, 'c h w']"
     mask: "Int64[Tensor, 'h w']"
     name: str
     instances: "NotRequired[Int64[Tensor, 'h w']]"
@@ -38,7 +39,7 @@ class Sample(TypedDict):
 class Batch(TypedDict):
     """Stacked samples of equal size: the same keys, with names and objects as lists."""
 
-    image: "Float[Tensor, 'b 3 h w']"
+    image: "Float[Tensor, 'b c h w']"
     mask: "Int64[Tensor, 'b h w']"
     name: list[str]
     instances: "NotRequired[Int64[Tensor, 'b h w']]"

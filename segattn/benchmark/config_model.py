@@ -33,6 +33,8 @@ class ConfigModel(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (b, classes, h, w), or a scalar."""
+        if self.model.spec.channels:  # all configs get the same images
+            image = image[:, :1].expand(-1, self.model.spec.channels, -1, -1)
         output = self.model(image)
         if not self.training:
             logits: Tensor = output.logits

@@ -11,6 +11,7 @@ from segattn.check.split_result import SplitResult
 from segattn.data.errors import DataError
 from segattn.io.html_page import picture_uri, write_html
 from segattn.io.overlay import blend
+from segattn.io.raster_files import as_rgb
 
 THUMBNAIL = (200, 150)
 """Largest width and height of an example in pixels."""
@@ -62,7 +63,7 @@ def _thumbnail(result: SplitResult, index: int) -> str:
         raw = result.dataset.read(index)
     except DataError:  # changed since it was checked
         return ""
-    small = Image.fromarray(raw.image)
+    small = Image.fromarray(as_rgb(raw.image))
     small.thumbnail(THUMBNAIL)
     mask = Image.fromarray(raw.mask).resize(small.size, Image.Resampling.NEAREST)
     colored = blend(np.array(small), np.array(mask), result.dataset.classes.palette)

@@ -56,6 +56,8 @@ def _print_report(report: Report, console: Console) -> None:
     for result in report.splits.values():
         console.print(_count_table(result))
         console.print(result.size_line, soft_wrap=True)
+        if result.name == "train" and result.channel_line:
+            console.print(escape(result.channel_line), soft_wrap=True)
     for finding in report.findings:
         _print_finding(finding, console)
 

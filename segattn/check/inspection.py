@@ -13,7 +13,6 @@ from torch.utils.data import Dataset
 
 from segattn.data import SegmentationDataset
 from segattn.data.errors import ColorMaskError, DataError
-from segattn.data.label_files import read_image
 from segattn.data.label_map import color_values
 from segattn.objects.ground_truth import target_objects
 from segattn.objects.size_bins import ObjectSizes, pixel_edges
@@ -34,7 +33,8 @@ class Inspection:
         index: index of the pair in its data set.
         problems: reasons why a file cannot be used, by kind of finding.
         size: (height, width) of the image after EXIF rotation; None if it cannot be read.
-        digest: size, checksum and channel sums of the image's pixels.
+        digest: size, checksum and, of RGB, channel sums of the image's pixels.
+        moments: mean of each channel, and mean of its squares, shape (2, channels); empty for 8-bit RGB.
         values: the values in the label file, ascending.
         pixels: number of pixels with each value.
         known: whether each value is known to the label map.
@@ -49,6 +49,7 @@ class Inspection:
     problems: dict[str, str] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     digest: tuple[int, ...] = ()
+    moments: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 0)))
     values: Array = field(default_factory=_EMPTY.copy)
     pixels: Array = field(default_factory=_EMPTY.copy)
     known: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
@@ -85,9 +86,14 @@ class Inspector(Dataset[Inspection]):
         pair = self.dataset.pairs[index]
         seen = Inspection(index)
         try:
-            image = read_image(pair.image)
+            image = self.dataset.read_image(pair.image)
             seen.size = (image.shape[0], image.shape[1])
-            seen.digest = (*image.shape[:2], zlib.crc32(image.data), *map(int, cv2.sumElems(image)))
+            seen.digest = (*image.shape[:2], zlib.crc32(image.data))
+            if self.dataset.channels is None:
+                seen.digest += tuple(map(int, cv2.sumElems(image)))
+            else:
+                double = image.astype(np.float64)
+                seen.moments = np.stack([double.mean((0, 1)), (double**2).mean((0, 1))])
         except DataError as error:
             seen.problems["unreadable-image"] = str(error)
         try:

@@ -58,6 +58,17 @@ class SplitResult:
         return counts
 
     @property
+    def channel_line(self) -> str:
+        """The mean and standard deviation of every channel for a config; empty for 8-bit RGB or without images."""
+        read = [(seen.size[0] * seen.size[1], seen.moments) for seen in self.inspections if seen.size]
+        if self.dataset.channels is None or not read:
+            return ""
+        mean, square = np.average([moments for _, moments in read], axis=0, weights=[pixels for pixels, _ in read])
+        std = np.sqrt(np.maximum(square - mean**2, 0))
+        texts = [", ".join(f"{value:.4g}" for value in values.tolist()) for values in (mean, std)]
+        return f"Channels for model.encoder: {{mean: [{texts[0]}], std: [{texts[1]}]}}"
+
+    @property
     def size_line(self) -> str:
         """One line that explains the columns of object counts."""
         unit = "of the image's area" if self.sizes.relative else "pixels"

@@ -19,12 +19,13 @@ class Network:
     """A model as a function.
 
     Attributes:
-        logits: images (b, 3, h, w) in 0..1 on the device -> logits (b, classes, h, w) on the device.
+        logits: images (b, c, h, w), RGB in 0..1, on the device -> logits (b, classes, h, w) on the device.
         classes: classes of the training data.
         inference: how the model is applied to images.
         version: version of segattn that wrote the file.
         device: where the model computes.
         exported: whether the model was loaded from an exported file, whose precision is fixed.
+        channels: number of channels of its images; None for 8-bit RGB.
     """
 
     logits: LogitsFunction
@@ -33,6 +34,7 @@ class Network:
     version: str
     device: torch.device
     exported: bool = False
+    channels: int | None = None
 
 
 def load_network(path: Path, device: torch.device, *, compile: bool = False) -> Network:
@@ -55,13 +57,17 @@ def load_network(path: Path, device: torch.device, *, compile: bool = False) -> 
         logits, description = _from_onnx(path, device)
         if not description:
             raise CheckpointError(f"{path} was not written by segattn export: it contains no description.")
-        classes, inference, version = read_description(parse_description(description, path), path)
-        return Network(logits, classes, replace(inference, precision="32"), version, device, exported=True)
+        content = parse_description(description, path)
+        classes, inference, version = read_description(content, path)
+        channels = content["model"].get("channels") if isinstance(content.get("model"), dict) else None
+        inference = replace(inference, precision="32")
+        return Network(logits, classes, inference, version, device, exported=True, channels=channels)
     trained = load_model(path)
     trained.model.to(device)
     if compile:
         trained.model.compile()
-    return Network(trained.logits, trained.classes, trained.inference, trained.version, device)
+    channels = trained.model.spec.channels
+    return Network(trained.logits, trained.classes, trained.inference, trained.version, device, channels=channels)
 
 
 def _from_onnx(path: Path, device: torch.device) -> tuple[LogitsFunction, str | None]:

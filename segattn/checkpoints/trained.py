@@ -55,7 +55,7 @@ class TrainedModel(
     version: str = __version__
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits (b, k, h, w) of images (b, 3, h, w) in 0..1, in one pass, for :func:`segattn.inference.infer`."""
+        """Logits (b, k, h, w) of images (b, c, h, w), RGB in 0..1, in one pass, for :func:`segattn.inference.infer`."""
         output: Tensor = self.model(images).logits
         return output
 

@@ -18,6 +18,7 @@ from segattn.inference import infer_labels
 from segattn.io.error_text import one_line
 from segattn.io.html_page import picture_uri
 from segattn.io.overlay import blend
+from segattn.io.raster_files import as_rgb
 from segattn.io.yaml_files import read_yaml
 from segattn.report.page_parts import Exhibit
 from segattn.report.runs import Run, Study
@@ -43,7 +44,7 @@ def show_objects(study: Study, chosen: Mapping[str, pd.DataFrame], split: str) -
     except (ValueError, OSError) as error:
         return {}, f"There are no pictures because the data of {first.label} cannot be read: {one_line(error)}."
     images = sorted({image for objects in chosen.values() for image in objects["image"]})
-    models, missing = _open_models(study)
+    models, missing = _open_models(study, dataset.channels)
     layers = {image: _layers(dataset, image, models) for image in images}
     palette = dataset.classes.palette
     exhibits = {
@@ -71,13 +72,16 @@ def _open_data(run: Run, split: str) -> SegmentationDataset:
     return data.dataset(split)
 
 
-def _open_models(study: Study) -> tuple[dict[str, TrainedModel], list[str]]:
+def _open_models(study: Study, channels: int | None) -> tuple[dict[str, TrainedModel], list[str]]:
     models, missing = {}, []
     for name, runs in study.groups.items():
         run = runs[0]
         path = run.path.parent / "checkpoints" / (run.info.extra.get("checkpoint") or "best.ckpt")
         try:
-            models[name if len(runs) == 1 else run.label] = load_model(path)
+            trained = load_model(path)
+            if trained.model.spec.channels != channels:
+                raise ValueError("its images have other channels")
+            models[name if len(runs) == 1 else run.label] = trained
         except (ValueError, OSError) as error:
             missing.append(f"Predictions of {name} are not shown: {one_line(error)}.")
     return models, missing
@@ -93,7 +97,7 @@ def _layers(
     labels: dict[str, np.ndarray] = {"ground truth": raw.mask}
     for label, trained in models.items():
         labels[label] = infer_labels(trained.logits, image, trained.inference)[0].numpy()
-    return raw.image, labels
+    return as_rgb(raw.image), labels
 
 
 def _exhibit(

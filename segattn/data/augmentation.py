@@ -14,10 +14,11 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no network look-up on 
 import albumentations as A
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 
 from segattn.data.copy_paste import Patch, Place, free_places
 from segattn.io.image_files import resize_image
+from segattn.io.raster_files import Pixels
 from segattn.sample import IGNORE_INDEX, SizeRule
 
 Transform: TypeAlias = A.BasicTransform | A.BaseCompose
@@ -189,7 +190,8 @@ class TrainingTransform:
         flip: probability of a horizontal flip.
         vertical_flip: probability of a vertical flip.
         quarter_turns: rotate by a random multiple of 90 degrees; needs a square crop.
-        photometric: change brightness, contrast, saturation and hue.
+        photometric: change brightness, contrast, saturation and hue; of 8-bit RGB images only.
+        channels: number of channels of the images; None for 8-bit RGB.
         transforms: further albumentations transforms, applied to the crop and its mask after all others and before
             padding. They must keep the size of the crop. Pixels that a transform fills are ignored if it is created
             with ``fill_mask=255``; by default albumentations gives them to class 0.
@@ -210,6 +212,7 @@ class TrainingTransform:
         vertical_flip: float = 0.0,
         quarter_turns: bool = False,
         photometric: bool = True,
+        channels: int | None = None,
         transforms: Transform | list[Transform] | None = None,
     ) -> None:
         if min(crop_size) < 1:
@@ -236,26 +239,26 @@ class TrainingTransform:
         if quarter_turns:
             steps.append(A.RandomRotate90(p=1))
         steps.append(PasteObjects())
-        if photometric:
+        if photometric and channels is None:
             steps.append(PhotometricDistortion())
         steps += transforms if isinstance(transforms, list) else [transforms] if transforms else []
-        padding = {"fill": PADDING_COLOR, "fill_mask": IGNORE_INDEX, "position": "top_left"}
+        padding = {"fill": PADDING_COLOR if channels is None else 0, "fill_mask": IGNORE_INDEX, "position": "top_left"}
         steps.append(A.PadIfNeeded(*crop_size, border_mode=cv2.BORDER_CONSTANT, **padding))
         self._pipeline = A.Compose(steps)
 
     def __call__(
         self,
-        image: UInt8[np.ndarray, "h w 3"],
+        image: Pixels,
         mask: UInt8[np.ndarray, "h w"],
         *,
         seed: tuple[int, ...],
         center: Size | None = None,
         patches: Sequence[Patch] = (),
-    ) -> tuple[UInt8[np.ndarray, "crop_h crop_w 3"], UInt8[np.ndarray, "crop_h crop_w"]]:
+    ) -> tuple[Shaped[np.ndarray, "crop_h crop_w c"], UInt8[np.ndarray, "crop_h crop_w"]]:
         """Augment an image and its mask; the same seed gives the same result.
 
         Args:
-            image: RGB.
+            image: 8-bit RGB, or the given number of channels.
             mask: class indices or ``IGNORE_INDEX``.
             seed: of all random numbers.
             center: pixel (row, column) that the crop contains, in its middle where the image allows it; then
@@ -266,10 +269,11 @@ class TrainingTransform:
         generator = np.random.default_rng(seed)
         self._pipeline.set_random_state(generator, random.Random(int(generator.integers(1 << 62))))
         augmented = self._pipeline(image=image, mask=mask, center=center, patches=patches)
-        image, mask = augmented["image"], augmented["mask"]
-        for array, shape in ((image, (*self.crop_size, 3)), (mask, self.crop_size)):
-            if array.shape != shape or array.dtype != np.uint8:
+        for name, before in (("image", image), ("mask", mask)):
+            array, shape = augmented[name], (*self.crop_size, *before.shape[2:])
+            if array.shape != shape or array.dtype != before.dtype:
                 raise ValueError(
-                    f"The transforms must keep uint8 arrays of the crop size {shape}, got {array.dtype} {array.shape}."
+                    f"The transforms must keep {before.dtype} arrays of the crop size {shape}, got {array.dtype} "
+                    f"{array.shape}."
                 )
-        return image, mask
+        return augmented["image"], augmented["mask"]

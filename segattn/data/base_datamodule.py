@@ -41,11 +41,14 @@ class SegmentationDataModule(LightningDataModule, ABC):
         **augmentation: further arguments of :class:`segattn.data.augmentation.TrainingTransform`.
 
     Attributes:
+        channels: number of channels of the images, if they are not 8-bit RGB.
         datasets: the data sets that :meth:`setup` opened, by split.
 
     Raises:
         ValueError: if a number is out of range.
     """
+
+    channels: int | None = None
 
     def __init__(
         self,
@@ -89,7 +92,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         self.object_crop_sizes = object_crop_sizes
         self.copy_paste = copy_paste
         self.pasted_classes = class_indices(classes, copy_paste_classes) if copy_paste or copy_paste_classes else []
-        self.transform = TrainingTransform(crop_size, size_rule, **augmentation)
+        self.transform = TrainingTransform(crop_size, size_rule, channels=self.channels, **augmentation)
         self.datasets: dict[str, SegmentationDataset] = {}
 
     @abstractmethod

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float64, UInt8
 from segattn.data.dataset import SegmentationDataset
 from segattn.data.object_sampling import ObjectSampler
 from segattn.io.image_files import resize_image
+from segattn.io.raster_files import Pixels
 from segattn.sample import ClassTable, SizeRule
 
 MAX_OBJECTS = 4
@@ -30,13 +31,13 @@ class Patch(NamedTuple):
     """An object to paste: its bounding box, scaled and flipped.
 
     Attributes:
-        image: RGB.
+        image: its pixels.
         inside: the pixels that belong to the object.
         class_id: its class.
         positions: positions to try in a crop, (down, right), each in 0..1 of the room that the crop has.
     """
 
-    image: UInt8[np.ndarray, "h w 3"]
+    image: Pixels
     inside: Bool[np.ndarray, "h w"]
     class_id: int
     positions: Float64[np.ndarray, "tries 2"]

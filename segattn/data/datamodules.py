@@ -20,6 +20,7 @@ from segattn.data.loveda import LoveDA
 from segattn.data.pascal_context import PascalContext, read_scheme
 from segattn.data.shapes import Drawing, Shapes, draw_shapes
 from segattn.data.voc import VOC
+from segattn.io.raster_files import require_rasterio
 from segattn.sample import SizeRule
 
 
@@ -132,6 +133,8 @@ class FolderDataModule(SegmentationDataModule):
         val_list: the same for the validation images.
         test_list: the same for the test images.
         crop_size: (height, width) of training crops.
+        channels: number of channels of the images, which are then read as they are, with 8 or 16 bits or floating-point
+            values; unsigned integers are divided by their largest value. Null reads 8-bit RGB.
     """
 
     def __init__(
@@ -149,8 +152,14 @@ class FolderDataModule(SegmentationDataModule):
         val_list: str | None = None,
         test_list: str | None = None,
         crop_size: tuple[int, int] = (512, 512),
+        channels: int | None = None,
         **kwargs: Any,
     ) -> None:
+        if channels is not None:
+            if channels < 1:
+                raise ValueError(f"channels must be at least 1, got {channels}.")
+            require_rasterio()
+        self.channels = channels
         self.scheme = LabelScheme.read(Path(root) / classes)
         super().__init__(root, self.scheme.classes, crop_size=crop_size, **kwargs)
         self.folders: Mapping[str, tuple[str | None, str | None]] = {
@@ -165,10 +174,8 @@ class FolderDataModule(SegmentationDataModule):
         images, masks = self.folders[split]
         if images is None or masks is None:
             raise DataNotFoundError("There are no test images: set data.test_images and data.test_masks.")
-        listing = self.lists[split]
-        return Folder(
-            self.root / images, self.root / masks, self.scheme, listing=self.root / listing if listing else None
-        )
+        listing = self.root / path if (path := self.lists[split]) else None
+        return Folder(self.root / images, self.root / masks, self.scheme, listing=listing, channels=self.channels)
 
 
 class ISAIDDataModule(SegmentationDataModule):

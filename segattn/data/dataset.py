@@ -11,13 +11,14 @@ from jaxtyping import Int32, Integer, UInt8
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.data.label_files import Pair, pair_files, pair_listed, read_image, read_labels
 from segattn.data.label_map import LabelMap
+from segattn.io.raster_files import Pixels
 from segattn.sample import ClassTable, Sample
 
 
 class RawSample(NamedTuple):
-    """The content of the files of a sample: RGB, class indices or ``IGNORE_INDEX``, and instance ids or 0."""
+    """The content of the files of a sample: the image, class indices or ``IGNORE_INDEX``, and instance ids or 0."""
 
-    image: UInt8[np.ndarray, "h w 3"]
+    image: Pixels
     mask: UInt8[np.ndarray, "h w"]
     name: str
     instances: Int32[np.ndarray, "h w"] | None = None
@@ -47,6 +48,8 @@ class SegmentationDataset:
     """Pattern of the names of label files."""
     parts: ClassVar[dict[str, str]] = {"train": "train", "val": "val"}
     """The folder name of each split that has labels."""
+    channels: int | None = None
+    """Number of channels of the images, if they are not 8-bit RGB."""
     folders: ClassVar[tuple[str, str]] = ("images", "annotations")
     """The folders that contain the images and the label files of each split in a subfolder."""
 
@@ -107,6 +110,10 @@ class SegmentationDataset:
             image, path = missing[0]
             raise DataError(f"{len(missing)} label files are missing, for example {path} for the image {image}.")
 
+    def read_image(self, path: Path) -> Pixels:
+        """Read an image file."""
+        return read_image(path)
+
     def read_values(self, path: Path) -> Integer[np.ndarray, "h w"]:
         """Read the stored values of a label file."""
         return read_labels(path)
@@ -127,7 +134,7 @@ class SegmentationDataset:
             DataError: if a file cannot be read, or image and labels differ in size.
         """
         pair = self.pairs[index]
-        image = read_image(pair.image)
+        image = self.read_image(pair.image)
         mask = self.read_mask(pair.mask)
         instances = None if pair.instances is None else self.read_instances(pair.instances)
         for path, labels in ((pair.mask, mask), (pair.instances, instances)):
@@ -146,10 +153,11 @@ class SegmentationDataset:
 
 
 def to_sample(raw: RawSample) -> Sample:
-    """Convert arrays to tensors: the image to float32 in 0..1 with channels first, labels to int64."""
+    """Convert arrays to tensors: the image to float32 with channels first, 8 bits to 0..1, and labels to int64."""
     import torch  # here, so that opening a data set does not import torch
 
-    image = torch.from_numpy(np.ascontiguousarray(raw.image.transpose(2, 0, 1))).float().div_(255)
+    image = torch.from_numpy(np.ascontiguousarray(raw.image.transpose(2, 0, 1)))
+    image = image.float().div_(255) if image.dtype == torch.uint8 else image
     sample: Sample = {"image": image, "mask": torch.from_numpy(raw.mask).long(), "name": raw.name}
     if raw.instances is not None:
         sample["instances"] = torch.from_numpy(raw.instances).long()

@@ -12,7 +12,9 @@ from segattn.data.dataset import SegmentationDataset
 from segattn.data.errors import DataError
 from segattn.data.label_files import Pair, read_colors, read_labels
 from segattn.data.label_map import color_values
+from segattn.io.image_files import ImageFileError
 from segattn.io.image_listing import list_images
+from segattn.io.raster_files import Pixels, read_raster
 
 
 class Folder(SegmentationDataset):
@@ -23,6 +25,7 @@ class Folder(SegmentationDataset):
         masks: the folder of masks.
         scheme: the content of the class file.
         listing: a text file with the relative paths of the images to use, one a line; None for all images.
+        channels: the number of channels of the images, which are read as they are; None reads them as 8-bit RGB.
 
     Raises:
         DataError: if two masks belong to the same image, or the listing names an image that does not exist.
@@ -32,13 +35,29 @@ class Folder(SegmentationDataset):
     remedy: ClassVar[str] = "pass their paths, absolute or relative to the root"
 
     def __init__(
-        self, images: Path | str, masks: Path | str, scheme: LabelScheme, *, listing: Path | None = None
+        self,
+        images: Path | str,
+        masks: Path | str,
+        scheme: LabelScheme,
+        *,
+        listing: Path | None = None,
+        channels: int | None = None,
     ) -> None:
         images, masks = self.existing(Path(images)), self.existing(Path(masks))
         pairs = pair_folders(images, masks)
         if listing is not None:
             pairs = self._listed(pairs, listing)
         super().__init__(images, scheme.classes, pairs, scheme.label_map)
+        self.channels = channels
+
+    def read_image(self, path: Path) -> Pixels:
+        """Read an image file as 8-bit RGB, or its channels as they are."""
+        if self.channels is None:
+            return super().read_image(path)
+        try:
+            return read_raster(path, self.channels)
+        except ImageFileError as error:
+            raise DataError(str(error)) from error
 
     @classmethod
     def _listed(cls, pairs: Sequence[Pair], listing: Path) -> list[Pair]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from segattn.checkpoints import TrainedModel
 from segattn.explain.attention_views import View, identity_gamma, view, viewed_blocks
 from segattn.inference import infer_bands
+from segattn.io.raster_files import Pixels, as_rgb
 from segattn.sample import ClassTable
 
 Size = tuple[int, int]
@@ -76,9 +77,7 @@ class Explanation:
         return named | {f"{view.layer}/{name}": array for view in self.views for name, array in view.arrays().items()}
 
 
-def explain_pixel(
-    trained: TrainedModel, pixels: UInt8[np.ndarray, "h w 3"], point: tuple[int, int], class_name: str | None
-) -> Explanation:
+def explain_pixel(trained: TrainedModel, pixels: Pixels, point: tuple[int, int], class_name: str | None) -> Explanation:
     """Explain a pixel of an image that is in memory; see :func:`segattn.explain.explain`."""
     height, width = pixels.shape[:2]
     x, y = point
@@ -101,7 +100,7 @@ def explain_pixel(
     padded_height, padded_width = record.padded_size
     place = ((y + 0.5) / height * input_height / padded_height, (x + 0.5) / width * input_width / padded_width)
     return Explanation(
-        image=pixels,
+        image=as_rgb(pixels),
         point=point,
         classes=trained.classes,
         class_index=chosen,

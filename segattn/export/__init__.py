@@ -22,9 +22,10 @@ def export_model(
 ) -> "Agreement":
     """Write the model of a checkpoint as one file, and keep the file only if it computes the same logits.
 
-    A graph (``onnx`` or ``torch``) takes images (batch, 3, height, width) in 0..1 of any size and returns logits of the
-    same size; padding and normalization are included. Its metadata contains classes, inference config and normalization
-    as JSON under the key ``segattn``. A slim file can be loaded with :func:`segattn.checkpoints.load_model`.
+    A graph (``onnx`` or ``torch``) takes images (batch, channels, height, width), RGB in 0..1, of any size and returns
+    logits of the same size; padding and normalization are included. Its metadata contains classes, inference config and
+    normalization as JSON under the key ``segattn``. A slim file can be loaded with
+    :func:`segattn.checkpoints.load_model`.
 
     Args:
         checkpoint: written by ``segattn fit``.

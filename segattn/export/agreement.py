@@ -13,6 +13,7 @@ from segattn.checkpoints.network import load_network
 from segattn.inference import LogitsFunction, infer, predicted_classes
 from segattn.io.image_files import read_image
 from segattn.io.image_listing import list_images
+from segattn.io.raster_files import read_raster
 
 SIZES = ((1, 225, 290), (2, 97, 130), (1, 33, 64), (1, 7, 200), (3, 1, 1))
 """Batch, height and width of random images: odd sides, multiples of a stride, features of one row or one pixel."""
@@ -57,12 +58,14 @@ def agreement(trained: TrainedModel, path: Path, files: Sequence[Path]) -> Agree
 def _pairs(trained: TrainedModel, exported: LogitsFunction, files: Sequence[Path]) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits of the model and of the exported file, on random images and on files."""
     generator = torch.Generator().manual_seed(0)
+    channels = trained.model.spec.channels
     for size, height, width in SIZES:
-        batch = torch.rand(size, 3, height, width, generator=generator)
+        batch = torch.rand(size, channels or 3, height, width, generator=generator)
         yield trained.logits(batch), exported(batch)
     config = replace(trained.inference, precision="32")
     for file in files:
-        image = rearrange(torch.from_numpy(read_image(file)), "h w c -> 1 c h w")
+        pixels = read_image(file) if channels is None else read_raster(file, channels)
+        image = rearrange(torch.from_numpy(pixels), "h w c -> 1 c h w")
         yield infer(trained.logits, image, config), infer(exported, image, config)
 
 

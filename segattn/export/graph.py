@@ -21,14 +21,14 @@ from segattn.checkpoints import CONTENT, TrainedModel, describe_model
 from segattn.io.error_text import first_line
 from segattn.models.segmentation_model import SegmentationModel
 
-EXAMPLE = (2, 3, 481, 545)
-"""Shape of the input used for tracing: no side of any feature is 1 or a multiple of a stride."""
+EXAMPLE = (481, 545)
+"""Height and width of the input used for tracing: no side of any feature is 1 or a multiple of a stride."""
 
 SAME_PADDING = (Conv2dSame, MaxPool2dSame, AvgPool2dSame)
 
 
 def to_program(model: SegmentationModel) -> ExportedProgram:
-    """Trace a model in evaluation mode: images (b, 3, h, w) in 0..1 -> logits (b, classes, h, w), for all sizes.
+    """Trace a model in evaluation mode: images (b, c, h, w) -> logits (b, classes, h, w), for all sizes.
 
     Raises:
         ValueError: if a part of the model cannot be traced for all sizes.
@@ -38,7 +38,7 @@ def to_program(model: SegmentationModel) -> ExportedProgram:
     # Without this setting torch assumes that no feature is one pixel high or wide, and the graph rejects small images.
     with torch.no_grad(), shape_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # set at run time
         try:
-            program = export(graph, (torch.rand(EXAMPLE),), dynamic_shapes=(sizes,))
+            program = export(graph, (torch.rand(2, model.spec.channels or 3, *EXAMPLE),), dynamic_shapes=(sizes,))
         except Exception as error:  # the tracer's exceptions have no other common base
             raise ValueError(f"This model cannot be exported for all sizes: {first_line(error)}.") from error
     return _for_all_sizes(program)
@@ -96,7 +96,7 @@ class _Logits(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes h w"]:
+    def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes h w"]:
         logits: Tensor = self.model(image).logits
         return logits
 

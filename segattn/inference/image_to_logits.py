@@ -18,9 +18,9 @@ from segattn.inference.inference_config import InferenceConfig, Pair
 from segattn.inference.sliding_window import Area, blend_windows, window_starts
 
 LogitsFunction = Callable[[Tensor], Tensor]
-"""A model as a function: images (b, 3, h, w) in 0..1 -> logits (b, k, h, w)."""
+"""A model as a function: images (b, c, h, w), RGB in 0..1 -> logits (b, k, h, w)."""
 
-Images = Float[Tensor, "b 3 h w"] | UInt8[Tensor, "b 3 h w"]
+Images = Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"]
 
 BAND_BYTES = 32 * 2**20
 """Approximate size of a band of logits at the size of the image; small bands stay in the caches of a CPU."""
@@ -42,7 +42,7 @@ def infer(
 
     Args:
         logits_of: the model.
-        images: RGB at their original size, float32 in 0..1 or uint8.
+        images: RGB at their original size, float32 in 0..1 or uint8, or float32 of other channels.
         config: how the model is applied.
         device: where the model computes; None is the device of the images.
 
@@ -102,7 +102,7 @@ def infer_bands(
 
 def model_input(
     images: Images, config: InferenceConfig, *, device: torch.device | None = None
-) -> Float[Tensor, "b 3 model_h model_w"]:
+) -> Float[Tensor, "b c model_h model_w"]:
     """Images as the model sees them in one pass at scale 1: float in 0..1, resized by the size rule."""
     return _resized(images, config.size_rule.resized(images.shape[-2], images.shape[-1]), device)
 
@@ -123,7 +123,7 @@ def _prepared(images: Num[Tensor, "b c h w"], device: torch.device | None) -> Fl
     return images.contiguous(memory_format=torch.contiguous_format)
 
 
-def _resized(images: Images, size: tuple[int, int], device: torch.device | None) -> Float[Tensor, "b 3 new_h new_w"]:
+def _resized(images: Images, size: tuple[int, int], device: torch.device | None) -> Float[Tensor, "b c new_h new_w"]:
     """Resize images bilinearly, with an antialiasing filter where they shrink."""
     if images.shape[-2:] == size:
         return _prepared(images, device)

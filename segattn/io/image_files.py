@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from segattn.io.error_text import one_line
@@ -97,13 +97,16 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         return opened.read()
 
 
-def resize_image(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "new_h new_w 3"]:
+def resize_image(image: Shaped[np.ndarray, "h w c"], size: tuple[int, int]) -> Shaped[np.ndarray, "new_h new_w c"]:
     """Resize an image: area average (no aliasing) if it shrinks, bilinear if it grows."""
-    height, width = image.shape[:2]
+    height, width, channels = image.shape
     if (height, width) == size:
         return image
-    shrinks = size[0] * size[1] < height * width
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    interpolation = cv2.INTER_AREA if size[0] * size[1] < height * width else cv2.INTER_LINEAR
+    if channels == 3:
+        return cv2.resize(image, size[::-1], interpolation=interpolation)
+    parts = [cv2.resize(image[..., index], size[::-1], interpolation=interpolation) for index in range(channels)]
+    return np.stack(parts, axis=-1)
 
 
 def _to_rgb(image: Image.Image, path: Path) -> UInt8[np.ndarray, "h w 3"]:

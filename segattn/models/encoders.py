@@ -15,6 +15,7 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 from jaxtyping import Float
+from segmentation_models_pytorch.encoders._utils import patch_first_conv
 from torch import Tensor, nn
 
 from segattn.heads.base import FeatureInfo
@@ -35,7 +36,8 @@ class EncoderSpec:
             a plain ViT.
         weights: ``imagenet`` (downloaded), null (random), or a file, safetensors or a state dict.
         output_stride: 32, or 16 or 8 if the encoder can be dilated or is a plain ViT.
-        mean: mean of the R, G, B channels of images in 0..1; null is what the weights were trained with.
+        mean: mean of the R, G, B channels of images in 0..1, or of the channels of the data set; null is what the
+            weights were trained with.
         std: standard deviation of the channels; null is what the weights were trained with.
         dilations: dilations of the 3x3 convolutions in the blocks of a ResNet stage, repeated if there are more blocks,
             by name of the stage, e.g. ``{layer4: [4, 8, 16]}``; null uses those that follow from the output stride.
@@ -49,14 +51,14 @@ class EncoderSpec:
     name: str = "resnet50"
     weights: str | None = "imagenet"
     output_stride: Literal[8, 16, 32] = 8
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
     dilations: dict[str, list[int]] | None = None
     freeze: bool = False
 
     def __post_init__(self) -> None:
         """Validate the arguments."""
-        if self.std is not None and not min(self.std) > 0:
+        if self.std is not None and not min(self.std, default=0) > 0:
             raise ValueError(f"std must be positive, got {self.std}.")
 
     def resolved(self) -> "EncoderSpec":
@@ -68,31 +70,49 @@ class EncoderSpec:
 class Encoder(nn.Module):
     """An encoder that normalizes its input.
 
+    Pretrained weights are those of RGB images. For other channels, those of the first convolution are repeated in the
+    order red, green, blue, and scaled by 3 / channels.
+
+    Args:
+        spec: describes it.
+        channels: number of channels of the images; None for 8-bit RGB.
+
     Raises:
-        ValueError: if the name is unknown, the encoder does not support the dilation, or a weight file does not fit.
+        ValueError: if the name is unknown, the encoder does not support the dilation, a weight file does not fit, or
+            there is not one mean and std for each channel.
         OSError: if a weight file is missing or weights cannot be downloaded.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: EncoderSpec) -> None:
+    def __init__(self, spec: EncoderSpec, *, channels: int | None = None) -> None:
         super().__init__()
         self.spec = spec.resolved()
+        channels = channels or 3
+        if not len(self.spec.mean or ()) == len(self.spec.std or ()) == channels:
+            raise ValueError(
+                f"Images of {channels} channels need {channels} values in encoder.mean and in encoder.std, got "
+                f"{spec.mean and list(spec.mean)} and {spec.std and list(spec.std)}."
+            )
         self.body = _build(spec.name, spec.output_stride, downloaded=spec.weights == "imagenet")
         for stage, dilations in (spec.dilations or {}).items():
             dilate_stage(self.body, stage, dilations)
         if spec.weights not in (None, "imagenet"):
             load_encoder_weights(self.body, Path(spec.weights))
+        if channels != 3:
+            patch_first_conv(self.body, channels, pretrained=spec.weights is not None)
         self.requires_grad_(not spec.freeze)
         for name, values in (("mean", self.spec.mean), ("std", self.spec.std)):
-            self.register_buffer(name, torch.tensor(values).reshape(3, 1, 1), persistent=False)
+            self.register_buffer(name, torch.tensor(values).reshape(channels, 1, 1), persistent=False)
         if isinstance(self.body, PlainViT):
-            self.info = FeatureInfo((3, *[self.body.channels] * LEVELS), (1, *[self.body.stride] * LEVELS))
+            self.info = FeatureInfo((channels, *[self.body.channels] * LEVELS), (1, *[self.body.stride] * LEVELS))
         else:
-            self.info = FeatureInfo(tuple(self.body.out_channels), _strides(self.body, spec))
+            first, *others = self.body.out_channels  # the first level is the image, but not in every encoder
+            levels = (channels if first == 3 else first, *others)
+            self.info = FeatureInfo(levels, _strides(self.body, spec))
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+    def forward(self, image: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """Features of every level, level 0 is the normalized image; h and w must be multiples of the stride."""
         features: list[Tensor] = self.body((image - self.mean) / self.std)
         return features

@@ -34,6 +34,7 @@ class ModelSpec:
         identity_start: whether these blocks start without an effect; a learned gamma per channel starts at 0. Heads
             have their own option.
         align_corners: align the corner pixels when logits are resized to the size of the image.
+        channels: number of channels of images that are not 8-bit RGB, as the data set says.
         pad_to_stride: pad images to a multiple of the output stride. If false, the logits are stretched to the size of
             the image instead.
 
@@ -51,6 +52,7 @@ class ModelSpec:
     residual_position: Position = "last"
     identity_start: bool = False
     align_corners: bool = False
+    channels: int | None = None
     pad_to_stride: bool = True
 
     def __post_init__(self) -> None:

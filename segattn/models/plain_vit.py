@@ -58,7 +58,7 @@ class PlainViT(nn.Module):
         self.stride = 2 ** round(math.log2(patch))
         self.channels: int = getter.feature_info.channels()[-1]
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+    def forward(self, image: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """The image and the features (b, channels, h / stride, w / stride); h and w are multiples of the stride."""
         x = image
         if self._patch != self.stride:

@@ -32,7 +32,7 @@ class SegmentationModel(nn.Module):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        self.encoder = Encoder(spec.encoder)
+        self.encoder = Encoder(spec.encoder, channels=spec.channels)
         self.spec = replace(spec, encoder=self.encoder.spec)
         self.pyramid: SimplePyramid | None = None
         self.info = self.encoder.info
@@ -87,7 +87,7 @@ class SegmentationModel(nn.Module):
         gradients = torch.autograd.grad(total, features, allow_unused=True)
         return {level for level, gradient in enumerate(gradients) if gradient is not None}
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> HeadOutput:
+    def forward(self, image: Float[Tensor, "b c h w"]) -> HeadOutput:
         """Logits (b, classes, h, w) of images in 0..1, and in training mode auxiliary logits of the same shape."""
         height, width = image.shape[-2:]
         stride = max(self.encoder.info.strides[-1], self.info.strides[-1]) if self.spec.pad_to_stride else 1

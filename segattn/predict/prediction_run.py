@@ -5,16 +5,16 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from segattn.io.error_text import one_line
 from segattn.io.image_files import ImageFileError, open_image
+from segattn.io.raster_files import Pixels, as_rgb, georeference, read_raster
 from segattn.predict.manifest import Manifest, Row, file_state
 from segattn.predict.options import Settings
 from segattn.predict.result_files import ResultWriter
@@ -84,9 +84,14 @@ class PredictionRun:
     def _predict_images(self, sources: Sequence[Source], *, finished: Set[str]) -> list[Row]:
         """Read, compute and write some images; this runs in several threads at once."""
         rows: list[Row] = [{"image": source.name, "path": str(source.path)} for source in sources]
-        images: dict[int, UInt8[np.ndarray, "h w 3"]] = {}
+        images: dict[int, Pixels] = {}
+        channels = self.predictor.network.channels
         for index, source in enumerate(sources):
             try:
+                if channels is not None:
+                    rows[index] |= {"state": file_state(source.path), "notes": []}
+                    images[index] = read_raster(Path(source.path), channels, max_pixels=self._max_pixels)
+                    continue
                 with open_image(source.path, max_pixels=self._max_pixels) as opened:
                     rows[index]["state"] = file_state(source.path)
                     images[index] = opened.read()
@@ -99,7 +104,8 @@ class PredictionRun:
                 rows[index]["reason"] = prediction
             elif sources[index].name not in finished:
                 try:
-                    files = self.writer.write(sources[index].stem, prediction, image)
+                    place = georeference(Path(sources[index].path))
+                    files = self.writer.write(sources[index].stem, prediction, as_rgb(image), place)
                 except OSError as error:
                     rows[index]["reason"] = _unless_fatal(error)
                     continue
@@ -109,6 +115,8 @@ class PredictionRun:
 
     def _predict_video(self, source: Source) -> Row:
         row: Row = {"image": source.name, "path": str(source.path)}
+        if self.predictor.network.channels is not None:
+            return row | {"reason": "the model was trained on images of other channels than those of a video"}
         try:
             row["state"] = file_state(source.path)
             return row | predict_video(source, self.predictor, self.writer, batch_size=self.settings.batch_size)

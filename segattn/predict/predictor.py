@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float16, UInt8
+from jaxtyping import Float16, Shaped, UInt8
 
 from segattn.checkpoints.network import Network
 from segattn.inference import infer_bands, predicted_classes
 from segattn.io.error_text import is_out_of_memory, one_line
+from segattn.io.raster_files import Pixels
 from segattn.predict.options import Options
 
 Item = TypeVar("Item")
@@ -87,8 +88,8 @@ class Predictor:
             pool.shutdown(cancel_futures=True)
             self._stop.clear()
 
-    def predict(self, images: Sequence[UInt8[np.ndarray, "_h _w 3"]]) -> list[Prediction | str]:
-        """Predict RGB images; those of equal size are computed together.
+    def predict(self, images: Sequence[Shaped[np.ndarray, "_h _w _c"]]) -> list[Prediction | str]:
+        """Predict images; those of equal size are computed together.
 
         Returns:
             For every image a prediction, or the reason why there is none.
@@ -105,7 +106,7 @@ class Predictor:
         return [results[index] for index in range(len(images))]
 
     @torch.inference_mode()
-    def _compute(self, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> list[Prediction]:
+    def _compute(self, images: Sequence[Pixels]) -> list[Prediction]:
         batch = images[0][None] if len(images) == 1 else np.stack(images)  # a single large image is not copied
         pixels = rearrange(torch.from_numpy(batch), "b h w c -> b c h w")
         arrays: dict[str, np.ndarray] = {}

@@ -50,8 +50,20 @@ class ResultWriter:
         with atomic_write(self.folder / CLASSES) as draft:
             draft.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
-    def write(self, stem: str, prediction: "Prediction", image: UInt8[np.ndarray, "h w 3"]) -> dict[str, int]:
+    def write(
+        self,
+        stem: str,
+        prediction: "Prediction",
+        image: UInt8[np.ndarray, "h w 3"],
+        georeference: str | None = None,
+    ) -> dict[str, int]:
         """Write all files of an image.
+
+        Args:
+            stem: relative path without extension.
+            prediction: of the image.
+            image: to draw on.
+            georeference: content of ``STEM.png.aux.xml``, which geographic information systems read with the mask.
 
         Returns:
             Size in bytes by relative path.
@@ -67,6 +79,9 @@ class ResultWriter:
         if prediction.confidence is not None:
             images[f"{CONFIDENCE}/{stem}.png"] = Image.fromarray(prediction.confidence)
         sizes = {name: self._save(name, partial(each.save, format="PNG")) for name, each in images.items()}
+        if georeference is not None:
+            name = f"{stem}.png.aux.xml"
+            sizes[name] = self._save(name, partial(Path.write_text, data=georeference, encoding="utf-8"))
         if prediction.probabilities is not None:
             labels = self.values if prediction.ranked is None else self.values[prediction.ranked]
             save = partial(np.savez_compressed, probabilities=prediction.probabilities, labels=labels)

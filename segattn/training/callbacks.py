@@ -17,6 +17,7 @@ from rich.table import Table
 from torch import Tensor
 
 from segattn.io.overlay import blend
+from segattn.io.raster_files import as_rgb
 from segattn.sample import Batch
 from segattn.training.task import SegmentationTask
 
@@ -184,8 +185,10 @@ class OverlayImages(Callback):
     def _figure(self, image: Tensor, prediction: Tensor, task: SegmentationTask) -> Any:
         size = (int(prediction.shape[-2]), int(prediction.shape[-1]))
         pixels = torch.nn.functional.interpolate(image[None].float(), size=size, mode="bilinear")[0]
-        pixels = (pixels * 255).round().to(torch.uint8).permute(1, 2, 0)
-        return blend(pixels.cpu().numpy(), prediction.cpu().numpy(), task.classes.palette, opacity=self.opacity)
+        if task.model.spec.channels is None:
+            pixels = (pixels * 255).round().to(torch.uint8)
+        rgb = as_rgb(pixels.permute(1, 2, 0).cpu().numpy())
+        return blend(rgb, prediction.cpu().numpy(), task.classes.palette, opacity=self.opacity)
 
 
 class GracefulStop(Callback):

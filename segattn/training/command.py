@@ -112,6 +112,7 @@ class SegattnCLI(LightningCLI):
         best = {"monitor": "val/miou", "mode": "max", "filename": "best", "enable_version_counter": False}
         parser.set_defaults({f"checkpoint.{key}": value for key, value in best.items()})
         parser.link_arguments("data", "model.classes", compute_fn=self._classes_of, apply_on="instantiate")
+        parser.link_arguments("data", "model.channels", compute_fn=_channels_of, apply_on="instantiate")
         parser.add_class_arguments(InferenceConfig, "inference")
         parser.link_arguments("data.size_rule", "inference.size_rule", apply_on="instantiate")
         parser.link_arguments("inference", "model.inference", apply_on="instantiate")
@@ -193,6 +194,12 @@ class SegattnCLI(LightningCLI):
         if self.trained.classes.names != self.model.classes.names:
             own, other = (", ".join(table.names) for table in (self.trained.classes, self.model.classes))
             raise ValueError(f"The checkpoint has the classes {own}, but the data has {other}: they must be the same.")
+        channels = [model.spec.channels for model in (self.trained.model, self.model.model)]
+        if channels[0] != channels[1]:
+            named = [f"{number} channels" if number else "8-bit RGB" for number in channels]
+            raise ValueError(
+                f"The checkpoint is for images of {named[0]}, but the data has {named[1]}: set data.channels."
+            )
         self.model.use_model(self.trained.model)
 
     before_validate = before_test = _use_trained_model
@@ -301,3 +308,7 @@ class SegattnCLI(LightningCLI):
             if sentence is None:
                 raise
             raise InterruptedRunError(sentence) from error
+
+
+def _channels_of(data: SegmentationDataModule) -> int | None:
+    return data.channels

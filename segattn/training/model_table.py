@@ -69,7 +69,7 @@ def _flops_by_module(model: SegmentationModel, size: tuple[int, int]) -> dict[in
     copy = deepcopy(model).to("meta").eval()
     try:
         with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-            copy(torch.empty(1, 3, *size))
+            copy(torch.empty(1, model.spec.channels or 3, *size))
     except NotImplementedError:  # an operator of the user that has no shape function
         return None
     counts = {name: sum(operators.values()) for name, operators in counter.get_flop_counts().items()}
