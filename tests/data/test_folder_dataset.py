@@ -151,3 +151,21 @@ def test_real_photographs_and_masks(shared_data: Path, tmp_path: Path) -> None:
         assert len(data) > 10
         for index, pair in enumerate(data.pairs[:4]):
             np.testing.assert_array_equal(data[index]["mask"], np.array(Image.open(pair.mask)))
+
+
+def test_lists_divide_one_folder_into_splits(tmp_path: Path) -> None:
+    for index in range(5):
+        layouts.save(tmp_path / "images" / "day" / f"{index}.jpg", layouts.photo(index))
+        layouts.save(tmp_path / "masks" / "day" / f"{index}.png", layouts.quarters([1, 1, 1, 1]))
+    (tmp_path / "classes.yaml").write_text("classes: [{name: road, label: 1}]")
+    (tmp_path / "val.txt").write_text("\ufeffday/3.jpg\n\nday/1.jpg \nday/3.jpg\n", encoding="utf-8")
+    folders = {"train_images": "images", "train_masks": "masks", "val_images": "images", "val_masks": "masks"}
+    module = FolderDataModule(str(tmp_path), **folders, val_list="val.txt")
+    assert [sample["name"] for sample in module.dataset("val")] == ["day/3.jpg", "day/1.jpg"]
+    assert len(module.dataset("train")) == 5
+    (tmp_path / "val.txt").write_text("day/3.jpg\n3.jpg\n")
+    with pytest.raises(DataError, match=r"1 images that .*val\.txt lists do not exist, for example '3\.jpg'"):
+        module.dataset("val")
+    (tmp_path / "val.txt").unlink()
+    with pytest.raises(DataNotFoundError, match=r"val\.txt"):
+        module.dataset("val")
