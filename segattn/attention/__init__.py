@@ -14,6 +14,7 @@ from segattn.attention.disentangled import DisentangledNonLocal
 from segattn.attention.eca import ECA
 from segattn.attention.efficient_multi_scale import EfficientMultiScaleAttention
 from segattn.attention.ela import ELA
+from segattn.attention.expectation_maximization import ExpectationMaximizationAttention
 from segattn.attention.fully_attentional import FullyAttentional
 from segattn.attention.global_context import GlobalContext
 from segattn.attention.interlaced import InterlacedSparseAttention
@@ -38,6 +39,7 @@ __all__ = [
     "ECA",
     "ELA",
     "EfficientMultiScaleAttention",
+    "ExpectationMaximizationAttention",
     "FullyAttentional",
     "GlobalContext",
     "InterlacedSparseAttention",

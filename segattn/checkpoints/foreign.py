@@ -102,7 +102,12 @@ def _rebuilt(
     repository = repository_of(weights)
     assert repository is not None, "the origin is known"
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
-    needed = (repository.classifier, *repository.widths.values(), *repository.reductions.values())
+    needed = (
+        repository.classifier,
+        *repository.widths.values(),
+        *repository.lengths.values(),
+        *repository.reductions.values(),
+    )
     missing = [name for name in needed if not shapes.get(name)]
     if missing:
         supported = f" (supported heads: {', '.join(OPENMMLAB_HEADS)})" if origin == "openmmlab" else ""

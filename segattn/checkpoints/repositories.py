@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from segattn.heads import CCHead, DANetHead, DNLHead, FCNHead, FLAHead, GCHead, Head, ISAHead
+from segattn.heads import CCHead, DANetHead, DNLHead, EMANetHead, FCNHead, FLAHead, GCHead, Head, ISAHead
 from segattn.models.encoders import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -40,6 +40,7 @@ class Repository:
         head_class: our head.
         widths: argument of the head -> the weight whose first dimension is its value.
         optional: as ``widths``, for weights that may be absent; the argument is then None.
+        lengths: argument of the head -> the weight whose last dimension is its value.
         reductions: argument of the head -> the weight whose first dimension is ``channels`` divided by its value.
         options: further arguments of the head.
         settings: argument of the head -> key of the head in OpenMMLab's config; used if the file contains a config.
@@ -58,6 +59,7 @@ class Repository:
     head_class: Callable[..., Head]
     widths: Mapping[str, str]
     optional: Mapping[str, str] = field(default_factory=dict)
+    lengths: Mapping[str, str] = field(default_factory=dict)
     reductions: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -94,6 +96,7 @@ class Repository:
             ValueError: if the config has a value that our head does not support.
         """
         widths: dict[str, int | None] = {name: shapes[weight][0] for name, weight in self.widths.items()}
+        widths |= {name: shapes[weight][-1] for name, weight in self.lengths.items()}
         widths |= {
             name: shapes[self.widths["channels"]][0] // shapes[weight][0] for name, weight in self.reductions.items()
         }
@@ -180,7 +183,33 @@ ISA_HEAD = Repository(
     head_class=ISAHead,
     widths={"channels": "decode_head.in_conv.conv.weight"},
     optional=_STAGE3_CHANNELS,
+    reductions={"reduction": "decode_head.global_relation.query_project.0.conv.weight"},
     settings={"window": "down_factor"},
+    align_corners=False,
+)
+
+EMA_HEAD = Repository(
+    body="backbone.",
+    mark="decode_head.ema_module.",
+    names={
+        **_norm_conv("decode_head.ema_in_conv", "head.attention.0", "conv", "bn"),
+        "decode_head.ema_mid_conv.conv.": "head.attention.1.project.",
+        "decode_head.ema_module.bases": "head.attention.1.bases",
+        **_norm_conv("decode_head.ema_out_conv", "head.attention.1.out", "conv", "bn"),
+        **_norm_conv("decode_head.bottleneck", "head.attention.2", "conv", "bn"),
+        **_norm_conv("decode_head.conv_cat", "head.classifier.0", "conv", "bn"),
+        "decode_head.conv_seg.": "head.classifier.2.",
+        **_STAGE3,
+    },
+    classifier="decode_head.conv_seg.weight",
+    head_class=EMANetHead,
+    widths={
+        "channels": "decode_head.bottleneck.conv.weight",
+        "attention_channels": "decode_head.ema_in_conv.conv.weight",
+    },
+    optional=_STAGE3_CHANNELS,
+    lengths={"bases": "decode_head.ema_module.bases"},
+    settings={"iterations": "num_stages", "momentum": "momentum"},
     align_corners=False,
 )
 
@@ -308,6 +337,7 @@ OPENMMLAB_HEADS = {
     "DNLHead": DNL_HEAD,
     "GCHead": GC_HEAD,
     "ISAHead": ISA_HEAD,
+    "EMAHead": EMA_HEAD,
     "FCNHead": FCN_HEAD,
 }
 """Repositories by the name of the head in OpenMMLab's configs. FCNHead is the last because its mark fits every head."""

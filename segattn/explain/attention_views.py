@@ -22,6 +22,7 @@ from segattn.attention import (
     ChannelAttention,
     CrissCrossAttention,
     DisentangledNonLocal,
+    ExpectationMaximizationAttention,
     FullyAttentional,
     GlobalContext,
     InterlacedSparseAttention,
@@ -179,6 +180,19 @@ def _fully_attentional(block: FullyAttentional, x: Tensor, after: Tensor, pixel:
     }
 
 
+def _expectation_maximization(
+    block: ExpectationMaximizationAttention, x: Tensor, after: Tensor, pixel: Pixel
+) -> dict[str, Any]:
+    weights = rearrange(block.estimate(x[None])[0], "1 (h w) k -> k h w", h=x.shape[1])
+    mine = weights[:, pixel[0], pixel[1]]
+    strongest = int(mine.argmax())
+    attention_map = einsum(mine / weights.sum(dim=(1, 2)), weights, "k, k h w -> h w")
+    return {
+        "maps": {"attends to": attention_map, f"basis {strongest}": weights[strongest]},
+        "bars": {"weights of the bases": mine},
+    }
+
+
 def _interlaced(block: InterlacedSparseAttention, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
     sides, margins = block.windows(x[None])
     padded = F.pad(x[None], margins)
@@ -247,6 +261,7 @@ def _gain(block: nn.Module, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str,
 
 _LOOKS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor, Pixel], dict[str, Any]]] = {
     CrissCrossAttention: _criss_cross,  # before its base class
+    ExpectationMaximizationAttention: _expectation_maximization,
     InterlacedSparseAttention: _interlaced,
     PositionAttention: _position,
     ChannelAttention: _channel,

@@ -5,6 +5,7 @@ from segattn.heads.attention_pyramid import AttentionPyramid
 from segattn.heads.base import FeatureInfo, Head, HeadOutput
 from segattn.heads.channel_spatial import ChannelSpatialHead
 from segattn.heads.danet_head import DANetHead
+from segattn.heads.emanet_head import EMANetHead
 from segattn.heads.fcn_head import FCNHead
 from segattn.heads.fla_head import FLAHead
 from segattn.heads.isa_head import ISAHead
@@ -17,6 +18,7 @@ __all__ = [
     "ChannelSpatialHead",
     "DANetHead",
     "DNLHead",
+    "EMANetHead",
     "FCNHead",
     "FeatureInfo",
     "FLAHead",

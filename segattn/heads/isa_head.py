@@ -22,7 +22,8 @@ class ISAHead(Head):
     Args:
         features: of the encoder.
         num_classes: number of output channels.
-        channels: width of the convolutions; query and key have half of it.
+        channels: width of the convolutions.
+        reduction: query and key have ``channels // reduction`` channels.
         window: height and width of the windows that separate long-range from short-range attention, in positions.
         dropout: probability of dropping a channel before the classifier.
         implementation: ``plain`` builds the attention maps of all groups at once, ``fused`` does not.
@@ -37,6 +38,7 @@ class ISAHead(Head):
         num_classes: int,
         *,
         channels: int = 512,
+        reduction: int = 2,
         window: Sequence[int] = (8, 8),
         dropout: float = 0.1,
         implementation: Literal["fused", "plain"] = "fused",
@@ -44,7 +46,9 @@ class ISAHead(Head):
     ) -> None:
         super().__init__(features)
         self.reduce = Conv2dNormActivation(features.channels[-1], channels, kernel_size=3)
-        self.attention = InterlacedSparseAttention(channels, window=window, implementation=implementation)
+        self.attention = InterlacedSparseAttention(
+            channels, reduction=reduction, window=window, implementation=implementation
+        )
         self.classifier = nn.Sequential(
             Conv2dNormActivation(2 * channels, channels, kernel_size=1),
             nn.Dropout2d(dropout),

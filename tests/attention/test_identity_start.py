@@ -63,8 +63,9 @@ def test_published_blocks_change_the_logits_at_step_0(place):
 
 
 def silent(module):
-    """The parameters without a gradient, or with gradient 0."""
-    return {name for name, parameter in module.named_parameters() if parameter.grad is None or not parameter.grad.any()}
+    """The parameters that are not frozen but have no gradient, or gradient 0."""
+    trained = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
+    return {name for name, parameter in trained if parameter.grad is None or not parameter.grad.any()}
 
 
 @every_block

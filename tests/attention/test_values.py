@@ -52,6 +52,12 @@ CASES: list[tuple[str, dict[str, Any], Oracle]] = [
         partial(gates.ela, conv_groups=2, norm_groups=4),
     ),
     ("EfficientMultiScaleAttention", {"groups": 2}, partial(gates.efficient_multi_scale, groups=2)),
+    ("ExpectationMaximizationAttention", {"bases": 5}, context.expectation_maximization),
+    (
+        "ExpectationMaximizationAttention",
+        {"bases": 3, "iterations": 1},
+        partial(context.expectation_maximization, iterations=1),
+    ),
     ("FullyAttentional", {"implementation": "plain"}, dot_product.fully_attentional),
     ("FullyAttentional", {"implementation": "fused"}, dot_product.fully_attentional),
     ("InterlacedSparseAttention", {"window": (2, 3)}, partial(context.interlaced, window=(2, 3))),

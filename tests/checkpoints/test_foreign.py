@@ -24,6 +24,7 @@ CASES = {
     "openmmlab": (foreign.openmmlab, 19, {"align_corners": True}, {"align_corners": True}),
     "openmmlab, FCNHead": (openmmlab_heads.fcn, 19, {}, {"align_corners": False}),
     "openmmlab, ISAHead": (openmmlab_heads.isa, 19, {}, {"align_corners": False}),
+    "openmmlab, EMAHead": (openmmlab_heads.ema, 19, {}, {"align_corners": False}),
     **{
         f"openmmlab, {name}": (openmmlab_heads.fcn, 19, {"block": block}, {"align_corners": False})
         for name, block in (
@@ -185,9 +186,19 @@ def test_encoder_of_an_unknown_head_initializes_ours(states, tmp_path):
         ),
         (
             "ISAHead",
-            {"decode_head.in_conv.conv.weight": (32,)},
+            {"decode_head.in_conv.conv.weight": (32,), "decode_head.global_relation.query_project.0.conv.weight": (8,)},
             "down_factor=(4, 2)",
-            {"channels": 32, "window": [4, 2]},
+            {"channels": 32, "reduction": 4, "window": [4, 2]},
+        ),
+        (
+            "EMAHead",
+            {
+                "decode_head.bottleneck.conv.weight": (32,),
+                "decode_head.ema_in_conv.conv.weight": (24,),
+                "decode_head.ema_module.bases": (1, 24, 5),
+            },
+            "num_stages=4, momentum=0.3",
+            {"channels": 32, "attention_channels": 24, "bases": 5, "iterations": 4, "momentum": 0.3},
         ),
     ],
 )

@@ -20,6 +20,7 @@ from segattn.attention import (
     CrissCrossAttention,
     DisentangledNonLocal,
     DualAttention,
+    ExpectationMaximizationAttention,
     FullyAttentional,
     GlobalContext,
     InterlacedSparseAttention,
@@ -29,7 +30,7 @@ from segattn.checkpoints import TrainedModel
 from segattn.cli import main
 from segattn.explain import explain, figures
 from segattn.explain.attention_views import position_row, view, viewed_blocks
-from segattn.heads import AttentionPyramid, ChannelSpatialHead, DANetHead, FLAHead, ISAHead, SCSADecoder
+from segattn.heads import AttentionPyramid, ChannelSpatialHead, DANetHead, EMANetHead, FLAHead, ISAHead, SCSADecoder
 from segattn.inference import InferenceConfig
 from segattn.sample import SizeRule
 from tests.attention.blocks import build
@@ -74,6 +75,20 @@ def test_criss_cross_maps_reproduce_each_pass(x):
             after = x[0, :, PIXEL[0], PIXEL[1]].numpy() + 0.5 * (value * weights).sum(axis=(1, 2))
             x = block.one_pass(x)
             np.testing.assert_allclose(after, x[0, :, PIXEL[0], PIXEL[1]].numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_expectation_maximization_gathers_from_all_positions_through_the_bases(x):
+    block = build(ExpectationMaximizationAttention, 16, bases=5).eval()
+    seen = view_of(block, x)
+    weights, mine = block.estimate(x)[0], seen.bars["weights of the bases"]
+    assert mine.sum() == pytest.approx(1)
+    rebuilt = np.zeros((6, 9))
+    for k, share in enumerate(mine):
+        rebuilt += share * weights[0, :, k].reshape(6, 9).numpy() / float(weights[0, :, k].sum())
+    np.testing.assert_allclose(seen.maps["attends to"], rebuilt, rtol=1e-5, atol=1e-7)
+    assert seen.maps["attends to"].sum() == pytest.approx(1)
+    best = weights[0, :, mine.argmax()].reshape(6, 9)
+    np.testing.assert_allclose(seen.maps[f"basis {mine.argmax()}"], best.numpy(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("window", [(2, 3), (4, 4)])
@@ -210,6 +225,7 @@ def test_inner_blocks_of_nested_blocks_are_viewed():
 HEADS = {
     "danet": partial(DANetHead, channels=16, stage3_channels=None),
     "fla": partial(FLAHead, channels=16, auxiliary_channels=None),
+    "emanet": partial(EMANetHead, channels=16, attention_channels=16, bases=5, stage3_channels=None),
     "isa": partial(ISAHead, channels=16, window=(4, 4), stage3_channels=None),
     "pyramid": partial(AttentionPyramid, channels=64, context=FullyAttentional, context_channels=16),
     "scsa": partial(SCSADecoder, channels=16, stage3_channels=None),

@@ -1,4 +1,4 @@
-"""Interlaced sparse attention, one position at a time."""
+"""Interlaced sparse attention and expectation-maximization attention, one position at a time."""
 
 from collections.abc import Callable
 
@@ -40,3 +40,21 @@ def interlaced(image: Tensor, weights: dict[str, Tensor], *, window: Place) -> T
     x = attend_in_groups(x, part(weights, "long_range"), lambda place: (place[0] % window[0], place[1] % window[1]))
     x = attend_in_groups(x, part(weights, "short_range"), lambda place: (place[0] // window[0], place[1] // window[1]))
     return x[:, inside[0], inside[1]]
+
+
+def expectation_maximization(image: Tensor, weights: dict[str, Tensor], *, iterations: int = 3) -> Tensor:
+    """Expectation-maximization attention on one image, in evaluation."""
+    x = conv2d(image.detach(), weights["project.weight"], weights["project.bias"])
+    places = [(row, column) for row in range(x.shape[1]) for column in range(x.shape[2])]
+    bases = list(weights["bases"][0].T)
+    for _ in range(iterations):
+        shares = [softmax(torch.stack([base @ x[:, r, c] for base in bases])) for r, c in places]
+        for k in range(len(bases)):
+            total = sum((share[k] * x[:, r, c] for share, (r, c) in zip(shares, places, strict=True)), x.new_zeros(()))
+            bases[k] = total / sum(share[k] for share in shares)
+            bases[k] = bases[k] / (bases[k] ** 2).sum().sqrt()
+    reconstructed = torch.zeros_like(x)
+    for share, (r, c) in zip(shares, places, strict=True):
+        reconstructed[:, r, c] = sum((s * base for s, base in zip(share, bases, strict=True)), x.new_zeros(()))
+    added = batch_norm(conv2d(reconstructed.clamp(min=0), weights["out.0.weight"]), weights, "out.1")
+    return (image + added).clamp(min=0)

@@ -118,3 +118,22 @@ def disentangled(state, x):
     for part in (pairs, unary):
         x = x + norm(state, f"{name}.conv_out.bn", conv(state, f"{name}.conv_out.conv", part, WIDTH))
     return x
+
+
+def ema(state, image, classes):
+    """EMAHead."""
+
+    def head(state, x):
+        before = layer(state, "decode_head.ema_in_conv", x, WIDTH, 3)
+        features = conv(state, "decode_head.ema_mid_conv.conv", before, WIDTH, bias=True).flatten(2)
+        bases = state.weight("decode_head.ema_module.bases", 1, WIDTH, 7)
+        for _ in range(3):
+            weights = (features.transpose(1, 2) @ bases).softmax(2)
+            bases = F.normalize(features @ (weights / weights.sum(1, keepdim=True)), dim=1)
+        rebuilt = (bases @ weights.transpose(1, 2)).reshape(before.shape).relu()
+        rebuilt = conv(state, "decode_head.ema_out_conv.conv", rebuilt, WIDTH)
+        out = (before + norm(state, "decode_head.ema_out_conv.bn", rebuilt)).relu()
+        out = layer(state, "decode_head.bottleneck", out, WIDTH // 2, 3)
+        return layer(state, "decode_head.conv_cat", torch.cat([x, out], 1), WIDTH // 2, 3)
+
+    return model(state, image, classes, head)
