@@ -32,8 +32,8 @@ from segattn.attention.fully_attentional import COLUMNS_AND_ROWS, line_blocks
 
 COLUMNS, ROWS = COLUMNS_AND_ROWS
 
-LINES = 8
-"""Columns or rows to attend to together: more are faster and need more memory."""
+LINES = 4
+"""Columns or rows to attend to together: more need more memory, and are not faster."""
 
 LAYOUTS = ("b w h c", "b h w c")
 """Features by column and by row."""
