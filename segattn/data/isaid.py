@@ -18,13 +18,15 @@ from segattn.io.image_listing import list_images
 
 SCHEME = LabelScheme.read(Path(__file__).with_name("isaid_classes.yaml"))
 CLASSES = SCHEME.classes
+_MASKS = ("_instance_color_RGB", "_instance_id_RGB")
 _COLORS = LabelMap(color_values(CLASSES.palette).tolist(), num_values=1 << 24)
 
 
 class ISAID(SegmentationDataset):
     """Complete images, or tiles of them. Label files contain the colors of the classes, or class indices.
 
-    Where ``img_dir/SPLIT`` exists, its tiles are read, else the complete images in ``SPLIT/images``.
+    Where ``img_dir/SPLIT`` exists, its tiles are read, else the complete images in ``SPLIT/images``. The masks of these
+    may also lie in that folder, as in the development kit of the authors.
 
     Args:
         root: the folder that holds ``train`` and ``val``, or ``img_dir`` and ``ann_dir``.
@@ -46,17 +48,19 @@ class ISAID(SegmentationDataset):
     def __init__(self, root: Path | str, split: str = "train", *, instances: bool = False) -> None:
         root, part = Path(root), self.part(split)
         if (images := root / "img_dir" / part).is_dir():
-            labels = ids = root / "ann_dir" / part
+            folders = [root / "ann_dir" / part] * 2
         else:
             images = self.existing(root / part / "images")
-            labels, ids = (root / part / kind / "images" for kind in ("Semantic_masks", "Instance_masks"))
+            folders = [
+                next((folder for folder in (masks / "images", masks) if folder.is_dir()), images)
+                for masks in (root / part / "Semantic_masks", root / part / "Instance_masks")
+            ]
         pairs = []
         for image in map(Path, list_images(images)):
-            files = [
-                folder / f"{image.stem}_instance_{kind}_RGB.png" for folder, kind in ((labels, "color"), (ids, "id"))
-            ]
-            name = image.relative_to(images).as_posix()
-            pairs.append(Pair(name, image, files[0], files[1] if instances else None))
+            if not image.stem.endswith(_MASKS):
+                labels, ids = (folder / f"{image.stem}{kind}.png" for folder, kind in zip(folders, _MASKS, strict=True))
+                name = image.relative_to(images).as_posix()
+                pairs.append(Pair(name, image, labels, ids if instances else None))
         super().__init__(root, CLASSES, pairs, SCHEME.label_map)
 
     def read_values(self, path: Path) -> Integer[np.ndarray, "h w"]:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segattn.data import ISAID, ISPRS, LoveDA
+from segattn.check.data_check import check_data
+from segattn.data import ISAID, ISPRS, ISAIDDataModule, LoveDA
 from segattn.data.errors import DataError
 from segattn.sample import IGNORE_INDEX
 from tests.data import layouts
@@ -48,6 +49,22 @@ def test_isaid_reads_class_and_instance_colors(tmp_path: Path) -> None:
     assert labels_of(data[0]["instances"]) == [0, 7, 300, 300]
     assert data.classes.things == tuple(range(1, 16))
     assert [data.classes.names[index] for index in (1, 9, 15)] == ["ship", "small vehicle", "harbor"]
+
+
+def test_isaid_reads_masks_beside_the_images(tmp_path: Path) -> None:
+    layouts.isaid(tmp_path)
+    for kind in ("Semantic", "Instance"):
+        for path in (tmp_path / "train" / f"{kind}_masks" / "images").iterdir():
+            path.rename(tmp_path / "train" / "images" / path.name)
+        shutil.rmtree(tmp_path / "train" / f"{kind}_masks")
+    data = ISAID(tmp_path, instances=True)
+    data.require_files()
+    assert [pair.name for pair in data.pairs] == [f"P000{index}.png" for index in range(4)]
+    assert labels_of(data[3]["mask"]) == [0, 1, 9, 15]
+    assert labels_of(data[3]["instances"]) == [0, 7, 300, 300]
+    report = check_data(ISAIDDataModule(str(tmp_path), instances=True, num_workers=0))
+    assert not report.errors
+    assert report.splits["train"].pixels[[0, 1, 9, 15, -1]].tolist() == [768, 768, 768, 768, 0]
 
 
 def test_isaid_reads_tiles_where_they_exist(tmp_path: Path) -> None:
