@@ -142,9 +142,10 @@ def kill(case: Case, moments: random.Random, seconds: float, log: Path) -> float
 
 
 def resume(case: Case, log: Path) -> bool:
-    """Resume a command, or start it again, which returns True, if it had no checkpoint yet."""
-    is_fit = case.arguments[0] == "fit"
-    again = is_fit and not any(case.output.glob("run/version_*/checkpoints/last.ckpt"))
+    """Resume a command or, if there is no checkpoint yet, delete its folder and start it again (returns True)."""
+    again = case.arguments[0] == "fit" and not any(case.output.rglob("last.ckpt"))
+    if again:
+        shutil.rmtree(case.output)
     run([*case.arguments, *([] if again else case.resume)], log)
     return again
 
