@@ -4,14 +4,15 @@
 
 A study is a YAML file that gives the options of ``segattn fit`` for each variant; the first variant is the baseline.
 Options after ``--`` are added for all variants. The best and the last checkpoint of each run are validated and compared
-separately. Repeat the command after an interruption: complete runs are skipped, interrupted runs are resumed.
+separately, or one of them with ``--checkpoints``. Repeat the command after an interruption: complete runs are skipped,
+interrupted runs are resumed.
 """
 
 import argparse
+import multiprocessing
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +20,12 @@ from pathlib import Path
 
 import yaml
 
+from segattn.cli import main as main_command
 from segattn.compare.command import main as compare
 
 CHECKPOINTS = ("best", "last")
+PROCESSES = multiprocessing.get_context("forkserver")
+"""The server imports torch once; a run is a copy of it, which saves some ten seconds per run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     variants = {name: shlex.split(options) for name, options in yaml.safe_load(given.study.read_text()).items()}
     names = given.variants or list(variants)
+    for library in ("OMP", "MKL"):  # before the server starts
+        os.environ.setdefault(f"{library}_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // given.jobs)))
+    PROCESSES.set_forkserver_preload(["segattn.training.command"])
     runs = [(name, seed) for seed in given.seeds for name in names]
     with ThreadPoolExecutor(given.jobs) as pool:
         complete = list(pool.map(lambda run: complete_run(*run, options=variants[run[0]], given=given), runs))
@@ -37,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"failed: {'; '.join(failed)}; see the logs in {given.output / 'logs'}", file=sys.stderr)
         return 1
     results = []
-    for which in CHECKPOINTS:
+    for which in given.checkpoints:
         records = [str(record_of(given.output, name, seed, which)) for name in names for seed in given.seeds]
         print(f"comparison of the {which} checkpoints:", flush=True)
         results.append(
@@ -49,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def complete_run(name: str, seed: int, *, options: Sequence[str], given: argparse.Namespace) -> bool:
     """Train and validate a run if that is not done yet; returns False if it failed."""
     folder = folder_of(given.output, name, seed)
-    missing = [which for which in CHECKPOINTS if not record_of(given.output, name, seed, which).is_file()]
+    missing = [which for which in given.checkpoints if not record_of(given.output, name, seed, which).is_file()]
     if not missing:
         print(f"complete: {folder}")
         return True
@@ -59,12 +66,12 @@ def complete_run(name: str, seed: int, *, options: Sequence[str], given: argpars
     checkpoints = folder / "checkpoints"
     if not (checkpoints / "last.ckpt").is_file():
         shutil.rmtree(folder, ignore_errors=True)  # stopped before its first checkpoint: start again
-    if len(missing) == len(CHECKPOINTS):  # the run may be unfinished; a finished one ends at once
+    if len(missing) == len(given.checkpoints):  # the run may be unfinished; a finished one ends at once
         resume = ["--ckpt_path", "last"] if checkpoints.is_dir() else []
-        if not segattn(["fit", *shared, "--seed_everything", str(seed), *resume], log, given.jobs):
+        if not segattn(["fit", *shared, "--seed_everything", str(seed), *resume], log):
             return False
     for which in missing:
-        if not segattn(["validate", *shared, "--ckpt_path", str(checkpoints / f"{which}.ckpt")], log, given.jobs):
+        if not segattn(["validate", *shared, "--ckpt_path", str(checkpoints / f"{which}.ckpt")], log):
             return False
         record = record_of(given.output, name, seed, which)
         record.parent.mkdir(parents=True, exist_ok=True)
@@ -82,14 +89,20 @@ def record_of(output: Path, name: str, seed: int, which: str) -> Path:
     return output / "records" / which / f"{name}_seed_{seed}.parquet"
 
 
-def segattn(arguments: Sequence[str], log: Path, jobs: int) -> bool:
-    """Run the command on its share of the cores and append its output to a file."""
+def segattn(arguments: Sequence[str], log: Path) -> bool:
+    """Run the command in a process of its own and append its output to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    command = [sys.executable, "-c", "import sys; from segattn.cli import main; sys.exit(main())", *arguments]
+    process = PROCESSES.Process(target=_run_command, args=(arguments, log))
+    process.start()
+    process.join()
+    return process.exitcode == 0
+
+
+def _run_command(arguments: Sequence[str], log: Path) -> None:
     with log.open("a") as file:
-        return subprocess.run(command, stdout=file, stderr=file, env=environment, check=False).returncode == 0
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+        sys.exit(main_command(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--study", type=Path, required=True, metavar="FILE", help="variants and their options")
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="only these variants of the study")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
+    parser.add_argument(
+        "--checkpoints", nargs="+", choices=CHECKPOINTS, default=CHECKPOINTS, help="those to compare; default: both"
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="number of parallel runs (default: 1)")
     parser.add_argument(
         "--output", type=Path, default=Path("runs/size_study"), metavar="DIR", help="folder of all runs"

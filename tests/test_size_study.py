@@ -18,7 +18,7 @@ def study(monkeypatch):
     spec.loader.exec_module(script)
     script.calls, script.failing = [], ""
 
-    def segattn(arguments, log, jobs):
+    def segattn(arguments, log):
         script.calls.append(arguments)
         options = dict(zip(arguments[1::2], arguments[2::2], strict=True))
         folder = Path(options["--output"]) / options["--name"] / "version_0"
@@ -56,6 +56,13 @@ def test_every_run_is_trained_once_and_both_checkpoints_are_compared(study, stud
         assert (tmp_path / f"comparison_{which}" / "index.html").is_file()
     assert study.main(arguments) == 0
     assert len(study.calls) == 12
+
+
+def test_one_checkpoint_can_be_chosen(study, study_file, tmp_path):
+    arguments = ["--study", study_file, "--seeds", "0", "--output", str(tmp_path), "--checkpoints", "last"]
+    assert study.main(arguments) == 0
+    assert [call[0] for call in study.calls] == ["fit", "validate"] * 2
+    assert not (tmp_path / "comparison_best").exists()
 
 
 def test_failed_run_is_reported_and_resumed(study, study_file, tmp_path, capsys):

@@ -37,7 +37,7 @@ def data_arguments(name, folder):
     return options
 
 
-SMALL_SHAPES = ["--data.image_size", "48", "--data.num_train", "4", "--data.num_val", "2"]
+SMALL_SHAPES = ["--data.image_size", "56", "--data.num_train", "4", "--data.num_val", "2"]
 
 
 @pytest.mark.parametrize("name", TRAINED)
