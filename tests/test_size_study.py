@@ -58,13 +58,6 @@ def test_every_run_is_trained_once_and_both_checkpoints_are_compared(study, stud
     assert len(study.calls) == 12
 
 
-def test_one_checkpoint_can_be_chosen(study, study_file, tmp_path):
-    arguments = ["--study", study_file, "--seeds", "0", "--output", str(tmp_path), "--checkpoints", "last"]
-    assert study.main(arguments) == 0
-    assert [call[0] for call in study.calls] == ["fit", "validate"] * 2
-    assert not (tmp_path / "comparison_best").exists()
-
-
 def test_failed_run_is_reported_and_resumed(study, study_file, tmp_path, capsys):
     arguments = ["--study", study_file, "--seeds", "3", "--output", str(tmp_path)]
     study.failing = "fla"
@@ -72,6 +65,7 @@ def test_failed_run_is_reported_and_resumed(study, study_file, tmp_path, capsys)
     assert "failed: fla, seed 3; see the logs in" in capsys.readouterr().err
     study.failing = ""
     study.calls.clear()
-    assert study.main([*arguments, "--variants", "fla"]) == 0
-    assert [call[0] for call in study.calls] == ["fit", "validate", "validate"]
+    assert study.main([*arguments, "--variants", "fla", "--checkpoints", "last"]) == 0
+    assert [call[0] for call in study.calls] == ["fit", "validate"]
     assert study.calls[0][-2:] == ["--ckpt_path", "last"]
+    assert not (tmp_path / "comparison_best").exists()

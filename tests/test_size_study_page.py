@@ -1,0 +1,116 @@
+"""The script that writes the figure and the tables of docs/size_study.md."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segattn import report
+from segattn.data.controlled_shapes import CLASSES, ControlledDrawing
+from segattn.metrics.functional import object_rows
+from segattn.objects.record_files import RecordInfo, RecordWriter
+
+ROOT = Path(__file__).parents[1]
+EDGES, NAMES = (24, 54, 126, 600), ("side4", "side6", "side9", "side14", "background")
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("size_study_page", ROOT / "scripts" / "size_study_page.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    """Two seeds of three variants in the context ``image``; a share of the objects has the wrong class."""
+    root = tmp_path_factory.mktemp("records")
+    drawing = ControlledDrawing(image_size=64, sides=(4.0, 6.0, 9.0, 14.0), context="image")
+    scenes = [drawing.scene(np.random.default_rng(index))[1] for index in range(40)]
+    for name, wrong in (("none", 0.5), ("position", 0.1), ("channel", 0.9)):
+        for seed in (0, 1):
+            path = root / "image" / "records" / "last" / f"{name}_seed_{seed}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            extra = {"run": name, "run_version": "version_0", "split": "val"}
+            info = RecordInfo(class_names=CLASSES.names, edges=EDGES, bucket_names=NAMES, extra=extra)
+            rng = np.random.default_rng([seed, round(100 * wrong)])
+            with RecordWriter(path, info) as writer:
+                for index, mask in enumerate(scenes):
+                    prediction = np.where((mask > 0) & (rng.random() < wrong), 3 - mask, mask)
+                    writer.write(object_rows(prediction, mask, 3, image=f"{index:02d}", class_names=CLASSES.names))
+    return root
+
+
+def test_results_are_written_into_the_page(script, records, tmp_path):
+    page = tmp_path / "size_study.md"
+    (tmp_path / "images").mkdir()
+    page.write_text("before\n<!-- results -->\nold\n<!-- end of results -->\nafter\n")
+    script.main(["--records", str(records), "--page", str(page)])
+    text = page.read_text()
+    assert text.startswith("before\n<!-- results -->\n## Results")
+    assert text.endswith("<!-- end of results -->\nafter\n")
+    assert "old" not in text
+    assert text.count("Context `image`") == 1
+    assert "| `position` | 2 | +" in text
+    assert "| 1 | `position` better than `none` | `image`, side4 | mechanism and paper | +" in text
+    decisions = {int(line.split("|")[1]): line.split("|")[-2].strip() for line in text.splitlines() if "than `" in line}
+    assert decisions[2] == "confirmed"  # position is better than none
+    assert decisions[3] == decisions[5] == "refuted"  # channel is worse, and was expected to be better
+    assert decisions[6] == "not run yet"
+    assert (tmp_path / "images" / "size_study.png").stat().st_size > 1000
+
+
+def test_missing_records_are_reported(script, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        script.main(["--records", str(tmp_path)])
+    assert "no variant has records of two seeds in" in capsys.readouterr().err
+
+
+def test_counts_by_image_give_the_scores_of_the_report(script, records):
+    paths = script.record_files(records / "image")["channel"]
+    others = script.record_files(records / "image")["none"]
+    table = report.size_table(report.load_runs([*paths, *others])).query("name == 'channel'").set_index("size")
+    counts = np.stack([script.image_counts(path)[:, :4] for path in paths]).sum(axis=-1)
+    scores = (counts[..., 0] / counts.sum(axis=-1)).mean(axis=(0, 1))
+    np.testing.assert_allclose(scores, table["miou"][list(NAMES[:4])])
+
+
+def test_power_grows_with_the_number_of_seeds(script, records):
+    lines = script.power_table(records, points=20.0).splitlines()[2:]
+    assert len(lines) == 4 * 3
+    powers = np.array([[float(cell.strip(" %")) for cell in line.split("|")[4:7]] for line in lines])
+    assert (np.diff(powers, axis=1) >= 0).all()
+    assert ((powers > 0) & (powers <= 100)).all()
+
+
+@pytest.mark.parametrize(
+    ("expected", "low", "high", "adjusted", "decided"),
+    [
+        ("better", 1.0, 3.0, 0.01, "confirmed"),
+        ("better", 1.0, 3.0, 0.06, "open"),
+        ("better", -3.0, -1.0, 0.01, "refuted"),
+        ("worse", -3.0, -1.0, 0.01, "confirmed"),
+        ("equal", -0.9, 0.8, 0.5, "confirmed"),
+        ("equal", -0.9, 1.1, 0.5, "open"),
+        ("equal", 1.1, 2.0, 0.5, "refuted"),
+        ("equal", -2.0, -1.1, 0.5, "refuted"),
+    ],
+)
+def test_decisions(script, expected, low, high, adjusted, decided):
+    interval = {"difference": (low + high) / 2, "difference_low": low, "difference_high": high}
+    assert script.decision({"expected": expected, "p": 0.01, "adjusted": adjusted, **interval}) == decided
+
+
+def test_hypotheses_name_variants_of_the_study(script):
+    import yaml
+
+    variants = yaml.safe_load((ROOT / "scripts" / "studies" / "controlled.yaml").read_text())
+    hypotheses = yaml.safe_load(script.HYPOTHESES.read_text())
+    assert [each["id"] for each in hypotheses] == list(range(1, len(hypotheses) + 1))
+    for each in hypotheses:
+        assert {each["variant"], each["other"]} <= set(variants)
+        assert each["context"] in script.CONTEXTS
+        assert each["size"] in script.SIDES
+        assert each["expected"] in ("better", "worse", "equal")
