@@ -3,7 +3,7 @@
     python scripts/size_study.py --study scripts/studies/fla_paper.yaml --output runs/fla_paper -- --data.root DIR
 
 A study is a YAML file that gives the options of ``segattn fit`` for each variant; the first variant is the baseline.
-Options after ``--`` are added for all variants. The best and the last checkpoint of each run are validated and compared
+Options after ``--`` are added for all variants. The best and the last checkpoint of each run are scored and compared
 separately, or one of them with ``--checkpoints``. Repeat the command after an interruption: complete runs are skipped,
 interrupted runs are resumed.
 """
@@ -24,6 +24,7 @@ from segattn.cli import main as main_command
 from segattn.compare.command import main as compare
 
 CHECKPOINTS = ("best", "last")
+COMMANDS = {"val": "validate", "test": "test"}
 PROCESSES = multiprocessing.get_context("forkserver")
 """The server imports torch once; a run is a copy of it, which saves some ten seconds per run."""
 
@@ -71,11 +72,11 @@ def complete_run(name: str, seed: int, *, options: Sequence[str], given: argpars
         if not segattn(["fit", *shared, "--seed_everything", str(seed), *resume], log):
             return False
     for which in missing:
-        if not segattn(["validate", *shared, "--ckpt_path", str(checkpoints / f"{which}.ckpt")], log):
+        if not segattn([COMMANDS[given.split], *shared, "--ckpt_path", str(checkpoints / f"{which}.ckpt")], log):
             return False
         record = record_of(given.output, name, seed, which)
         record.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / "objects_val.parquet", record)
+        shutil.copyfile(folder / f"objects_{given.split}.parquet", record)
     return True
 
 
@@ -113,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--checkpoints", nargs="+", choices=CHECKPOINTS, default=CHECKPOINTS, help="those to compare; default: both"
     )
+    parser.add_argument("--split", choices=COMMANDS, default="val", help="the images that are scored; default: val")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="number of parallel runs (default: 1)")
     parser.add_argument(
         "--output", type=Path, default=Path("runs/size_study"), metavar="DIR", help="folder of all runs"

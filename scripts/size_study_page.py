@@ -3,7 +3,7 @@
     python scripts/size_study_page.py --records runs/controlled
 
 The folder contains one folder of ``size_study.py`` per context. Variants with fewer than two seeds are left out.
-``--pilot`` prints the power of a comparison instead, simulated from pilot runs in such folders.
+``--pilot`` prints the differences that would be found with 80 % probability, estimated from pilot runs in such folders.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from matplotlib.figure import Figure
-from scipy.stats import false_discovery_control, norm
+from scipy.stats import false_discovery_control
 
 from segattn.objects import read_record
 from segattn.report import Comparison, Study, compare, load_runs
@@ -26,6 +26,7 @@ HYPOTHESES = ROOT / "scripts" / "studies" / "controlled_hypotheses.yaml"
 SIDES = {"side4": 4, "side6": 6, "side9": 9, "side14": 14}
 CONTEXTS = ("none", "neighbor", "row", "column", "image")
 EQUAL = 1.0  # points
+SEEDS, IMAGES = (10, 20, 40), (400, 1000, 4000)  # of the table of power
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -174,31 +175,49 @@ def figure(comparisons: Mapping[str, Comparison]) -> Figure:
     return drawn
 
 
-def power_table(root: Path, *, points: float = 1.0) -> str:
-    """Simulated power to find a difference of some points at the level of 5 %, by context, size, images and seeds.
-
-    A simulated comparison draws images, and for both variants n seeds of their pilot runs, whose deviations from the
-    mean of a variant are enlarged by sqrt(k / (k - 1)) for k pilot runs. The standard deviation of the differences over
-    simulations gives the power.
-    """
-    lines = ["| context | size | images | 10 seeds | 20 seeds | 40 seeds | difference found with 10 seeds |"]
-    lines.append("|---|---|---|---|---|---|---|")
+def power_table(root: Path) -> str:
+    """The smallest differences that are found with a probability of 80 % at the level of 5 %, as Markdown."""
+    lines = ["| context | size | images | " + " | ".join(f"{seeds} seeds" for seeds in SEEDS) + " |"]
+    lines.append("|---|---|---|" + "---|" * len(SEEDS))
     for context in CONTEXTS:
         pilots = [paths for paths in record_files(root / context).values() if len(paths) > 1][:2]
         if len(pilots) < 2:
             continue
-        counts = [np.stack([image_counts(path) for path in paths]) for paths in pilots]
+        counts = [np.stack([image_counts(path)[:, : len(SIDES)] for path in paths]) for paths in pilots]
+        by_image, by_seed = variances(*counts)
         for number, size in enumerate(SIDES):
-            for images in (100, 200, 400):
-                deviations = {
-                    seeds: simulated_deviation([each[:, :, number] for each in counts], seeds, images)
-                    for seeds in (10, 20, 40)
-                }
-                powers = [norm.cdf(points / value - 1.96) for value in deviations.values()]
-                found = (1.96 + 0.84) * deviations[10]
-                cells = " | ".join(f"{100 * power:.0f} %" for power in powers)
-                lines.append(f"| `{context}` | {size} | {images} | {cells} | {found:.1f} points |")
+            for images in IMAGES:
+                found = [2.8 * 100 * np.sqrt(by_image[number] / images + by_seed[number] / seeds) for seeds in SEEDS]
+                lines.append(
+                    f"| `{context}` | {size} | {images} | " + " | ".join(f"{each:.1f}" for each in found) + " |"
+                )
     return "\n".join(lines)
+
+
+def variances(*counts: np.ndarray, simulations: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+    """Variance of the difference of two variants: by size, times the number of images, and times the number of seeds.
+
+    Images are resampled. The variance V_k of the difference of means over k runs is v + e / k, where e averages out
+    with more seeds: v = (k V_k - V_1) / (k - 1). The variance between seeds on the same images contains e.
+
+    Args:
+        counts: of two variants, each (run, class, size, (tp, fp, fn), image), with the same number of runs k.
+        simulations: number of resamples.
+    """
+    images = counts[0].shape[-1]
+    weights = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=simulations).T
+    drawn = mean_iou(counts[1] @ weights) - mean_iou(counts[0] @ weights)  # (run, size, simulation)
+    runs = len(drawn)
+    of_one, of_mean = drawn.var(axis=-1).mean(axis=0), drawn.mean(axis=0).var(axis=-1)
+    by_image = np.clip((runs * of_mean - of_one) / (runs - 1), 0, None) * images
+    by_seed = np.sum([mean_iou(each.sum(axis=-1)).var(axis=0, ddof=1) for each in counts], axis=0)
+    return by_image, by_seed
+
+
+def mean_iou(counts: np.ndarray) -> np.ndarray:
+    """Mean over the classes of the IoU, from counts (run, class, size, (tp, fp, fn), ...)."""
+    iou: np.ndarray = (counts[:, :, :, 0] / counts.sum(axis=3)).mean(axis=1)
+    return iou
 
 
 def image_counts(path: Path) -> np.ndarray:
@@ -211,21 +230,6 @@ def image_counts(path: Path) -> np.ndarray:
     for number, column in enumerate(("tp", "fp", "fn")):
         np.add.at(counts, (rows["class_id"] - 1, sizes, number, images), rows[column])
     return counts
-
-
-def simulated_deviation(counts: Sequence[np.ndarray], seeds: int, images: int, simulations: int = 1000) -> float:
-    """Standard deviation in points of the difference of two variants, from counts (run, class, (tp, fp, fn), image)."""
-    generator = np.random.default_rng(0)
-    known = counts[0].shape[-1]
-    weights = generator.multinomial(images, np.full(known, 1 / known), size=simulations).T
-    means = []
-    for each in counts:
-        summed = each @ weights
-        scores = (summed[:, :, 0] / summed.sum(axis=2)).mean(axis=1)  # (run, simulation)
-        deviations = (scores - scores.mean(axis=0)) * np.sqrt(len(scores) / (len(scores) - 1))
-        drawn = generator.integers(len(scores), size=(seeds, simulations))
-        means.append(scores.mean(axis=0) + np.take_along_axis(deviations, drawn, axis=0).mean(axis=0))
-    return 100 * float(np.std(means[1] - means[0]))
 
 
 if __name__ == "__main__":

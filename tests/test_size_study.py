@@ -26,8 +26,11 @@ def study(monkeypatch):
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
             (folder / "checkpoints" / "last.ckpt").touch()
             return not (script.failing and script.failing in str(folder))
-        if arguments[0] == "validate":
-            write_record(folder / "objects_val.parquet", seed=len(script.calls), images=2, **named(folder.parent.name))
+        if arguments[0] in {"validate", "test"}:
+            split = "test" if arguments[0] == "test" else "val"
+            write_record(
+                folder / f"objects_{split}.parquet", seed=len(script.calls), images=2, **named(folder.parent.name)
+            )
         return True
 
     monkeypatch.setattr(script, "segattn", segattn)
@@ -65,7 +68,7 @@ def test_failed_run_is_reported_and_resumed(study, study_file, tmp_path, capsys)
     assert "failed: fla, seed 3; see the logs in" in capsys.readouterr().err
     study.failing = ""
     study.calls.clear()
-    assert study.main([*arguments, "--variants", "fla", "--checkpoints", "last"]) == 0
-    assert [call[0] for call in study.calls] == ["fit", "validate"]
+    assert study.main([*arguments, "--variants", "fla", "--checkpoints", "last", "--split", "test"]) == 0
+    assert [call[0] for call in study.calls] == ["fit", "test"]
     assert study.calls[0][-2:] == ["--ckpt_path", "last"]
     assert not (tmp_path / "comparison_best").exists()

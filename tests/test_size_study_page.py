@@ -77,12 +77,29 @@ def test_counts_by_image_give_the_scores_of_the_report(script, records):
     np.testing.assert_allclose(scores, table["miou"][list(NAMES[:4])])
 
 
-def test_power_grows_with_the_number_of_seeds(script, records):
-    lines = script.power_table(records, points=20.0).splitlines()[2:]
+def test_variances_of_simulated_runs_are_found(script):
+    """Runs whose errors have a part by seed, and a part by image that all runs of a variant share."""
+    rng = np.random.default_rng(0)
+    images, runs, found = 300, 4, []
+    for _ in range(30):
+        counts = []
+        for _ in range(2):
+            shared, seed = rng.normal(0, 10, size=images), rng.normal(0, 3, size=(runs, 1))
+            tp = np.clip(np.round(70 + shared + seed + rng.normal(0, 5, size=(runs, images))), 0, 100)
+            each = np.stack([tp, np.zeros_like(tp), 100 - tp], axis=1)  # (run, (tp, fp, fn), image)
+            counts.append(np.repeat(each[:, None, None], 2, axis=1))
+        found.append(np.ravel(script.variances(*counts, simulations=200)))
+    by_image, by_seed = np.mean(found, axis=0)
+    assert by_image == pytest.approx(2 * 0.10**2, rel=0.1)
+    assert by_seed == pytest.approx(2 * (0.03**2 + 0.05**2 / images), rel=0.2)
+
+
+def test_more_seeds_and_images_find_smaller_differences(script, records):
+    lines = script.power_table(records).splitlines()[2:]
     assert len(lines) == 4 * 3
-    powers = np.array([[float(cell.strip(" %")) for cell in line.split("|")[4:7]] for line in lines])
-    assert (np.diff(powers, axis=1) >= 0).all()
-    assert ((powers > 0) & (powers <= 100)).all()
+    found = np.array([[float(cell) for cell in line.split("|")[4:7]] for line in lines]).reshape(4, 3, 3)
+    assert (np.diff(found, axis=1) <= 0).all()
+    assert (np.diff(found, axis=2) <= 0).all()
 
 
 @pytest.mark.parametrize(
