@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from segattn.heads import CCHead, DANetHead, DNLHead, EMANetHead, FCNHead, FLAHead, GCHead, Head, ISAHead
+from segattn.heads import CCHead, DANetHead, DNLHead, EMANetHead, FCNHead, FLAHead, GCHead, Head, ISAHead, OCRHead
 from segattn.models.encoders import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -157,11 +157,9 @@ DA_HEAD = Repository(
 )
 
 
-def _grouped(theirs: str, ours: str) -> dict[str, str]:
-    """OpenMMLab's attention with two convolutions for query and key."""
-    names = {f"{theirs}.value_project.": f"{ours}.value."} | _norm_conv(
-        f"{theirs}.output_project", f"{ours}.out", "conv", "bn"
-    )
+def _two_convs(theirs: str, ours: str) -> dict[str, str]:
+    """OpenMMLab's query and key of two convolutions each."""
+    names: dict[str, str] = {}
     for part in ("query", "key"):
         for index in range(2):
             names |= _norm_conv(f"{theirs}.{part}_project.{index}", f"{ours}.{part}.{index}", "conv", "bn")
@@ -173,8 +171,12 @@ ISA_HEAD = Repository(
     mark="decode_head.global_relation.",
     names={
         **_norm_conv("decode_head.in_conv", "head.reduce", "conv", "bn"),
-        **_grouped("decode_head.global_relation", "head.attention.long_range"),
-        **_grouped("decode_head.local_relation", "head.attention.short_range"),
+        **_two_convs("decode_head.global_relation", "head.attention.long_range"),
+        "decode_head.global_relation.value_project.": "head.attention.long_range.value.",
+        **_norm_conv("decode_head.global_relation.output_project", "head.attention.long_range.out", "conv", "bn"),
+        **_two_convs("decode_head.local_relation", "head.attention.short_range"),
+        "decode_head.local_relation.value_project.": "head.attention.short_range.value.",
+        **_norm_conv("decode_head.local_relation.output_project", "head.attention.short_range.out", "conv", "bn"),
         **_norm_conv("decode_head.out_conv", "head.classifier.0", "conv", "bn"),
         "decode_head.conv_seg.": "head.classifier.2.",
         **_STAGE3,
@@ -210,6 +212,30 @@ EMA_HEAD = Repository(
     optional=_STAGE3_CHANNELS,
     lengths={"bases": "decode_head.ema_module.bases"},
     settings={"iterations": "num_stages", "momentum": "momentum"},
+    align_corners=False,
+)
+
+OCR_HEAD = Repository(
+    body="backbone.",
+    mark="decode_head.1.object_context_block.",
+    names={
+        **_norm_conv("decode_head.0.convs.0", "head.coarse.0", "conv", "bn"),
+        "decode_head.0.conv_seg.": "head.coarse.2.",
+        **_norm_conv("decode_head.1.bottleneck", "head.reduce", "conv", "bn"),
+        **_two_convs("decode_head.1.object_context_block", "head.context"),
+        **_norm_conv("decode_head.1.object_context_block.value_project", "head.context.value", "conv", "bn"),
+        **_norm_conv("decode_head.1.object_context_block.out_project", "head.context.out", "conv", "bn"),
+        **_norm_conv("decode_head.1.object_context_block.bottleneck", "head.classifier.0", "conv", "bn"),
+        "decode_head.1.conv_seg.": "head.classifier.2.",
+    },
+    classifier="decode_head.1.conv_seg.weight",
+    head_class=OCRHead,
+    widths={
+        "channels": "decode_head.1.bottleneck.conv.weight",
+        "attention_channels": "decode_head.1.object_context_block.value_project.conv.weight",
+        "coarse_channels": "decode_head.0.convs.0.conv.weight",
+    },
+    fixed={"scale": 1},
     align_corners=False,
 )
 
@@ -338,6 +364,7 @@ OPENMMLAB_HEADS = {
     "GCHead": GC_HEAD,
     "ISAHead": ISA_HEAD,
     "EMAHead": EMA_HEAD,
+    "OCRHead": OCR_HEAD,
     "FCNHead": FCN_HEAD,
 }
 """Repositories by the name of the head in OpenMMLab's configs. FCNHead is the last because its mark fits every head."""

@@ -9,6 +9,7 @@ from segattn.heads.emanet_head import EMANetHead
 from segattn.heads.fcn_head import FCNHead
 from segattn.heads.fla_head import FLAHead
 from segattn.heads.isa_head import ISAHead
+from segattn.heads.ocr_head import OCRHead
 from segattn.heads.scsa_decoder import SCSADecoder
 from segattn.heads.smp_decoder import SMPDecoder
 
@@ -26,6 +27,7 @@ __all__ = [
     "Head",
     "HeadOutput",
     "ISAHead",
+    "OCRHead",
     "SCSADecoder",
     "SMPDecoder",
 ]

@@ -24,6 +24,7 @@ CASES = {
     "openmmlab": (foreign.openmmlab, 19, {"align_corners": True}, {"align_corners": True}),
     "openmmlab, FCNHead": (openmmlab_heads.fcn, 19, {}, {"align_corners": False}),
     "openmmlab, ISAHead": (openmmlab_heads.isa, 19, {}, {"align_corners": False}),
+    "openmmlab, OCRHead": (openmmlab_heads.ocr, 19, {}, {"align_corners": False}),
     "openmmlab, EMAHead": (openmmlab_heads.ema, 19, {}, {"align_corners": False}),
     **{
         f"openmmlab, {name}": (openmmlab_heads.fcn, 19, {"block": block}, {"align_corners": False})
@@ -212,6 +213,17 @@ def test_unsupported_option_of_a_head():
     widths = {"decode_head.convs.0.conv.weight": (32,), "decode_head.dnl_block.g.conv.weight": (16,)}
     with pytest.raises(ValueError, match="its config has mode 'dot_product'; supported is 'embedded_gaussian'"):
         OPENMMLAB_HEADS["DNLHead"].head(widths, {"mode": "dot_product"})
+
+
+def test_the_last_head_of_a_cascade_is_imported():
+    def cascade(options):
+        heads = f"[dict(type='FCNHead'), dict(type='OCRHead', {options})]"
+        return recipe_of({"cfg": f"model = dict(backbone=dict(type='ResNet'), decode_head={heads})"}, SPEC, "OCRHead")
+
+    assert cascade("align_corners=True").align_corners
+    widths = dict.fromkeys(OPENMMLAB_HEADS["OCRHead"].widths.values(), (16,))
+    with pytest.raises(ValueError, match="its config has scale 2; supported is 1"):
+        OPENMMLAB_HEADS["OCRHead"].head(widths, cascade("scale=2").head)
 
 
 def without(name):

@@ -26,6 +26,7 @@ from segattn.heads import (
     Head,
     HeadOutput,
     ISAHead,
+    OCRHead,
     SCSADecoder,
     SMPDecoder,
 )
@@ -43,6 +44,7 @@ HEADS = {
     "DANet": partial(DANetHead, **SLIM),
     "DNL": partial(DNLHead, **SLIM),
     "EMANet": partial(EMANetHead, **SLIM),
+    "OCR": partial(OCRHead, channels=16, coarse_channels=8),
     "FLA": partial(FLAHead, channels=16, auxiliary_channels=None),
     "FLA with a skip": partial(FLAHead, channels=16, auxiliary_channels=None, skip_channels=8),
     "ISA": partial(ISAHead, window=(4, 3), **SLIM),

@@ -21,6 +21,7 @@ from segattn.heads import (
     GCHead,
     Head,
     ISAHead,
+    OCRHead,
     SCSADecoder,
     SMPDecoder,
 )
@@ -50,6 +51,8 @@ VARIANTS = [
     (partial(GCHead, channels=16, reduction=2, stage3_channels=None), PYRAMID),
     (partial(EMANetHead, channels=16, attention_channels=24, bases=5, iterations=2, stage3_channels=8), DILATED),
     (partial(EMANetHead, channels=16, momentum=0.5, stage3_channels=None), PYRAMID),
+    (partial(OCRHead, channels=16, attention_channels=12, coarse_channels=8), DILATED),
+    (partial(OCRHead, channels=16), PYRAMID),
     (partial(AttentionPyramid, channels=64), PYRAMID),
     (partial(AttentionPyramid, channels=64, context=FullyAttentional, context_channels=8, stage3_channels=8), DILATED),
     (partial(AttentionPyramid, channels=64, refinement=SCSA, identity_start=False), PYRAMID),

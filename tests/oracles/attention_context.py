@@ -1,4 +1,4 @@
-"""Interlaced sparse attention and expectation-maximization attention, one position at a time."""
+"""Interlaced sparse, expectation-maximization and object-context attention, one position at a time."""
 
 from collections.abc import Callable
 
@@ -58,3 +58,23 @@ def expectation_maximization(image: Tensor, weights: dict[str, Tensor], *, itera
         reconstructed[:, r, c] = sum((s * base for s, base in zip(share, bases, strict=True)), x.new_zeros(()))
     added = batch_norm(conv2d(reconstructed.clamp(min=0), weights["out.0.weight"]), weights, "out.1")
     return (image + added).clamp(min=0)
+
+
+def object_context(image: Tensor, coarse: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    """The object context on one image (C, H, W) with coarse logits (classes, H, W)."""
+    places = [(row, column) for row in range(image.shape[1]) for column in range(image.shape[2])]
+    regions = []
+    for logits in coarse:
+        shares = softmax(torch.stack([logits[place] for place in places]))
+        regions.append(sum((s * image[:, r, c] for s, (r, c) in zip(shares, places, strict=True)), image.new_zeros(())))
+    stacked = torch.stack(regions, dim=1)[:, :, None]
+    query, key = (
+        layer(layer(x, weights, f"{name}.0"), weights, f"{name}.1") for name, x in (("query", image), ("key", stacked))
+    )
+    value = layer(stacked, weights, "value")
+    context = torch.zeros_like(query)
+    for r, c in places:
+        energies = torch.stack([query[:, r, c] @ key[:, k, 0] / len(query) ** 0.5 for k in range(len(coarse))])
+        for k, share in enumerate(softmax(energies)):
+            context[:, r, c] = context[:, r, c] + share * value[:, k, 0]
+    return layer(context, weights, "out")

@@ -137,3 +137,23 @@ def ema(state, image, classes):
         return layer(state, "decode_head.conv_cat", torch.cat([x, out], 1), WIDTH // 2, 3)
 
     return model(state, image, classes, head)
+
+
+def ocr(state, image, classes):
+    """OCRHead after an FCNHead on stage 3, in OpenMMLab's cascade."""
+    stages = resnet(state, "backbone.", (image - MEAN) / STD, stem="openmmlab", dilations=contracted)
+    coarse = small_classifier(state, "decode_head.0", stages[2], classes)
+    x = layer(state, "decode_head.1.bottleneck", stages[3], WIDTH, 3)
+    regions = x.flatten(2) @ coarse.flatten(2).softmax(2).transpose(1, 2)
+    name, width = "decode_head.1.object_context_block", WIDTH // 2
+    query, key = (
+        layer(state, f"{name}.{part}_project.1", layer(state, f"{name}.{part}_project.0", source, width), width)
+        for part, source in (("query", x), ("key", regions[..., None]))
+    )
+    value = layer(state, f"{name}.value_project", regions[..., None], width).flatten(2)
+    weights = (query.flatten(2).transpose(1, 2) @ key.flatten(2) / width**0.5).softmax(2)
+    context = (value @ weights.transpose(1, 2)).reshape(query.shape)
+    context = layer(state, f"{name}.out_project", context, WIDTH)
+    out = layer(state, f"{name}.bottleneck", torch.cat([context, x], 1), WIDTH)
+    logits = {"logits": conv(state, "decode_head.1.conv_seg", out, classes, bias=True), "coarse": coarse}
+    return {key: resized(value, image) for key, value in logits.items()}
