@@ -68,9 +68,10 @@ def row(family: str, name: str) -> tuple[str, ...]:
         model = build(name, 32)
     except ValueError as error:
         return (family, f"`{name}`", "-", "-", "-", f"none: {str(error).partition('cannot be used: ')[2].rstrip('.')}")
-    levels = model.info.levels_from(2)
+    levels = model.encoder.info.levels_from(2)
     strides, channels = (
-        ", ".join(str(values[level]) for level in levels) for values in (model.info.strides, model.info.channels)
+        ", ".join(str(values[level]) for level in levels)
+        for values in (model.encoder.info.strides, model.encoder.info.channels)
     )
     for size in SIZES:
         if model(torch.rand(1, 3, *size)).logits.shape[-2:] != size:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from segattn.heads.base import FeatureInfo
 from segattn.io.error_text import first_line
-from segattn.models.plain_vit import LEVELS, PlainViT
+from segattn.models.plain_vit import PlainViT
+from segattn.models.simple_pyramid import pyramid_info
 from segattn.models.weight_files import CheckpointError, load_weights, read_checkpoint, weights_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -77,6 +78,9 @@ class Encoder(nn.Module):
         spec: describes it.
         channels: number of channels of the images; None for 8-bit RGB.
 
+    Attributes:
+        info: channels and strides of the features that heads get; for a plain ViT after the pyramid of the model.
+
     Raises:
         ValueError: if the name is unknown, the encoder does not support the dilation, a weight file does not fit, or
             there is not one mean and std for each channel.
@@ -106,14 +110,17 @@ class Encoder(nn.Module):
         for name, values in (("mean", self.spec.mean), ("std", self.spec.std)):
             self.register_buffer(name, torch.tensor(values).reshape(channels, 1, 1), persistent=False)
         if isinstance(self.body, PlainViT):
-            self.info = FeatureInfo((channels, *[self.body.channels] * LEVELS), (1, *[self.body.stride] * LEVELS))
+            self.info = pyramid_info(channels, self.body.channels, self.body.stride, output_stride=spec.output_stride)
         else:
             first, *others = self.body.out_channels  # the first level is the image, but not in every encoder
             levels = (channels if first == 3 else first, *others)
             self.info = FeatureInfo(levels, _strides(self.body, spec))
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> list[Tensor]:
-        """Features of every level, level 0 is the normalized image; h and w must be multiples of the stride."""
+        """Features of every level, level 0 is the normalized image; h and w must be multiples of the stride.
+
+        Those of a plain ViT all have one stride.
+        """
         features: list[Tensor] = self.body((image - self.mean) / self.std)
         return features
 

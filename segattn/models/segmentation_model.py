@@ -24,7 +24,6 @@ class SegmentationModel(nn.Module):
     Attributes:
         spec: describes the model, without the weights that were loaded and with the normalization that goes with them.
         pyramid: makes levels of several strides of the features of a plain ViT; None for other encoders.
-        info: channels and strides of the features that attention and head get.
 
     Raises:
         ValueError: if the encoder has no such level or no residual blocks, or a plain ViT is not padded.
@@ -35,12 +34,10 @@ class SegmentationModel(nn.Module):
         self.encoder = Encoder(spec.encoder, channels=spec.channels)
         self.spec = replace(spec, encoder=self.encoder.spec)
         self.pyramid: SimplePyramid | None = None
-        self.info = self.encoder.info
         if isinstance(self.encoder.body, PlainViT):
             if not spec.pad_to_stride:
                 raise ValueError("A plain ViT needs pad_to_stride: true.")
-            self.pyramid = SimplePyramid(self.encoder.info, spec.encoder.output_stride)
-            self.info = self.pyramid.info
+            self.pyramid = SimplePyramid(self.encoder.body.channels, self.encoder.body.stride, self.encoder.info)
         self.residual_attention: tuple[nn.Module, ...] = ()
         if spec.residual_attention:
             block = partial(attention_block, spec.residual_attention, identity_start=spec.identity_start)
@@ -48,11 +45,11 @@ class SegmentationModel(nn.Module):
             self.residual_attention = tuple(blocks)
         self.attention = nn.ModuleDict()
         if spec.attention:
-            channels = self.info.channels
+            channels = self.encoder.info.channels
             levels = [_level_index(channels, level) for level in spec.attention_levels]
             block = partial(attention_block, spec.attention, identity_start=spec.identity_start)
             self.attention.update({str(level): block(channels[level]) for level in levels})
-        self.head = spec.head(self.info, spec.num_classes)
+        self.head = spec.head(self.encoder.info, spec.num_classes)
         if self.pyramid is not None:
             self.pyramid.keep_only(self._levels_read(training=True) | {int(level) for level in self.attention})
         self.train()
@@ -77,10 +74,11 @@ class SegmentationModel(nn.Module):
     def _levels_read(self, *, training: bool) -> set[int]:
         """The levels that the logits of the head depend on; in training also the auxiliary logits."""
         head = deepcopy(self.head).train(training)
-        sides = [4 * self.info.strides[-1] // stride for stride in self.info.strides]
+        info = self.encoder.info
+        sides = [4 * info.strides[-1] // stride for stride in info.strides]
         features = [
             self.encoder.mean.new_zeros(2, channels, side, side, requires_grad=True)
-            for channels, side in zip(self.info.channels, sides, strict=True)
+            for channels, side in zip(info.channels, sides, strict=True)
         ]
         output = head([feature.clone() for feature in features])  # heads may modify features in place
         total = torch.stack([logits.sum() for logits in (output.logits, *output.auxiliary.values())]).sum()
@@ -90,7 +88,9 @@ class SegmentationModel(nn.Module):
     def forward(self, image: Float[Tensor, "b c h w"]) -> HeadOutput:
         """Logits (b, classes, h, w) of images in 0..1, and in training mode auxiliary logits of the same shape."""
         height, width = image.shape[-2:]
-        stride = max(self.encoder.info.strides[-1], self.info.strides[-1]) if self.spec.pad_to_stride else 1
+        stride = self.encoder.info.strides[-1] if self.spec.pad_to_stride else 1
+        if self.pyramid is not None:
+            stride = max(stride, self.pyramid.stride)
         # Written as multiples of the stride so that torch.export can prove that every level divides evenly.
         padded_height, padded_width = ((side + stride - 1) // stride * stride for side in (height, width))
         padded = pad(image, (0, padded_width - width, 0, padded_height - height), mode="replicate")

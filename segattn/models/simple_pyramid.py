@@ -21,21 +21,15 @@ class SimplePyramid(nn.Module):
     """Transposed convolutions for levels finer than the features, max pooling for coarser ones.
 
     Args:
-        features: of the encoder: four levels of one stride.
-        output_stride: of the last level; the levels have strides 4, 8, 16 and 32, but none is above it.
-
-    Attributes:
-        info: channels and strides of the levels, with an absent one at stride 2.
+        channels: of the features.
+        stride: of the features, a power of two.
+        info: channels and strides of the levels, from :func:`pyramid_info`.
     """
 
-    def __init__(self, features: FeatureInfo, output_stride: int) -> None:
+    def __init__(self, channels: int, stride: int, info: FeatureInfo) -> None:
         super().__init__()
-        channels, own = features.channels[-1], features.strides[-1]
-        strides = [min(stride, output_stride) for stride in (4, 8, 16, 32)]
-        doublings = [round(log2(own / stride)) for stride in strides]
-        self.levels = nn.ModuleList(_resampling(channels, count) for count in doublings)
-        widths = [channels // 2 ** max(0, count) for count in doublings]
-        self.info = FeatureInfo((features.channels[0], 0, *widths), (1, 2, *strides))
+        self.stride = stride
+        self.levels = nn.ModuleList(_resampling(channels, _doublings(stride, own)) for own in info.strides[2:])
 
     def keep_only(self, levels: Collection[int]) -> None:
         """Leave the features of all other levels as they are, so that no parameter is without a gradient."""
@@ -49,6 +43,17 @@ class SimplePyramid(nn.Module):
         batch, _, height, width = image.shape
         levels = [level(each) for level, each in zip(self.levels, maps, strict=True)]
         return [image, image.new_empty(batch, 0, height // 2, width // 2), *levels]
+
+
+def pyramid_info(image_channels: int, channels: int, stride: int, *, output_stride: int) -> FeatureInfo:
+    """The levels of a pyramid of features: strides 4, 8, 16 and 32, but none above ``output_stride``; none at 2."""
+    strides = [min(each, output_stride) for each in (4, 8, 16, 32)]
+    widths = [channels // 2 ** max(0, _doublings(stride, each)) for each in strides]
+    return FeatureInfo((image_channels, 0, *widths), (1, 2, *strides))
+
+
+def _doublings(stride: int, wanted: int) -> int:
+    return round(log2(stride / wanted))
 
 
 def _resampling(channels: int, doublings: int) -> nn.Sequential:

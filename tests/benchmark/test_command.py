@@ -1,11 +1,15 @@
+from functools import partial
+
 import pandas as pd
 import pytest
 import torch
 
 from segattn.benchmark import cost_tables, measure
 from segattn.benchmark.config_model import config_model
-from segattn.benchmark.single_modules import attention_block, use_implementation
+from segattn.benchmark.single_modules import attention_block, head_on_features, use_implementation
 from segattn.cli import main
+from segattn.heads import FCNHead
+from segattn.models import EncoderSpec, ModelSpec, SegmentationModel
 
 
 def rows(text):
@@ -171,3 +175,12 @@ def test_user_errors_are_one_sentence(arguments, code, message, capsys):
 
 def test_attention_block_by_name():
     assert type(attention_block("ECA", 32, {"kernel_size": 5})).__name__ == "ECA"
+
+
+@pytest.mark.parametrize("encoder", ["tu-test_convnext", "vit-test_vit"])
+def test_a_head_is_measured_on_the_levels_that_it_gets_in_a_model(encoder):
+    spec, head = EncoderSpec(encoder, None, 8), partial(FCNHead, channels=8)
+    alone = head_on_features("FCNHead", 5, spec, shape=(1, 3, 64, 96), options={"channels": 8})
+    model = SegmentationModel(ModelSpec(5, spec, head))
+    shapes = [value.shape for value in alone.head.state_dict().values()]
+    assert shapes == [value.shape for value in model.head.state_dict().values()]
