@@ -90,6 +90,14 @@ def test_every_size_of_a_mixture_is_drawn() -> None:
     assert abs(sides - np.array([5, 9, 16])[nearest]).max() < 0.5
 
 
+@pytest.mark.parametrize("context", ["row", "image"])
+def test_classes_are_drawn_for_each_object_or_for_the_image(context: str) -> None:
+    drawing = replace(BASE, context=context)
+    classes = np.array([objects(drawing, index)["class_id"] for index in range(24)])
+    assert 0.25 < (classes == 1).mean() < 0.75
+    assert (classes[:, 0] == classes[:, 1]).all() == (context == "image")
+
+
 def test_scenes_are_deterministic_and_labels_are_exact() -> None:
     for index, context in enumerate(CONTEXTS):
         drawing = replace(BASE, context=context)
