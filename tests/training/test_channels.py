@@ -1,5 +1,6 @@
 """Images with five channels of 16 bits through every command, and what pretrained weights become."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from segattn.checkpoints import load_model
 from segattn.cli import main
 from segattn.data import Folder, FolderDataModule
 from segattn.explain import explain
+from segattn.heads import SCSADecoder
 from segattn.inference import infer_labels
 from segattn.io.raster_files import read_raster
+from segattn.models import ModelSpec, SegmentationModel
 from segattn.models.encoders import Encoder, EncoderSpec
 from tests.data import layouts
 
@@ -41,11 +44,11 @@ def test_pretrained_weights_are_spread_over_the_channels(tmp_path: Path, channel
 
 @pytest.mark.parametrize("name", ["vgg11", "mit_b0", "tu-convnext_atto", "vit-test_vit"])
 def test_families_of_encoders_take_other_channels(name: str) -> None:
-    output_stride = 16 if name.startswith("vit") else 32
-    encoder = Encoder(EncoderSpec(name, None, output_stride, mean=(0.5,) * 4, std=(0.2,) * 4), channels=4).eval()
-    features = encoder(torch.rand(1, 4, 64, 96))
-    assert tuple(feature.shape[1] for feature in features) == encoder.info.channels
-    assert encoder.info.strides[-1] == output_stride
+    spec = EncoderSpec(name, None, 32, mean=(0.5,) * 4, std=(0.2,) * 4)
+    model = SegmentationModel(ModelSpec(3, spec, partial(SCSADecoder, channels=8), channels=4)).eval()
+    features = model.encoder(torch.rand(1, 4, 64, 96))
+    levels = model.pyramid(features) if model.pyramid else features
+    assert tuple(level.shape[1] for level in levels) == model.encoder.info.channels
 
 
 def test_every_channel_needs_a_mean() -> None:
