@@ -175,25 +175,13 @@ def _shape_columns(rows: Attribution, wrong: _Pieces, box: Mapping[str, Array]) 
     shapes = _shapes(labels, found.start, first_false, near)
     if not len(wrong.part):
         return shapes
-    # Objects and free-standing false positives overlap, so they need a second map. As only what is outside of a part
-    # matters, and not where it lies, their boxes are packed into shelves of some width, the tallest ones first.
-    tall, wide = box["y1"] - box["y0"], box["x1"] - box["x0"]
-    order = np.argsort(-tall)
-    before = np.cumsum(wide[order]) - wide[order]
-    _, first, shelf = np.unique(before // labels.shape[1], return_index=True, return_inverse=True)
-    height = tall[order][first]
-    top, left = np.empty_like(order), np.empty_like(order)
-    top[order], left[order] = (np.cumsum(height) - height)[shelf], before % labels.shape[1]
+    # Objects and free-standing false positives overlap, so they need a second map. It covers their boxes only.
+    top, left, bottom, right = box["y0"].min(), box["x0"].min(), box["y1"].max(), box["x1"].max()
     y, x = np.divmod(ranges(wrong.start, wrong.length), labels.shape[1])
-    part = np.repeat(wrong.part - first_false, wrong.length)
-    packed = np.zeros((height.sum(), (left + wide).max()), dtype=np.uint32)
-    at = y - (box["y0"] - top)[part], x - (box["x0"] - left)[part]
-    packed[at] = part + 1
-    packed_near = None
-    if near is not None:
-        packed_near = np.zeros(packed.shape, dtype=bool)
-        packed_near[at] = near[y, x]
-    return _Shapes(*map(np.append, shapes, _shapes(packed, runs(packed)[0], len(tall), packed_near)))
+    crop = np.zeros((bottom - top, right - left), dtype=np.uint32)
+    crop[y - top, x - left] = np.repeat(wrong.part - first_false + 1, wrong.length)
+    near = None if near is None else near[top:bottom, left:right]
+    return _Shapes(*map(np.append, shapes, _shapes(crop, runs(crop)[0], len(box["y0"]), near)))
 
 
 def _shapes(labels: Array, start: Array, count: int, near: Array | None) -> _Shapes:
