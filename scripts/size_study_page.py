@@ -8,7 +8,7 @@ The folder contains one folder of ``size_study.py`` per context. Variants with f
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def context_table(context: str, study: Study, comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def interval_text(row: Mapping[str, Any]) -> str:
+def interval_text(row: Mapping[Any, Any]) -> str:
     """A difference with its interval."""
     return f"{row['difference']:+.1f} ({row['difference_low']:+.1f} to {row['difference_high']:+.1f})"
 
@@ -120,9 +120,9 @@ def decision_table(studies: Mapping[str, Study]) -> str:
             row = differences(compare(pair), each["variant"]).loc[each["size"]].to_dict()
         found.append({**each, **row})
     family = [row for row in found if "p" in row and row["expected"] != "equal"]
-    adjusted = false_discovery_control([row["p"] for row in family]) if family else []
-    for row, p in zip(family, adjusted, strict=True):
-        row["adjusted"] = p
+    adjusted: Iterable[float] = false_discovery_control([row["p"] for row in family]) if family else []
+    for row, value in zip(family, adjusted, strict=True):
+        row["adjusted"] = value
     lines = [
         "| | hypothesis | context, size | from | difference | adjusted p | decision |",
         "|---|---|---|---|---|---|---|",
@@ -226,10 +226,10 @@ def image_counts(path: Path) -> np.ndarray:
     rows = record.rows[record.rows["class_id"] > 0]
     images = pd.factorize(record.rows["image"], sort=True)[0][record.rows["class_id"] > 0]
     sizes = np.searchsorted(record.info.edges, rows["size_px"], side="right")
-    counts = np.zeros((2, len(record.info.edges) + 1, 3, images.max() + 1))
-    for number, column in enumerate(("tp", "fp", "fn")):
-        np.add.at(counts, (rows["class_id"] - 1, sizes, number, images), rows[column])
-    return counts
+    shape = (2, len(record.info.edges) + 1, images.max() + 1)
+    cells = np.ravel_multi_index((rows["class_id"].to_numpy() - 1, sizes, images), shape)
+    sums = [np.bincount(cells, rows[column], minlength=np.prod(shape)).reshape(shape) for column in ("tp", "fp", "fn")]
+    return np.stack(sums, axis=2)
 
 
 if __name__ == "__main__":
