@@ -31,7 +31,7 @@ def insert_in_residual_blocks(
         if position == "last":
             norm = getattr(block, f"bn{number}")
             inserted.append(attention(norm.num_features))
-            setattr(block, f"bn{number}", nn.Sequential(norm, inserted[-1], *_protection(inserted[-1])))
+            setattr(block, f"bn{number}", nn.Sequential(norm, inserted[-1], _Copy()))
         else:
             conv = getattr(block, f"conv{number}")
             inserted.append(attention(conv.in_channels))
@@ -44,12 +44,7 @@ def _is_residual(module: nn.Module) -> bool:
 
 
 class _Copy(nn.Module):
-    """Copies its input."""
+    """Copies its input: the shortcut is added in place, but the backward pass of a final ReLU reads its own output."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.clone()
-
-
-def _protection(attention: nn.Module) -> list[nn.Module]:
-    """A copy after a final ReLU: the shortcut is added in place, but the backward pass of ReLU reads its own output."""
-    return [_Copy()] if isinstance(list(attention.modules())[-1], nn.ReLU) else []

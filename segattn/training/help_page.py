@@ -38,12 +38,11 @@ _SCORE = """\
 """
 _DATA = """\
 data
-  --data CLASS                   {data_modules}, or your own
+  --data CLASS                   NAMEDataModule or your own; NAME is one of {data_sets}
   --data.root DIR, --data.num_workers N    folder of the data set, and number of DataLoader workers
 """
 _MODEL = """\
-  --data.batch_size N            training images per step and process
-  --data.crop_size [H,W]         size of the training crops
+  --data.batch_size N, --data.crop_size [H,W]    training images per step and process, and size of their crops
   --data.object_crops SHARE      share of the training crops that are centered on a small or medium object
 model
   --model.encoder.name NAME      {EncoderSpec.name}
@@ -74,8 +73,7 @@ trainer
 _TRAINER = """\
   --trainer.max_epochs N, --trainer.max_steps N    length of the training
   --trainer.val_check_interval N    steps between validations, with --trainer.check_val_every_n_epoch null
-  --trainer.accumulate_grad_batches N    batches per optimizer step
-  --trainer.sync_batchnorm true  normalize over the batches of all processes
+  --trainer.accumulate_grad_batches N, --trainer.sync_batchnorm true    batches per step; batch norm over all processes
 """
 _DEVICES = """\
   --trainer.accelerator NAME, --trainer.devices N, --trainer.num_nodes N    hardware (default: all GPUs, or the CPU)
@@ -116,7 +114,7 @@ def help_page(command: str) -> str:
     names = {name: SimpleNamespace(**_described(path, name)) for name, path in _DOCUMENTED.items()}
     text = "".join(parts).format(
         **names,
-        data_modules=_listed("data", "DataModule"),
+        data_sets=_listed("data", "DataModule").replace("DataModule", ""),
         heads=_listed("heads", "Head", "Decoder", "Pyramid"),
         blocks=_listed("attention", ""),
     )

@@ -140,7 +140,9 @@ def test_fused_and_plain_modules_agree(
 
     def step(module: nn.Module) -> list[Tensor]:
         parts = [x, *module.parameters()]
-        return output_and_gradients(lambda *_: module(x), parts)
+        output, *gradients = output_and_gradients(lambda *_: module(x), parts)
+        # some gradients are sums of large parts that cancel: those of biases before a batch norm
+        return [output, torch.cat([gradient.flatten() for gradient in gradients])]
 
     references = step(plain)
     with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):

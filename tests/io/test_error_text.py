@@ -47,4 +47,4 @@ def test_an_unknown_command_suggests_the_nearest_one(capsys):
     assert cli.main(["predit"]) == 2
     assert capsys.readouterr().err == "segattn: there is no command 'predit': did you mean predict?\n"
     assert cli.main(["zzz"]) == 2
-    assert "there is no command 'zzz': the commands are check, fit," in capsys.readouterr().err
+    assert "there is no command 'zzz': the commands are init, check, fit," in capsys.readouterr().err

@@ -76,7 +76,8 @@ def test_every_block_gets_gradients_inside_residual_blocks(block, name, position
     options = {"residual_attention": block, "residual_position": position}
     model = SegmentationModel(ModelSpec(4, EncoderSpec(name, None, 32), SMALL_HEAD, **options))
     model(torch.rand(2, 3, 40, 64)).logits.square().mean().backward()
-    gradients = [parameter.grad for block in model.residual_attention for parameter in block.parameters()]
+    parameters = [parameter for block in model.residual_attention for parameter in block.parameters()]
+    gradients = [parameter.grad for parameter in parameters if parameter.requires_grad]
     assert all(gradient is not None for gradient in gradients)
 
 
