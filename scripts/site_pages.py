@@ -17,6 +17,7 @@ PACKAGES: tuple[str, ...] = (
     "models",
     "data",
     "metrics",
+    "metrics.functional",
     "objects",
     "inference",
     "predict",

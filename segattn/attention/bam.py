@@ -28,6 +28,13 @@ class BAM(nn.Module):
         reduction: both branches have ``channels // reduction`` channels inside.
         dilation: of the two 3x3 convolutions of the spatial branch.
         combination: ``product`` of the branches as released, or their ``sum`` as in equation 2.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import BAM
+        >>> block = BAM(64, dilation=2)
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(

@@ -23,6 +23,13 @@ class CBAM(nn.Module):
         channels: of input and output, at least ``reduction``.
         reduction: the bottleneck of the channel gate has ``channels // reduction`` channels.
         kernel_size: of the convolution of the spatial gate, odd.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import CBAM
+        >>> block = CBAM(64, reduction=8)
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(self, channels: int, *, reduction: int = 16, kernel_size: int = 7) -> None:

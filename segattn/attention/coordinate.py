@@ -22,6 +22,13 @@ class CoordinateAttention(nn.Module):
         channels: of input and output.
         reduction: the encoding has ``channels // reduction`` channels, but at least ``min_width``.
         min_width: smallest width of the encoding.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import CoordinateAttention
+        >>> block = CoordinateAttention(64)
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(self, channels: int, *, reduction: int = 32, min_width: int = 8) -> None:

@@ -27,6 +27,13 @@ class CPCA(nn.Module):
         channels: of input and output, at least ``reduction``.
         reduction: the bottleneck of the channel gate has ``channels // reduction`` channels.
         strips: odd lengths of the pairs of depth-wise strips (1 x length, then length x 1).
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import CPCA
+        >>> block = CPCA(64, strips=(5, 7))
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(self, channels: int, *, reduction: int = 4, strips: Sequence[int] = (7, 11, 21)) -> None:

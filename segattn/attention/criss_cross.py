@@ -157,6 +157,15 @@ class CrissCrossAttention(PositionAttention):
 
     Raises:
         ValueError: if ``recurrence`` is below 1.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import CrissCrossAttention
+        >>> block, x = CrissCrossAttention(64), torch.rand(2, 64, 30, 45)
+        >>> block(x).shape
+        torch.Size([2, 64, 30, 45])
+        >>> torch.allclose(block(x), x)  # gamma starts at 0
+        True
     """
 
     def __init__(

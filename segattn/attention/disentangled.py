@@ -36,6 +36,15 @@ class DisentangledNonLocal(nn.Module):
 
     Raises:
         ValueError: if an argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import DisentangledNonLocal
+        >>> block, x = DisentangledNonLocal(64), torch.rand(2, 64, 30, 45)
+        >>> block(x).shape
+        torch.Size([2, 64, 30, 45])
+        >>> torch.allclose(block(x), x)  # the scale of its batch norm starts at 0
+        True
     """
 
     starts_as_identity: ClassVar[bool] = True

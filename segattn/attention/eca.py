@@ -29,6 +29,15 @@ class ECA(nn.Module):
     Args:
         channels: of input and output.
         kernel_size: odd number of neighboring channels; None uses ``adaptive_kernel_size``.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import ECA
+        >>> block = ECA(64, kernel_size=3)
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
+        >>> sum(weights.numel() for weights in block.parameters())
+        3
     """
 
     def __init__(self, channels: int, *, kernel_size: int | None = None) -> None:

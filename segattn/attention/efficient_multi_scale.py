@@ -29,6 +29,13 @@ class EfficientMultiScaleAttention(nn.Module):
     Args:
         channels: of input and output, divisible by the number of groups.
         groups: number of groups, which share parameters; None uses the greatest common divisor of 32 and channels.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import EfficientMultiScaleAttention
+        >>> block = EfficientMultiScaleAttention(64, groups=8)
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(self, channels: int, *, groups: int | None = None) -> None:

@@ -36,6 +36,13 @@ class ELA(nn.Module):
         conv_groups: of the 1-D convolution, a divisor of the channels; None makes it depth-wise.
         norm_groups: of the group norm, a divisor of the channels; None uses the greatest common divisor of 16 and
             channels.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import ELA
+        >>> block = ELA(64, kernel_size=5)
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(

@@ -42,6 +42,13 @@ class ExpectationMaximizationAttention(nn.Module):
         bases: number of bases.
         iterations: of the estimation, at least 1.
         momentum: weight of a batch in the moving average of the bases, in 0..1.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import ExpectationMaximizationAttention
+        >>> block = ExpectationMaximizationAttention(64, bases=16)
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     bases: Tensor

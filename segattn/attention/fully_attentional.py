@@ -157,6 +157,13 @@ class FullyAttentional(nn.Module):
         channels: of input and output.
         implementation: ``plain`` builds the (H + W) maps of C² pairs, ``fused`` does not; results agree within
             rounding.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import FullyAttentional
+        >>> block = FullyAttentional(64)
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(self, channels: int, *, implementation: Implementation = "fused") -> None:

@@ -39,6 +39,15 @@ class GlobalContext(nn.Module):
     Args:
         channels: of input and output, at least ``reduction``.
         reduction: the transform has ``channels // reduction`` channels.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import GlobalContext
+        >>> block, x = GlobalContext(64), torch.rand(2, 64, 30, 45)
+        >>> block(x).shape
+        torch.Size([2, 64, 30, 45])
+        >>> torch.allclose(block(x), x)  # its last convolution starts at 0
+        True
     """
 
     starts_as_identity: ClassVar[bool] = True

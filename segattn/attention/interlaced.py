@@ -81,6 +81,13 @@ class InterlacedSparseAttention(nn.Module):
         window: height and width of a window, in positions.
         implementation: ``plain`` builds the maps of all groups at once, ``fused`` does not; results agree within
             rounding.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import InterlacedSparseAttention
+        >>> block = InterlacedSparseAttention(64, window=(4, 5))
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 
 
 class NAM(nn.Module):
-    """Normalization-based channel attention."""
+    """Normalization-based channel attention.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import NAM
+        >>> block = NAM(64)
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

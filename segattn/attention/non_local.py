@@ -18,7 +18,17 @@ from segattn.attention.danet import DualAttention
 
 
 class ChannelPositionAttention(DualAttention):
-    """Channel attention, then position attention on its output; arguments as in the base class."""
+    """Channel attention, then position attention on its output; arguments as in the base class.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import ChannelPositionAttention
+        >>> block, x = ChannelPositionAttention(64), torch.rand(2, 64, 30, 45)
+        >>> block(x).shape
+        torch.Size([2, 64, 30, 45])
+        >>> torch.allclose(block(x), x)  # both gammas start at 0
+        True
+    """
 
     starts_as_identity: ClassVar[bool] = True
 

@@ -44,6 +44,13 @@ class SMSA(nn.Module):
         channels: of input and output, divisible by the number of kernel sizes.
         kernel_sizes: odd kernel size for each group of channels.
         gate: ``sigmoid``, or ``softmax`` over the positions of a direction.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import SMSA
+        >>> block = SMSA(64, kernel_sizes=(3, 5))
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(self, channels: int, *, kernel_sizes: Sequence[int] = (3, 5, 7, 9), gate: Gate = "sigmoid") -> None:
@@ -84,6 +91,13 @@ class PCSA(nn.Module):
         gate: ``sigmoid``, or ``softmax`` over the channels.
         qkv_bias: whether query, key and value have a bias.
         dropout: probability of dropping an attention weight in training.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import PCSA
+        >>> block = PCSA(64, heads=4)
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(
@@ -155,6 +169,13 @@ class SCSA(nn.Module):
         gate: of both halves, ``sigmoid`` or ``softmax``.
         qkv_bias: whether query, key and value of the channel half have a bias.
         dropout: of the attention weights of the channel half in training.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import SCSA
+        >>> block = SCSA(64, kernel_sizes=(3, 5), window=None)
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(

@@ -33,6 +33,13 @@ class SelectiveKernel(nn.Module):
         groups: of the convolutions; None uses the greatest common divisor of 32 and channels.
         reduction: the fused vector has ``channels // reduction`` channels, but at least ``min_width``.
         min_width: smallest width of the fused vector, L in the paper.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import SelectiveKernel
+        >>> block = SelectiveKernel(64, kernel_sizes=(3, 5, 7))
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(

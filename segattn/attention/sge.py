@@ -26,6 +26,13 @@ class SGE(nn.Module):
     Args:
         channels: of input and output, divisible by the number of groups.
         groups: number of groups; None uses the greatest common divisor of 64 and channels.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import SGE
+        >>> block = SGE(64, groups=16)
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(self, channels: int, *, groups: int | None = None) -> None:

@@ -28,6 +28,13 @@ class ShuffleAttention(nn.Module):
         channels: of input and output, divisible by twice the number of groups.
         groups: number of groups, which share parameters; None uses the greatest common divisor of 64 and half the
             channels.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import ShuffleAttention
+        >>> block = ShuffleAttention(64, groups=8)
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(self, channels: int, *, groups: int | None = None) -> None:

@@ -21,6 +21,13 @@ class SqueezeExcite(nn.Module):
         channels: of input and output, at least ``reduction``.
         reduction: the bottleneck has ``channels // reduction`` channels.
         bias: whether the two linear layers have biases.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.attention import SqueezeExcite
+        >>> block = SqueezeExcite(64, reduction=4)
+        >>> block(torch.rand(2, 64, 30, 45)).shape
+        torch.Size([2, 64, 30, 45])
     """
 
     def __init__(self, channels: int, *, reduction: int = 16, bias: bool = True) -> None:

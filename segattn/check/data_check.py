@@ -32,12 +32,35 @@ _SIZES = ObjectSizes()
 
 
 class UnsoundDataError(DataError):
-    """Training on this data would fail or train a useless model."""
+    """Training on this data would fail or train a useless model.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from segattn.check import UnsoundDataError, check_before_fit
+        >>> from segattn.data import FolderDataModule
+        >>> _ = Path("data/mine/two.yaml").write_text("classes: [{name: road, label: 1}, {name: car, label: 2}]")
+        >>> try:
+        ...     check_before_fit(FolderDataModule("data/mine", classes="two.yaml"))
+        ... except UnsoundDataError as error:
+        ...     print(error)
+        Training on this data would fail or train a useless model ...
+          train: 4 label files with values that are neither a class nor ignored: 7, 255. ...
+    """
 
 
 @dataclass(frozen=True)
 class Report:
-    """The result of a check: its findings, errors first, and sums over the files that were read, by split."""
+    """The result of a check: its findings, errors first, and sums over the files that were read, by split.
+
+    Examples:
+        >>> from segattn.check import check_data
+        >>> from segattn.data import CamVidDataModule
+        >>> report = check_data(CamVidDataModule("data/camvid", crop_size=(16, 16)), splits=["train"])
+        >>> report.splits["train"].pixels.shape  # 11 classes, and the ignored pixels
+        (12,)
+        >>> [finding.kind for finding in report.findings]
+        ['never-present']
+    """
 
     findings: list[Finding]
     splits: dict[str, SplitResult]
@@ -64,6 +87,13 @@ def check_data(
         every: read all files instead of a sample of at most 64 pairs (and 24 million pixels) per split.
         sizes: the size bins of the object counts.
         workers: number of reading processes; 0 reads in this process.
+
+    Examples:
+        >>> from segattn.check import check_data
+        >>> from segattn.data import CamVidDataModule
+        >>> report = check_data(CamVidDataModule("data/camvid", crop_size=(16, 16)), splits=["train", "val"])
+        >>> list(report.splits), report.errors
+        (['train', 'val'], [])
     """
     opened, findings = open_splits(data, splits)
     missing = {split: dataset.missing_files() for split, dataset in opened.items()}
@@ -150,7 +180,13 @@ def _foreground(inspector: Inspector, usable: Sequence[int], inspections: Sequen
 
 
 def check_before_fit(data: SegmentationDataModule) -> None:
-    """The quick check before training: print warnings, raise an error if there are errors."""
+    """The quick check before training: print warnings, raise an error if there are errors.
+
+    Examples:
+        >>> from segattn.check import check_before_fit
+        >>> from segattn.data import CamVidDataModule
+        >>> check_before_fit(CamVidDataModule("data/camvid", crop_size=(16, 16)))
+    """
     report = check_data(data, splits=("train", "val"))
     for finding in report.errors:
         if finding.kind == "no-data":

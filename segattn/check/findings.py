@@ -58,7 +58,14 @@ KINDS: dict[str, tuple[Severity, str]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem of a split in one sentence, and all affected files; none if the problem is not in single files."""
+    """A problem of a split in one sentence, and all affected files; none if the problem is not in single files.
+
+    Examples:
+        >>> from segattn.check import Finding
+        >>> finding = Finding("large-crop", "train", "3 images are smaller than the crop.", ("a.png", "b.png", "c.png"))
+        >>> finding.severity, finding.remedy
+        ('warning', 'Use a smaller crop_size: the rest of every such crop is padding, which is ignored.')
+    """
 
     kind: str
     split: str

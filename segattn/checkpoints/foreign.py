@@ -57,6 +57,11 @@ def import_checkpoint(
         FileNotFoundError: if there is no such file.
         CheckpointError: if it is damaged, from elsewhere, or a weight is missing, unknown or of another shape.
         ValueError: if an argument has no effect for this origin.
+
+    Examples:
+        >>> from segattn.checkpoints import import_checkpoint, save_model
+        >>> trained = import_checkpoint("danet_r50-d8_40k_cityscapes.pth", "openmmlab", say=print)  # doctest: +SKIP
+        >>> save_model(trained, "danet.safetensors")  # doctest: +SKIP
     """
     if align_corners is not None and origin != "openmmlab":
         raise ValueError(f"align_corners is fixed in the code of {origin}: omit it.")

@@ -38,6 +38,14 @@ def initialize(model: SegmentationModel, path: str | Path, *, classes: ClassTabl
     Raises:
         FileNotFoundError: if there is no such file.
         CheckpointError: if it cannot be read, or the encoder does not match (with ``all``: if no kernel matches).
+
+    Examples:
+        >>> from segattn.checkpoints import initialize, load_model
+        >>> from segattn.models import EncoderSpec, ModelSpec, SegmentationModel
+        >>> model = SegmentationModel(ModelSpec(19, EncoderSpec("tu-test_resnet", weights=None)))
+        >>> report = initialize(model, "best.ckpt", classes=load_model("best.ckpt").classes, part="encoder")
+        >>> report[1]
+        '  encoder: 90 of 90 weights copied'
     """
     path = checkpoint_file(Path(path))
     given, its_classes = _read(path)

@@ -47,6 +47,12 @@ class TrainedModel(
         classes: classes of the data set that it was trained on.
         inference: how the model is applied to an image.
         version: version of segattn that wrote the checkpoint.
+
+    Examples:
+        >>> from segattn.checkpoints import TrainedModel, load_model
+        >>> load_model("best.ckpt").save_pretrained("folder")
+        >>> TrainedModel.from_pretrained("folder").classes.names
+        ('background', 'disk', 'ring', 'square', 'bar', 'triangle', 'cross')
     """
 
     model: SegmentationModel
@@ -88,7 +94,14 @@ class TrainedModel(
 
 
 def describe_model(model: SegmentationModel, classes: ClassTable, inference: InferenceConfig) -> dict[str, Any]:
-    """The content of a checkpoint besides the weights, as plain data."""
+    """The content of a checkpoint besides the weights, as plain data.
+
+    Examples:
+        >>> from segattn.checkpoints import describe_model, load_model
+        >>> trained = load_model("best.ckpt")
+        >>> sorted(describe_model(trained.model, trained.classes, trained.inference))
+        ['classes', 'inference', 'model', 'version']
+    """
     return {
         "version": __version__,
         "classes": classes.to_dicts(),
@@ -107,6 +120,15 @@ def load_model(path: str | Path) -> TrainedModel:
     Raises:
         FileNotFoundError: if there is no such file.
         CheckpointError: if it is damaged, from a newer version, or not from segattn.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.checkpoints import load_model
+        >>> trained = load_model("best.ckpt")
+        >>> trained.model(torch.rand(1, 3, 60, 90)).logits.shape
+        torch.Size([1, 7, 60, 90])
+        >>> trained.classes.names
+        ('background', 'disk', 'ring', 'square', 'bar', 'triangle', 'cross')
     """
     path = checkpoint_file(Path(path))
     checkpoint = read_checkpoint(path)
@@ -130,6 +152,11 @@ def save_model(trained: TrainedModel, path: str | Path) -> Path:
     Raises:
         ValueError: if the path has another ending.
         OSError: if it cannot be written.
+
+    Examples:
+        >>> from segattn.checkpoints import load_model, save_model
+        >>> save_model(load_model("best.ckpt"), "slim.safetensors").name
+        'slim.safetensors'
     """
     path = Path(path)
     if path.suffix not in (".safetensors", ".ckpt"):
@@ -156,6 +183,12 @@ def checkpoint_file(path: Path, which: Literal["best", "last"] = "best") -> Path
 
     Raises:
         FileNotFoundError: if there is none.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from segattn.checkpoints import checkpoint_file
+        >>> checkpoint_file(Path("runs/quickstart")).as_posix()
+        'runs/quickstart/version_0/checkpoints/best.ckpt'
     """
     if path.is_file():
         return path
@@ -171,7 +204,14 @@ def checkpoint_file(path: Path, which: Literal["best", "last"] = "best") -> Path
 
 
 def run_of(checkpoint: Path) -> Path:
-    """The folder of the run that a checkpoint belongs to, or else the folder of the file."""
+    """The folder of the run that a checkpoint belongs to, or else the folder of the file.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from segattn.checkpoints import run_of
+        >>> run_of(Path("runs/quickstart/version_0/checkpoints/best.ckpt")).name
+        'version_0'
+    """
     folder = checkpoint.absolute().parent
     return folder.parent if folder.name == "checkpoints" else folder
 
@@ -183,7 +223,16 @@ def own_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def require_resumable(path: str | Path) -> None:
-    """Check that a training can be resumed from a checkpoint; raise a ``CheckpointError`` otherwise."""
+    """Check that a training can be resumed from a checkpoint; raise a ``CheckpointError`` otherwise.
+
+    Examples:
+        >>> from segattn.checkpoints import CheckpointError, load_model, require_resumable, save_model
+        >>> try:
+        ...     require_resumable(save_model(load_model("best.ckpt"), "slim.safetensors"))
+        ... except CheckpointError as error:
+        ...     print(error)
+        slim.safetensors holds a model without the state of its training: start from it with --model.init_from.
+    """
     path = Path(path)
     checkpoint = read_checkpoint(path)
     weights_of(checkpoint, path)

@@ -27,6 +27,12 @@ class ADE20K(SegmentationDataset):
         root: the folder that holds ``images`` and ``annotations``.
         split: ``train`` or ``val``. The test labels are not public.
         instances: also read the instance maps in ``annotations_instance``. They cover the thing classes.
+
+    Examples:
+        >>> from segattn.data import ADE20K
+        >>> dataset = ADE20K("data/ADEChallengeData2016", "val")
+        >>> len(dataset.classes), sorted(dataset[0])
+        (150, ['image', 'mask', 'name'])
     """
 
     layout: ClassVar[str] = "images/{training,validation}/*.jpg and annotations/{training,validation}/*.png"

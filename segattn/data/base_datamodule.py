@@ -46,6 +46,17 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     Raises:
         ValueError: if a number is out of range.
+
+    Examples:
+        >>> from segattn.data import CamVid, SegmentationDataModule
+        >>> class Frames(SegmentationDataModule):
+        ...     def dataset(self, split):
+        ...         return CamVid(self.root, split)
+        >>> classes = CamVid("data/camvid").classes
+        >>> data = Frames("data/camvid", classes, crop_size=(64, 96), batch_size=2, num_workers=0)
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader()))["mask"].shape
+        torch.Size([2, 64, 96])
     """
 
     channels: int | None = None

@@ -19,6 +19,12 @@ class CamVid(SegmentationDataset):
     Args:
         root: the folder that holds ``images`` and ``annotations``.
         split: ``train``, ``val`` or ``test``. The public set has 367, 101 and 233 labeled frames.
+
+    Examples:
+        >>> from segattn.data import CamVid
+        >>> dataset = CamVid("data/camvid", "val")
+        >>> len(dataset.classes), sorted(dataset[0])
+        (11, ['image', 'mask', 'name'])
     """
 
     parts: ClassVar[dict[str, str]] = {"train": "train", "val": "val", "test": "test"}

@@ -27,6 +27,12 @@ class Cityscapes(SegmentationDataset):
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.
         split: ``train`` or ``val``. The test labels are not public.
         instances: also read the instance maps. They cover the thing classes.
+
+    Examples:
+        >>> from segattn.data import Cityscapes
+        >>> dataset = Cityscapes("data/cityscapes", "val", instances=True)
+        >>> len(dataset.classes), sorted(dataset[0])
+        (19, ['image', 'instances', 'mask', 'name'])
     """
 
     layout: ClassVar[str] = (

@@ -32,6 +32,12 @@ class COCOStuff(SegmentationDataset):
         root: the folder that holds ``images`` and ``annotations``.
         split: ``train`` or ``val``. For release 10k, ``val`` are the test images, whose labels are public.
         release: ``164k`` or ``10k``.
+
+    Examples:
+        >>> from segattn.data import COCOStuff
+        >>> dataset = COCOStuff("data/coco_stuff164k", "val")
+        >>> len(dataset.classes), sorted(dataset[0])
+        (171, ['image', 'mask', 'name'])
     """
 
     layout: ClassVar[str] = (

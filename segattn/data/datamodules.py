@@ -32,6 +32,13 @@ class ADE20KDataModule(SegmentationDataModule):
         crop_size: (height, width) of training crops.
         size_rule: image size in evaluation, and at scale 1 in training.
         instances: read the instance maps in ``annotations_instance`` in evaluation.
+
+    Examples:
+        >>> from segattn.data import ADE20KDataModule
+        >>> data = ADE20KDataModule("data/ADEChallengeData2016", batch_size=2, num_workers=0)
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([2, 3, 512, 512])
     """
 
     def __init__(
@@ -57,6 +64,13 @@ class CamVidDataModule(SegmentationDataModule):
     Args:
         root: the folder that contains ``images`` and ``annotations``.
         crop_size: (height, width) of training crops.
+
+    Examples:
+        >>> from segattn.data import CamVidDataModule
+        >>> data = CamVidDataModule("data/camvid", batch_size=2, num_workers=0)
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([2, 3, 352, 480])
     """
 
     def __init__(self, root: str = "data/camvid", *, crop_size: tuple[int, int] = (352, 480), **kwargs: Any) -> None:
@@ -74,6 +88,13 @@ class CityscapesDataModule(SegmentationDataModule):
         root: the folder that contains ``leftImg8bit`` and ``gtFine``.
         crop_size: (height, width) of training crops.
         instances: read the instance maps in ``gtFine`` in evaluation.
+
+    Examples:
+        >>> from segattn.data import CityscapesDataModule
+        >>> data = CityscapesDataModule("data/cityscapes", batch_size=2, num_workers=0)
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([2, 3, 512, 1024])
     """
 
     def __init__(
@@ -99,6 +120,13 @@ class COCOStuffDataModule(SegmentationDataModule):
         root: the folder that contains ``images`` and ``annotations``.
         crop_size: (height, width) of training crops.
         release: ``164k`` or ``10k``.
+
+    Examples:
+        >>> from segattn.data import COCOStuffDataModule
+        >>> data = COCOStuffDataModule("data/coco_stuff164k", batch_size=2, num_workers=0)
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([2, 3, 512, 512])
     """
 
     def __init__(
@@ -135,6 +163,13 @@ class FolderDataModule(SegmentationDataModule):
         crop_size: (height, width) of training crops.
         channels: number of channels of the images, which are then read as they are, with 8 or 16 bits or floating-point
             values; unsigned integers are divided by their largest value. Null reads 8-bit RGB.
+
+    Examples:
+        >>> from segattn.data import FolderDataModule
+        >>> data = FolderDataModule("data/mine", batch_size=2, num_workers=0)
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([2, 3, 512, 512])
     """
 
     def __init__(
@@ -185,6 +220,13 @@ class ISAIDDataModule(SegmentationDataModule):
         root: the folder that contains ``train`` and ``val``, or tiles in ``img_dir`` and ``ann_dir``.
         crop_size: (height, width) of training crops.
         instances: read the instance maps in evaluation.
+
+    Examples:
+        >>> from segattn.data import ISAIDDataModule
+        >>> data = ISAIDDataModule("data/isaid", batch_size=2, num_workers=0)
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([2, 3, 896, 896])
     """
 
     def __init__(
@@ -209,6 +251,13 @@ class ISPRSDataModule(SegmentationDataModule):
     Args:
         root: the folder that contains ``img_dir`` and ``ann_dir``.
         crop_size: (height, width) of training crops.
+
+    Examples:
+        >>> from segattn.data import ISPRSDataModule
+        >>> data = ISPRSDataModule("data/potsdam", batch_size=2, num_workers=0)
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([2, 3, 512, 512])
     """
 
     def __init__(self, root: str = "data/potsdam", *, crop_size: tuple[int, int] = (512, 512), **kwargs: Any) -> None:
@@ -225,6 +274,13 @@ class LoveDADataModule(SegmentationDataModule):
     Args:
         root: the folder that contains ``Train`` and ``Val``.
         crop_size: (height, width) of training crops.
+
+    Examples:
+        >>> from segattn.data import LoveDADataModule
+        >>> data = LoveDADataModule("data/LoveDA", batch_size=2, num_workers=0)
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([2, 3, 512, 512])
     """
 
     def __init__(self, root: str = "data/LoveDA", *, crop_size: tuple[int, int] = (512, 512), **kwargs: Any) -> None:
@@ -242,6 +298,13 @@ class PascalContextDataModule(SegmentationDataModule):
         root: the folder ``VOC2010``, which contains ``JPEGImages``, ``SegmentationClassContext`` and ``ImageSets``.
         crop_size: (height, width) of training crops.
         classes: ``context60`` or ``context59``, or the same with ``_voc_first`` for label files in FCN's order.
+
+    Examples:
+        >>> from segattn.data import PascalContextDataModule
+        >>> data = PascalContextDataModule("data/VOCdevkit/VOC2010", batch_size=2, num_workers=0)
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([2, 3, 480, 480])
     """
 
     def __init__(
@@ -292,6 +355,13 @@ class ShapesDataModule(DrawnDataModule):
         num_train: number of training images.
         num_val: number of validation images.
         num_test: number of test images.
+
+    Examples:
+        >>> from segattn.data import ShapesDataModule
+        >>> data = ShapesDataModule("data/small_shapes", num_train=4, num_val=2, batch_size=2, num_workers=0)
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([2, 3, 224, 224])
     """
 
     def __init__(
@@ -325,6 +395,13 @@ class ControlledShapesDataModule(DrawnDataModule):
         contrast: 0 to 1, factor of the difference between the colors of objects and background.
         context: what shows the class of an object: its own color (``none``) or a marker that touches it
             (``neighbor``), in its ``row``, in its ``column`` or anywhere in the ``image``.
+
+    Examples:
+        >>> from segattn.data import ControlledShapesDataModule
+        >>> data = ControlledShapesDataModule("data/row", num_train=4, num_val=2, batch_size=2, num_workers=0)
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([2, 3, 96, 96])
     """
 
     def __init__(
@@ -367,6 +444,13 @@ class VOCDataModule(SegmentationDataModule):
         crop_size: (height, width) of training crops.
         sbd: train on the images of ``trainaug.txt``, which adds those that SBD labeled.
         instances: read the instance maps in ``SegmentationObject`` in evaluation.
+
+    Examples:
+        >>> from segattn.data import VOCDataModule
+        >>> data = VOCDataModule("data/VOCdevkit/VOC2012", batch_size=2, num_workers=0)
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([2, 3, 512, 512])
     """
 
     def __init__(

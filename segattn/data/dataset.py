@@ -38,6 +38,18 @@ class SegmentationDataset:
 
     Raises:
         DataNotFoundError: if there is no image.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from segattn.data import SegmentationDataset
+        >>> from segattn.data.label_files import Pair
+        >>> from segattn.data.label_map import LabelMap
+        >>> from segattn.sample import ClassInfo, ClassTable
+        >>> classes = ClassTable((ClassInfo("road", (128, 64, 128), 1), ClassInfo("car", (0, 0, 142), 2)))
+        >>> pair = Pair("a.png", Path("data/mine/images/val/frame 0.png"), Path("data/mine/masks/val/frame 0.png"))
+        >>> dataset = SegmentationDataset("data/mine", classes, [pair], LabelMap(classes.label_ids, ignore=[7, 255]))
+        >>> dataset[0]["mask"].unique()
+        tensor([  0,   1, 255])
     """
 
     layout: ClassVar[str]

@@ -29,6 +29,15 @@ class Folder(SegmentationDataset):
 
     Raises:
         DataError: if two masks belong to the same image, or the listing names an image that does not exist.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from segattn.data import Folder
+        >>> from segattn.data.class_file import LabelScheme
+        >>> scheme = LabelScheme.read(Path("data/mine/classes.yaml"))
+        >>> dataset = Folder("data/mine/images/val", "data/mine/masks/val", scheme)
+        >>> len(dataset.classes), sorted(dataset[0])
+        (3, ['image', 'mask', 'name'])
     """
 
     layout: ClassVar[str] = "a folder of images, a folder of masks with the same relative paths, and a class file"

@@ -32,6 +32,12 @@ class ISAID(SegmentationDataset):
         root: the folder that holds ``train`` and ``val``, or ``img_dir`` and ``ann_dir``.
         split: ``train`` or ``val``. The test labels are not public.
         instances: also read the instance maps ``*_instance_id_RGB.png``. They cover all classes but the background.
+
+    Examples:
+        >>> from segattn.data import ISAID
+        >>> dataset = ISAID("data/isaid", "val")
+        >>> len(dataset.classes), sorted(dataset[0])
+        (16, ['image', 'mask', 'name'])
     """
 
     layout: ClassVar[str] = (

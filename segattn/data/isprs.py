@@ -28,6 +28,12 @@ class ISPRS(SegmentationDataset):
     Args:
         root: the folder that holds ``img_dir`` and ``ann_dir``.
         split: ``train`` or ``val``.
+
+    Examples:
+        >>> from segattn.data import ISPRS
+        >>> dataset = ISPRS("data/potsdam", "val")
+        >>> len(dataset.classes), sorted(dataset[0])
+        (6, ['image', 'mask', 'name'])
     """
 
     layout: ClassVar[str] = "img_dir/{train,val}/*.png and ann_dir/{train,val}/*.png with values 0 to 6"

@@ -21,6 +21,12 @@ class LoveDA(SegmentationDataset):
     Args:
         root: the folder that holds ``Train`` and ``Val``. The images of an area whose folder is missing are left out.
         split: ``train`` or ``val``. The test labels are not public.
+
+    Examples:
+        >>> from segattn.data import LoveDA
+        >>> dataset = LoveDA("data/LoveDA", "val")
+        >>> len(dataset.classes), sorted(dataset[0])
+        (7, ['image', 'mask', 'name'])
     """
 
     layout: ClassVar[str] = "{Train,Val}/{Rural,Urban}/images_png/*.png and {Train,Val}/{Rural,Urban}/masks_png/*.png"

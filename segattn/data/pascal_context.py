@@ -34,6 +34,12 @@ class PascalContext(SegmentationDataset):
         split: ``train`` or ``val``.
         classes: ``context60`` or ``context59``, in alphabetical order as OpenMMLab's conversion script writes them, or
             the same with ``_voc_first``: the 20 classes of Pascal VOC first, as in the files of FCN's authors.
+
+    Examples:
+        >>> from segattn.data import PascalContext
+        >>> dataset = PascalContext("data/VOCdevkit/VOC2010", "val", classes="context59")
+        >>> len(dataset.classes), sorted(dataset[0])
+        (59, ['image', 'mask', 'name'])
     """
 
     layout: ClassVar[str] = (

@@ -125,6 +125,15 @@ class Shapes(SegmentationDataset):
         root: where they are, or are drawn to; None uses a folder in the user's cache.
         split: ``train``, ``val`` or, if ``drawing.num_test`` is positive, ``test``.
         drawing: size and number of the images, and how they are drawn.
+
+    Examples:
+        >>> from segattn.data import Shapes
+        >>> from segattn.data.shapes import Drawing
+        >>> dataset = Shapes("data/shapes", "val", drawing=Drawing(image_size=64, num_train=4, num_val=3))
+        >>> len(dataset), dataset[0]["image"].shape
+        (3, torch.Size([3, 64, 64]))
+        >>> dataset.classes.names
+        ('background', 'disk', 'ring', 'square', 'bar', 'triangle', 'cross')
     """
 
     parts: ClassVar[dict[str, str]] = {"train": "train", "val": "val", "test": "test"}

@@ -29,6 +29,12 @@ class VOC(SegmentationDataset):
         sbd: train on the images of ``trainaug.txt``. Those that ``train.txt`` does not list have their labels in
             ``SegmentationClassAug``.
         instances: also read the instance maps in ``SegmentationObject``. They cover all classes but the background.
+
+    Examples:
+        >>> from segattn.data import VOC
+        >>> dataset = VOC("data/VOCdevkit/VOC2012", "val")
+        >>> len(dataset.classes), sorted(dataset[0])
+        (21, ['image', 'mask', 'name'])
     """
 
     layout: ClassVar[str] = (

@@ -28,6 +28,12 @@ def explain(model: Any, image: Any, point: tuple[int, int], class_name: str | No
         FileNotFoundError: if the checkpoint is missing.
         ValueError: if the point is outside the image, the class does not exist, or the image does not have the channels
             of the model.
+
+    Examples:
+        >>> from segattn.explain import explain
+        >>> explanation = explain("best.ckpt", "photo.jpg", point=(30, 20), class_name="disk")
+        >>> explanation.class_name, explanation.evidence.shape, [view.layer for view in explanation.views]
+        ('disk', (5, 7), [])
     """
     from segattn.checkpoints import TrainedModel, load_model
     from segattn.explain.explanation import explain_pixel

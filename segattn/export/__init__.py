@@ -40,6 +40,12 @@ def export_model(
         ValueError: if the output does not match the format, packages are missing, a file cannot be read, or the model
             cannot be exported, or its logits differ by more than rounding.
         OSError: if the checkpoint or an image does not exist, or the file cannot be written.
+
+    Examples:
+        >>> from segattn.export import export_model
+        >>> agreement = export_model("best.ckpt", "model.safetensors", format="slim", images=["photos"])
+        >>> agreement.images, agreement.other_class
+        (10, 0)
     """
     output = Path(output)
     if format not in SUFFIXES:

@@ -27,6 +27,17 @@ class CCHead(FCNHead):
         implementation: of the attention: ``plain`` builds the map of all pairs in a row or column, ``fused`` does not.
         dropout: probability of dropping a channel before the classifier.
         stage3_channels: width of the auxiliary head ``stage3`` on the second to last level; null for none.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import CCHead, FeatureInfo
+        >>> features = FeatureInfo(channels=(3, 16, 32, 64), strides=(1, 2, 4, 8))
+        >>> head = CCHead(features, num_classes=19, channels=32)
+        >>> output = head([torch.rand(2, c, 64 // s, 96 // s) for c, s in zip(features.channels, features.strides)])
+        >>> output.logits.shape
+        torch.Size([2, 19, 8, 12])
+        >>> sorted(output.auxiliary)
+        ['stage3']
     """
 
     def __init__(
@@ -54,6 +65,15 @@ class GCHead(FCNHead):
         reduction: the transform of the context has ``channels // reduction`` channels.
         dropout: probability of dropping a channel before the classifier.
         stage3_channels: width of the auxiliary head ``stage3`` on the second to last level; null for none.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import FeatureInfo, GCHead
+        >>> features = FeatureInfo(channels=(3, 16, 32, 64), strides=(1, 2, 4, 8))
+        >>> head = GCHead(features, num_classes=19, channels=32)
+        >>> output = head([torch.rand(2, c, 64 // s, 96 // s) for c, s in zip(features.channels, features.strides)])
+        >>> output.logits.shape
+        torch.Size([2, 19, 8, 12])
     """
 
     def __init__(
@@ -82,6 +102,15 @@ class DNLHead(FCNHead):
         implementation: of the attention: ``plain`` builds the map of all pixel pairs, ``fused`` does not.
         dropout: probability of dropping a channel before the classifier.
         stage3_channels: width of the auxiliary head ``stage3`` on the second to last level; null for none.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import DNLHead, FeatureInfo
+        >>> features = FeatureInfo(channels=(3, 16, 32, 64), strides=(1, 2, 4, 8))
+        >>> head = DNLHead(features, num_classes=19, channels=32)
+        >>> output = head([torch.rand(2, c, 64 // s, 96 // s) for c, s in zip(features.channels, features.strides)])
+        >>> output.logits.shape
+        torch.Size([2, 19, 8, 12])
     """
 
     def __init__(

@@ -46,6 +46,15 @@ class AttentionPyramid(Head):
 
     Raises:
         ValueError: if an argument is not allowed, or the encoder has no level of stride 2 for ``stride`` 2.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import AttentionPyramid, FeatureInfo
+        >>> features = FeatureInfo(channels=(3, 8, 16, 24, 32, 64), strides=(1, 2, 4, 8, 16, 32))
+        >>> head = AttentionPyramid(features, num_classes=19, channels=64)
+        >>> output = head([torch.rand(2, c, 64 // s, 96 // s) for c, s in zip(features.channels, features.strides)])
+        >>> output.logits.shape
+        torch.Size([2, 19, 16, 24])
     """
 
     min_levels = 3

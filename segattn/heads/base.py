@@ -15,6 +15,12 @@ class FeatureInfo:
     Attributes:
         channels: of each level. Level 0 is the normalized image. A level that the encoder lacks has 0 channels.
         strides: of each level: pixels of the image per pixel of the level, from 1 to the output stride.
+
+    Examples:
+        >>> from segattn.heads import FeatureInfo
+        >>> features = FeatureInfo(channels=(3, 64, 256, 512), strides=(1, 2, 4, 8))
+        >>> len(features.channels), features.strides[-1]  # levels, pixels of the image per pixel of the last level
+        (4, 8)
     """
 
     channels: tuple[int, ...]
@@ -32,6 +38,13 @@ class HeadOutput(NamedTuple):
     Attributes:
         logits: (b, classes, h, w), the prediction.
         auxiliary: more logits (b, classes, h', w') by name, for the losses in training. Empty in evaluation.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import HeadOutput
+        >>> output = HeadOutput(torch.rand(2, 19, 8, 12), auxiliary={"stage3": torch.rand(2, 19, 8, 12)})
+        >>> output.logits.argmax(1).shape
+        torch.Size([2, 8, 12])
     """
 
     logits: Tensor
@@ -47,6 +60,19 @@ class Head(nn.Module):
 
     Raises:
         ValueError: if the encoder has too few levels.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import FeatureInfo, Head, HeadOutput
+        >>> class LinearHead(Head):
+        ...     def __init__(self, features, num_classes):
+        ...         super().__init__(features)
+        ...         self.classifier = torch.nn.Conv2d(features.channels[-1], num_classes, 1)
+        ...     def forward(self, features):
+        ...         return HeadOutput(self.classifier(features[-1]), {})
+        >>> head = LinearHead(FeatureInfo(channels=(3, 16, 32), strides=(1, 2, 4)), num_classes=19)
+        >>> head([torch.rand(2, 3, 64, 96), torch.rand(2, 16, 32, 48), torch.rand(2, 32, 16, 24)]).logits.shape
+        torch.Size([2, 19, 16, 24])
     """
 
     auxiliary_names: tuple[str, ...] = ()

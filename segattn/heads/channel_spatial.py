@@ -36,6 +36,15 @@ class ChannelSpatialHead(Head):
 
     Raises:
         ValueError: if the kind is unknown, or an argument has no effect for it.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import ChannelSpatialHead, FeatureInfo
+        >>> features = FeatureInfo(channels=(3, 16, 32, 64), strides=(1, 2, 4, 8))
+        >>> head = ChannelSpatialHead(features, num_classes=19, kind="dual", channels=32)
+        >>> output = head([torch.rand(2, c, 64 // s, 96 // s) for c, s in zip(features.channels, features.strides)])
+        >>> output.logits.shape
+        torch.Size([2, 19, 8, 12])
     """
 
     min_levels = 2

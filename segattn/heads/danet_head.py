@@ -31,6 +31,17 @@ class DANetHead(Head):
         skip_channels: width of a skip from the finest level of stride 4 and above, as in DeepLabV3+ (48 there);
             the logits then have its resolution; null for none, as in the paper.
         stage3_channels: width of the auxiliary head on the second to last level; null for none.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import DANetHead, FeatureInfo
+        >>> features = FeatureInfo(channels=(3, 16, 32, 64), strides=(1, 2, 4, 8))
+        >>> head = DANetHead(features, num_classes=19, channels=32)
+        >>> output = head([torch.rand(2, c, 64 // s, 96 // s) for c, s in zip(features.channels, features.strides)])
+        >>> output.logits.shape
+        torch.Size([2, 19, 8, 12])
+        >>> sorted(output.auxiliary)
+        ['channel', 'position', 'stage3']
     """
 
     auxiliary_names = ("position", "channel")

@@ -30,6 +30,15 @@ class EMANetHead(Head):
         momentum: weight of a batch in the moving average of the bases.
         dropout: probability of dropping a channel before the classifier.
         stage3_channels: width of the auxiliary head ``stage3`` on the second to last level; null for none.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import EMANetHead, FeatureInfo
+        >>> features = FeatureInfo(channels=(3, 16, 32, 64), strides=(1, 2, 4, 8))
+        >>> head = EMANetHead(features, num_classes=19, channels=32, attention_channels=32, bases=8)
+        >>> output = head([torch.rand(2, c, 64 // s, 96 // s) for c, s in zip(features.channels, features.strides)])
+        >>> output.logits.shape
+        torch.Size([2, 19, 8, 12])
     """
 
     min_levels = 2

@@ -40,6 +40,17 @@ class FLAHead(Head):
 
     Raises:
         ValueError: if ``upsample`` is below 1.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import FLAHead, FeatureInfo
+        >>> features = FeatureInfo(channels=(3, 16, 32, 64), strides=(1, 2, 4, 8))
+        >>> head = FLAHead(features, num_classes=19, channels=32)
+        >>> output = head([torch.rand(2, c, 64 // s, 96 // s) for c, s in zip(features.channels, features.strides)])
+        >>> output.logits.shape
+        torch.Size([2, 19, 16, 24])
+        >>> sorted(output.auxiliary)
+        ['stage2', 'stage3']
     """
 
     min_levels = 3

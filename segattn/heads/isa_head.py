@@ -28,6 +28,15 @@ class ISAHead(Head):
         dropout: probability of dropping a channel before the classifier.
         implementation: ``plain`` builds the attention maps of all groups at once, ``fused`` does not.
         stage3_channels: width of the auxiliary head ``stage3`` on the second to last level; null for none.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import FeatureInfo, ISAHead
+        >>> features = FeatureInfo(channels=(3, 16, 32, 64), strides=(1, 2, 4, 8))
+        >>> head = ISAHead(features, num_classes=19, channels=32, window=(2, 3))
+        >>> output = head([torch.rand(2, c, 64 // s, 96 // s) for c, s in zip(features.channels, features.strides)])
+        >>> output.logits.shape
+        torch.Size([2, 19, 8, 12])
     """
 
     min_levels = 2

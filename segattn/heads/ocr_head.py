@@ -67,6 +67,17 @@ class OCRHead(Head):
         attention_channels: width of query, key and value.
         coarse_channels: width of the classifier of the coarse prediction.
         dropout: probability of dropping a channel before each classifier.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import FeatureInfo, OCRHead
+        >>> features = FeatureInfo(channels=(3, 16, 32, 64), strides=(1, 2, 4, 8))
+        >>> head = OCRHead(features, num_classes=19, channels=32, attention_channels=16, coarse_channels=16)
+        >>> output = head([torch.rand(2, c, 64 // s, 96 // s) for c, s in zip(features.channels, features.strides)])
+        >>> output.logits.shape
+        torch.Size([2, 19, 8, 12])
+        >>> sorted(output.auxiliary)
+        ['coarse']
     """
 
     auxiliary_names = ("coarse",)

@@ -32,6 +32,15 @@ class SCSADecoder(AttentionPyramid):
         identity_start: whether the blocks return their input at the first step.
         dropout: probability of dropping a channel before the classifier.
         stage3_channels: width of the auxiliary head on the second to last level; null for none.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import FeatureInfo, SCSADecoder
+        >>> features = FeatureInfo(channels=(3, 8, 16, 24, 32, 64), strides=(1, 2, 4, 8, 16, 32))
+        >>> head = SCSADecoder(features, num_classes=19, channels=32)
+        >>> output = head([torch.rand(2, c, 64 // s, 96 // s) for c, s in zip(features.channels, features.strides)])
+        >>> output.logits.shape
+        torch.Size([2, 19, 16, 24])
     """
 
     def __init__(

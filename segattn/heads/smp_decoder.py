@@ -29,6 +29,15 @@ class SMPDecoder(Head):
         decoder: name of the decoder. ``fpn`` and ``unetplusplus`` need output stride 32, ``deeplabv3plus`` 8 or 16.
         channels: width of the decoder; for the U-Nets the width of the deepest block, which halves at each step up.
         dropout: probability of dropping a channel before the classifier.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import FeatureInfo, SMPDecoder
+        >>> features = FeatureInfo(channels=(3, 8, 16, 24, 32, 64), strides=(1, 2, 4, 8, 16, 32))
+        >>> head = SMPDecoder(features, num_classes=19, decoder="unet")
+        >>> output = head([torch.rand(2, c, 64 // s, 96 // s) for c, s in zip(features.channels, features.strides)])
+        >>> output.logits.shape
+        torch.Size([2, 19, 64, 96])
     """
 
     min_levels = 4

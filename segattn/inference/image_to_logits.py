@@ -48,6 +48,16 @@ def infer(
 
     Returns:
         float32 logits on the device of the model.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.checkpoints import load_model
+        >>> from segattn.inference import infer
+        >>> trained, image = load_model("best.ckpt"), torch.rand(1, 3, 60, 90)
+        >>> with torch.inference_mode():
+        ...     logits = infer(lambda images: trained.model(images).logits, image, trained.inference)
+        >>> logits.shape
+        torch.Size([1, 7, 60, 90])
     """
     return _assembled(infer_bands(logits_of, images, config, device=device), (images.shape[-2], images.shape[-1]))
 
@@ -58,6 +68,16 @@ def infer_labels(
     """Compute the class of every pixel, in less memory than all logits take.
 
     The arguments are those of :func:`infer`.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.checkpoints import load_model
+        >>> from segattn.inference import infer_labels
+        >>> trained, image = load_model("best.ckpt"), torch.rand(1, 3, 60, 90)
+        >>> with torch.inference_mode():
+        ...     labels = infer_labels(lambda images: trained.model(images).logits, image, trained.inference)
+        >>> labels.shape
+        torch.Size([1, 60, 90])
     """
     bands = infer_bands(logits_of, images, config, device=device)
     return _assembled(((area, predicted_classes(logits)) for area, logits in bands), tuple(images.shape[-2:]))
@@ -72,6 +92,18 @@ def infer_bands(
 
     Yields:
         An area and its logits; the areas tile the images.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.checkpoints import load_model
+        >>> from segattn.inference import InferenceConfig, infer_bands
+        >>> trained, image = load_model("best.ckpt"), torch.rand(1, 3, 60, 90)
+        >>> config = InferenceConfig(window=(32, 90))
+        >>> with torch.inference_mode():
+        ...     bands = infer_bands(lambda images: trained.model(images).logits, image, config)
+        ...     rows = [(area.top, area.bottom) for area, logits in bands]
+        >>> rows
+        [(0, 21), (21, 28), (28, 60)]
     """
     size = (images.shape[-2], images.shape[-1])
     sizes = [_scaled(config.size_rule.resized(*size), scale) for scale in config.scales]
@@ -103,12 +135,28 @@ def infer_bands(
 def model_input(
     images: Images, config: InferenceConfig, *, device: torch.device | None = None
 ) -> Float[Tensor, "b c model_h model_w"]:
-    """Images as the model sees them in one pass at scale 1: float in 0..1, resized by the size rule."""
+    """Images as the model sees them in one pass at scale 1: float in 0..1, resized by the size rule.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.inference import InferenceConfig, model_input
+        >>> from segattn.sample import SizeRule
+        >>> config = InferenceConfig(SizeRule(short_side=32))
+        >>> model_input(torch.randint(0, 256, (1, 3, 60, 90), dtype=torch.uint8), config).shape
+        torch.Size([1, 3, 32, 48])
+    """
     return _resized(images, config.size_rule.resized(images.shape[-2], images.shape[-1]), device)
 
 
 def predicted_classes(logits: Float[Tensor, "b k h w"]) -> Int64[Tensor, "b h w"]:
-    """Class index of the largest logit of every pixel."""
+    """Class index of the largest logit of every pixel.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.inference import predicted_classes
+        >>> predicted_classes(torch.tensor([[[[0.1, 2.0]], [[1.5, 0.3]]]]))
+        tensor([[[1, 0]]])
+    """
     return logits.max(dim=1).indices  # five times as fast as argmax on a CPU
 
 

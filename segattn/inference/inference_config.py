@@ -27,6 +27,14 @@ class InferenceConfig:
 
     Raises:
         ValueError: if a value is out of range or has no effect.
+
+    Examples:
+        >>> from segattn.inference import InferenceConfig
+        >>> config = InferenceConfig(window=(512, 512), scales=(0.75, 1.0), flip=True)
+        >>> InferenceConfig(stride=(256, 256))
+        Traceback (most recent call last):
+            ...
+        ValueError: stride (256, 256) has no effect without a window.
     """
 
     size_rule: SizeRule = SizeRule()

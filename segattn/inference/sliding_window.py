@@ -16,7 +16,14 @@ from torch import Tensor
 
 
 class Area(NamedTuple):
-    """A rectangle of pixels: rows ``top`` to ``bottom - 1``, columns ``left`` to ``right - 1``."""
+    """A rectangle of pixels: rows ``top`` to ``bottom - 1``, columns ``left`` to ``right - 1``.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.inference import Area
+        >>> Area(top=0, left=2, bottom=3, right=6).of(torch.rand(1, 3, 8, 8)).shape
+        torch.Size([1, 3, 3, 4])
+    """
 
     top: int
     left: int

@@ -103,6 +103,15 @@ def attribute(prediction: Array, objects: TargetObjects, num_classes: int) -> At
 
     Raises:
         ValueError: if the shapes differ, or a pixel that is not ignored has a class outside 0..num_classes-1.
+
+    Examples:
+        >>> import numpy as np
+        >>> from segattn.metrics.functional import attribute, target_objects
+        >>> prediction = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
+        >>> target = np.array([[0, 0, 1, 1], [0, 0, 1, 255]])
+        >>> rows = attribute(prediction, target_objects(target, 2), 2)
+        >>> rows.class_id, rows.tp, rows.fp, rows.fn
+        (array([0, 1]), array([3, 3]), array([0, 1]), array([1, 0]))
     """
     regions = find_regions(prediction, objects, num_classes)
     # 1. False positives of regions with true positives: each pair of a region and an object, and its pixels.
@@ -140,6 +149,16 @@ def size_counts(rows: Attribution, edges: Array, num_classes: int) -> npt.NDArra
 
     Returns:
         Counts [classes, len(edges) + 1, 4]: true positives, false positives, false negatives, ground-truth objects.
+
+    Examples:
+        >>> import numpy as np
+        >>> from segattn.metrics.functional import attribute, size_counts, target_objects
+        >>> prediction = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
+        >>> target = np.array([[0, 0, 1, 1], [0, 0, 1, 255]])
+        >>> rows = attribute(prediction, target_objects(target, 2), 2)
+        >>> size_counts(rows, np.array([4]), 2)[1]  # of class 1: below 4 pixels, and from 4 pixels
+        array([[3, 1, 0, 1],
+               [0, 0, 0, 0]])
     """
     bins = len(edges) + 1
     cell = rows.class_id * bins + np.searchsorted(edges, rows.size, side="right")

@@ -26,7 +26,13 @@ from segattn.objects.ground_truth import Array, check_same_shape, shifted_classe
 
 
 def boundary_width(height: int, width: int, diagonal_fraction: float) -> int:
-    """Width d of the band in pixels: a fraction of the image diagonal, at least 1."""
+    """Width d of the band in pixels: a fraction of the image diagonal, at least 1.
+
+    Examples:
+        >>> from segattn.metrics.functional import boundary_width
+        >>> boundary_width(1024, 2048, diagonal_fraction=0.005)
+        11
+    """
     return max(1, round(diagonal_fraction * math.hypot(height, width)))
 
 
@@ -36,6 +42,15 @@ def boundary_counts(
     """Pixels of each class in both bands, in the band of the target, and in the band of the prediction.
 
     Maps and errors are those of :func:`confusion_counts`, for one image; ``width`` is that of the band in pixels.
+
+    Examples:
+        >>> import numpy as np
+        >>> from segattn.metrics.functional import boundary_counts
+        >>> prediction = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
+        >>> target = np.array([[0, 0, 1, 1], [0, 0, 1, 255]])
+        >>> boundary_counts(prediction, target, 2, width=1)
+        array([[3, 4, 3],
+               [3, 3, 4]])
     """
     check_same_shape(prediction.shape, target.shape)
     valid = target != ignore_index
@@ -66,6 +81,16 @@ class BoundaryIoU(Metric):
 
     Attributes:
         counts: int64 (k, 3), see :func:`boundary_counts`.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.metrics import BoundaryIoU
+        >>> prediction = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 1]])
+        >>> target = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 255]])
+        >>> metric = BoundaryIoU(num_classes=2)
+        >>> metric.update(prediction[None], target[None])
+        >>> metric.compute()["boundary_miou"]
+        tensor(0.7500, dtype=torch.float64)
     """
 
     full_state_update = False

@@ -30,6 +30,15 @@ def confusion_counts(
 
     Raises:
         ValueError: if the shapes differ, or a pixel that is not ignored has a class outside 0..num_classes-1.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.metrics.functional import confusion_counts
+        >>> prediction = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 1]])
+        >>> target = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 255]])
+        >>> confusion_counts(prediction, target, num_classes=2)
+        tensor([[3, 1],
+                [0, 3]])
     """
     check_same_shape(tuple(prediction.shape), tuple(target.shape))
     valid = target != ignore_index
@@ -52,6 +61,13 @@ def confusion_scores(confusion: Int64[Tensor, "k k"]) -> dict[str, Float64[Tenso
         Scalars, nan if nothing was counted: ``miou``, ``mean_accuracy`` (mean recall), ``mean_precision``, ``mean_f1``
         (these means leave out nan), ``pixel_accuracy``, ``frequency_weighted_iou`` (IoU weighted by ground-truth
         pixels).
+
+    Examples:
+        >>> import torch
+        >>> from segattn.metrics.functional import confusion_scores
+        >>> scores = confusion_scores(torch.tensor([[3, 1], [0, 3]]))
+        >>> scores["miou"].item(), scores["recall"].tolist()
+        (0.75, [0.75, 1.0])
     """
     tp = confusion.diagonal().double()
     actual, predicted = confusion.sum(1).double(), confusion.sum(0).double()
@@ -80,6 +96,16 @@ class ConfusionMetric(Metric):
 
     Attributes:
         confusion: int64 pixel counts (k, k); rows are ground truth, columns are prediction.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.metrics import ConfusionMetric
+        >>> prediction = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 1]])
+        >>> target = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 255]])
+        >>> metric = ConfusionMetric(num_classes=2)
+        >>> metric.update(prediction, target)
+        >>> metric.compute()["iou"]
+        tensor([0.7500, 0.7500], dtype=torch.float64)
     """
 
     full_state_update = False

@@ -24,6 +24,16 @@ def found_counts(rows: Attribution, edges: Array, num_classes: int) -> npt.NDArr
 
     Returns:
         Counts [classes, len(edges) + 1, 2]: objects found, false alarms.
+
+    Examples:
+        >>> import numpy as np
+        >>> from segattn.metrics.functional import attribute, found_counts, target_objects
+        >>> prediction = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
+        >>> target = np.array([[0, 0, 1, 1], [0, 0, 1, 255]])
+        >>> rows = attribute(prediction, target_objects(target, 2), 2)
+        >>> found_counts(rows, np.array([4]), 2)[..., 0]
+        array([[0, 1],
+               [1, 0]])
     """
     bins = len(edges) + 1
     cell = rows.class_id * bins + np.searchsorted(edges, rows.size, side="right")
@@ -47,6 +57,14 @@ def found_scores(
         Means over the classes with enough objects, shape (b,), nan if there are none: ``found`` (share of the objects),
         ``found_precision`` (found / (found + false alarms), without the classes that have neither) and ``found_f1``;
         ``false_alarms`` (b,), of all classes per image.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.metrics.functional import found_scores
+        >>> counts, objects = torch.tensor([[[6, 2], [9, 0]]]), torch.tensor([[8, 10]])
+        >>> scores = found_scores(counts, objects, images=torch.tensor(4))
+        >>> scores["found"].tolist(), scores["false_alarms"].tolist()
+        ([0.75, 0.9], [0.5, 0.0])
     """
     found, alarms = counts.unbind(-1)
     share, precision = found.double() / objects, found.double() / (found + alarms)

@@ -28,7 +28,17 @@ DECILES = tuple(range(10, 110, 10))
 def image_counts(
     prediction: Integer[Tensor, "b h w"], target: Integer[Tensor, "_ _ _"], num_classes: int, ignore_index: int = 255
 ) -> Int64[Tensor, "b k 3"]:
-    """True positives, false positives and false negatives of each image and class; see :func:`confusion_counts`."""
+    """True positives, false positives and false negatives of each image and class; see :func:`confusion_counts`.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.metrics.functional import image_counts
+        >>> prediction = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 1]])
+        >>> target = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 255]])
+        >>> image_counts(prediction[None], target[None], num_classes=2)
+        tensor([[[3, 0, 1],
+                 [3, 1, 0]]])
+    """
     check_same_shape(tuple(prediction.shape), tuple(target.shape))
     pairs = zip(prediction, target, strict=True)
     confusion = torch.stack([confusion_counts(*pair, num_classes, ignore_index) for pair in pairs])
@@ -46,6 +56,13 @@ def image_scores(counts: Int64[Tensor, "n k 3"], worst: Sequence[int] = ()) -> d
     Returns:
         ``miou_image`` and ``miou_class``; for each q ``miou_image_worst{q}`` and ``miou_class_worst{q}``; with the
         suffix ``_worst`` the mean over q = 10, 20, ..., 100.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.metrics.functional import image_scores
+        >>> scores = image_scores(torch.tensor([[[3, 0, 1], [3, 1, 0]], [[1, 0, 1], [0, 0, 0]]]), worst=[50])
+        >>> scores["miou_image"].item(), scores["miou_image_worst50"].item()
+        (0.625, 0.5)
     """
     tp, fp, fn = counts.double().unbind(-1)
     present = tp + fn > 0
@@ -80,6 +97,16 @@ class ImageLevelIoU(Metric):
 
     Attributes:
         counts: int64 (b, k, 3) of each batch, see :func:`image_counts`. They cannot be summed over images.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.metrics import ImageLevelIoU
+        >>> prediction = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 1]])
+        >>> target = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 255]])
+        >>> metric = ImageLevelIoU(num_classes=2)
+        >>> metric.update(prediction[None], target[None])
+        >>> metric.compute()["miou_image"]
+        tensor(0.7500, dtype=torch.float64)
     """
 
     full_state_update = False

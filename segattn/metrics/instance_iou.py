@@ -36,7 +36,17 @@ CITYSCAPES_AVERAGE_SIZES = {
 
 
 def instance_parts(rows: Attribution, num_classes: int) -> tuple[Float64[np.ndarray, "k 2"], Int64[np.ndarray, " k"]]:
-    """For each class the sums of tp / size and of fn / size over its instances, and its false positives in pixels."""
+    """For each class the sums of tp / size and of fn / size over its instances, and its false positives in pixels.
+
+    Examples:
+        >>> import numpy as np
+        >>> from segattn.metrics.functional import attribute, instance_parts, target_objects
+        >>> target, instances = np.array([[0, 0, 1, 1], [0, 0, 1, 1]]), np.array([[0, 0, 1, 1], [0, 0, 2, 2]])
+        >>> rows = attribute(np.array([[0, 0, 1, 1], [0, 0, 1, 0]]), target_objects(target, 2, instances=instances), 2)
+        >>> shares, false_positives = instance_parts(rows, 2)
+        >>> shares.tolist(), false_positives.tolist()
+        ([[0.0, 0.0], [1.5, 0.5]], [1, 0])
+    """
     instance = np.flatnonzero(rows.objects.is_instance[1:])
     class_id, size = rows.class_id[instance], rows.size[instance]
     shares = [
@@ -57,6 +67,17 @@ class InstanceIoU(Metric):
     Attributes:
         shares: float64 (k, 2): sums over instances of tp / size and of fn / size.
         false_positives: int64 (k,), in pixels.
+
+    Examples:
+        >>> import numpy as np
+        >>> from segattn.metrics import InstanceIoU
+        >>> from segattn.metrics.functional import attribute, target_objects
+        >>> target, instances = np.array([[0, 0, 1, 1], [0, 0, 1, 1]]), np.array([[0, 0, 1, 1], [0, 0, 2, 2]])
+        >>> rows = attribute(np.array([[0, 0, 1, 1], [0, 0, 1, 0]]), target_objects(target, 2, instances=instances), 2)
+        >>> metric = InstanceIoU(num_classes=2, average_sizes={1: 2.0})
+        >>> metric.update([rows])
+        >>> metric.compute()["miiou"].item()
+        0.75
     """
 
     full_state_update = False

@@ -33,6 +33,13 @@ def size_scores(counts: Int64[Tensor, "k b 4"], min_objects: int = 1) -> dict[st
         ``iou`` and ``recall`` (k, b), nan where nothing was counted; ``miou`` and ``mrecall`` (b,), the means over the
         classes with enough objects, nan if there are none; ``classes`` (b,), the number of these classes; ``objects``
         (b,), the number of their objects.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.metrics.functional import size_scores
+        >>> scores = size_scores(torch.tensor([[[30, 10, 10, 2], [90, 5, 5, 1]]]))
+        >>> scores["miou"].tolist(), scores["objects"].tolist()
+        ([0.6, 0.9], [2, 1])
     """
     tp, fp, fn, objects = counts.unbind(-1)
     iou, recall = tp.double() / (tp + fp + fn), tp.double() / (tp + fn)
@@ -60,6 +67,19 @@ class ObjectSizeIoU(Metric):
         counts: int64 [classes, fine bins, 4]: true positives, false positives, false negatives, ground-truth objects.
         found: int64 [classes, fine bins, 2]: objects found, false alarms.
         images: number of images.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.metrics import ObjectSizeIoU
+        >>> target = torch.zeros(1, 64, 64, dtype=torch.int64)
+        >>> target[:, 10:14, 10:14] = 1  # a small car on a large road
+        >>> prediction = target.clone()
+        >>> prediction[:, 10:12, 10:14] = 0  # half of it is missed
+        >>> metric = ObjectSizeIoU(num_classes=2)
+        >>> metric.update(prediction, target)
+        >>> scores = metric.compute()
+        >>> scores["miou_small"].item(), round(scores["miou_medium"].item(), 3)
+        (0.5, 0.998)
     """
 
     full_state_update = False

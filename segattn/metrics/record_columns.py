@@ -43,6 +43,18 @@ def object_rows(  # noqa: PLR0917 - published signature
     Returns:
         Columns in the order of :data:`segattn.objects.COLUMNS`, where each is explained, with one value per row: the
         objects in row-major order of their first pixels, then the free-standing false positives.
+
+    Examples:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from segattn.metrics.functional import object_rows
+        >>> prediction = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
+        >>> target = np.array([[0, 0, 1, 1], [0, 0, 1, 255]])
+        >>> rows = pd.DataFrame(object_rows(prediction, target, 2, class_names=["sky", "car"]))
+        >>> rows[["class_name", "kind", "size_px", "tp", "fp", "fn"]]
+          class_name    kind  size_px  tp  fp  fn
+        0        sky  object        4   3   0   1
+        1        car  object        3   3   1   0
     """
     ids = None if instances is None else np.asarray(instances)
     objects = target_objects(np.asarray(target), num_classes, ignore_index=ignore_index, instances=ids)
@@ -51,7 +63,17 @@ def object_rows(  # noqa: PLR0917 - published signature
 
 
 def record_columns(rows: Attribution, *, image: str, class_names: Sequence[str]) -> dict[str, Array]:
-    """All columns of the object record for the rows of one image, as returned by :func:`object_rows`."""
+    """All columns of the object record for the rows of one image, as returned by :func:`object_rows`.
+
+    Examples:
+        >>> import numpy as np
+        >>> from segattn.metrics.functional import attribute, record_columns, target_objects
+        >>> prediction = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
+        >>> target = np.array([[0, 0, 1, 1], [0, 0, 1, 255]])
+        >>> rows = attribute(prediction, target_objects(target, 2), 2)
+        >>> record_columns(rows, image="a.png", class_names=["sky", "car"])["size_px"]
+        array([4, 3])
+    """
     height, width = rows.objects.labels.shape
     number, first_false = len(rows.size), len(rows.objects.size) - 1
     wrong = _false_positive_pieces(rows)

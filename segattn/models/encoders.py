@@ -47,6 +47,14 @@ class EncoderSpec:
 
     Raises:
         ValueError: if a std is not positive.
+
+    Examples:
+        >>> from segattn.models import EncoderSpec
+        >>> encoder = EncoderSpec("tu-convnext_tiny", weights="imagenet", output_stride=32, freeze=True)
+        >>> EncoderSpec("resnet50", std=(0.2, 0.0, 0.2))
+        Traceback (most recent call last):
+            ...
+        ValueError: std must be positive, got (0.2, 0.0, 0.2).
     """
 
     name: str = "resnet50"

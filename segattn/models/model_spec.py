@@ -41,6 +41,16 @@ class ModelSpec:
     Raises:
         ValueError: if attention_levels is empty, identity_start has no effect, or a factory is neither a class nor a
             partial of one.
+
+    Examples:
+        >>> from functools import partial
+        >>> from segattn.attention import SCSA
+        >>> from segattn.heads import FLAHead
+        >>> from segattn.models import EncoderSpec, ModelSpec
+        >>> head = partial(FLAHead, channels=256)
+        >>> spec = ModelSpec(19, EncoderSpec("resnet50", weights=None), head, attention=SCSA, attention_levels=(-2, -1))
+        >>> spec.to_dict()["attention_levels"]
+        [-2, -1]
     """
 
     num_classes: int

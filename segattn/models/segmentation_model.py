@@ -27,6 +27,13 @@ class SegmentationModel(nn.Module):
 
     Raises:
         ValueError: if the encoder has no such level or no residual blocks, or a plain ViT is not padded.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.models import EncoderSpec, ModelSpec, SegmentationModel
+        >>> model = SegmentationModel(ModelSpec(num_classes=19, encoder=EncoderSpec("tu-test_resnet", weights=None)))
+        >>> model(torch.rand(2, 3, 65, 97)).logits.shape
+        torch.Size([2, 19, 65, 97])
     """
 
     def __init__(self, spec: ModelSpec) -> None:

@@ -22,7 +22,16 @@ _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 
 
 class CheckpointError(ValueError):
-    """The file is damaged, or is not the expected kind of checkpoint."""
+    """The file is damaged, or is not the expected kind of checkpoint.
+
+    Examples:
+        >>> from segattn.checkpoints import CheckpointError, load_model
+        >>> try:
+        ...     load_model("photo.jpg")
+        ... except CheckpointError as error:
+        ...     print(error)
+        photo.jpg is not a checkpoint: it is neither safetensors nor a file of torch.save.
+    """
 
 
 def read_checkpoint(path: Path, *, inert: Sequence[str] = ()) -> dict[str, Any]:

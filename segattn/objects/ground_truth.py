@@ -25,6 +25,14 @@ class TargetObjects:
         class_id: class of each object, shape (n + 1,). Entry 0 is for the ignored pixels and is -1.
         size: area of each object in pixels, shape (n + 1,).
         is_instance: whether the object is an annotated instance rather than a component, shape (n + 1,).
+
+    Examples:
+        >>> import numpy as np
+        >>> from segattn.objects import target_objects
+        >>> objects = target_objects(np.array([[0, 0, 1, 1], [1, 0, 1, 255]]), num_classes=2)
+        >>> objects.labels
+        array([[1, 1, 2, 2],
+               [3, 1, 2, 0]], dtype=uint16)
     """
 
     classes: Array
@@ -48,6 +56,13 @@ def target_objects(
     Raises:
         ValueError: if the shapes differ, ``target`` is not a map of integers, or a pixel that is not ignored has a
             class outside 0..num_classes-1.
+
+    Examples:
+        >>> import numpy as np
+        >>> from segattn.objects import target_objects
+        >>> objects = target_objects(np.array([[0, 0, 1, 1], [0, 0, 1, 255]]), num_classes=2)
+        >>> objects.class_id, objects.size
+        (array([-1,  0,  1]), array([1, 4, 3]))
     """
     classes = shifted_classes("target", target, target != ignore_index, num_classes)
     if instances is None:

@@ -75,7 +75,16 @@ _TEXT_KEYS = ("unit", "version")
 
 
 class RecordError(ValueError):
-    """A file is not an object record, or records do not fit together."""
+    """A file is not an object record, or records do not fit together.
+
+    Examples:
+        >>> from segattn.objects import RecordError, read_record
+        >>> try:
+        ...     read_record("photo.jpg")
+        ... except RecordError as error:
+        ...     print(error)
+        photo.jpg is not an object record: it is not a complete Parquet file.
+    """
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,12 @@ class RecordInfo:
         version: version of this package that wrote the file.
         format: version of the file layout.
         extra: additional keys, such as run, head, data set and split.
+
+    Examples:
+        >>> from segattn.objects import read_record
+        >>> info = read_record("runs/quickstart/version_0/objects_val.parquet").info
+        >>> info.bucket_names, info.unit
+        (('small', 'medium', 'large'), 'component')
     """
 
     class_names: Sequence[str]
@@ -146,6 +161,18 @@ class RecordWriter:
     Args:
         path: file to write, replaced if it exists.
         info: properties shared by all rows.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from segattn.metrics.functional import object_rows
+        >>> from segattn.objects import RecordInfo, RecordWriter, read_record
+        >>> info = RecordInfo(["sky", "car"], edges=[4], bucket_names=["small", "large"])
+        >>> mask = np.array([[0, 0, 1, 1], [0, 0, 1, 255]])
+        >>> with RecordWriter(Path("record.parquet"), info) as writer:
+        ...     writer.write(object_rows(mask, mask, 2, image="a.png", class_names=["sky", "car"]))
+        >>> len(read_record("record.parquet").rows)
+        2
     """
 
     def __init__(self, path: Path, info: RecordInfo) -> None:
@@ -193,7 +220,16 @@ class RecordWriter:
 
 
 def pack_rows(rows: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Pack the rows of one image for :meth:`RecordWriter.write_packed` in another process."""
+    """Pack the rows of one image for :meth:`RecordWriter.write_packed` in another process.
+
+    Examples:
+        >>> import numpy as np
+        >>> from segattn.metrics.functional import object_rows
+        >>> from segattn.objects import pack_rows
+        >>> mask = np.array([[0, 0, 1, 1]])
+        >>> type(pack_rows(object_rows(mask, mask, 2, image="a.png")))
+        <class 'bytes'>
+    """
     packed: bytes = _batch(rows).serialize().to_pybytes()
     return packed
 
@@ -213,6 +249,12 @@ def read_record(path: str | Path, columns: Sequence[str] | None = None) -> Objec
     Raises:
         RecordError: if the file is not an object record.
         FileNotFoundError: if the file does not exist.
+
+    Examples:
+        >>> from segattn.objects import read_record
+        >>> record = read_record("runs/quickstart/version_0/objects_val.parquet", columns=["class_name", "iou"])
+        >>> list(record.rows.columns), record.info.edges
+        (['class_name', 'iou'], (400, 2000))
     """
     file = _open(Path(path))
     return ObjectRecord(_read(Path(path), file, columns).to_pandas(), _info(Path(path), file))
@@ -223,6 +265,11 @@ def read_confusions(path: str | Path) -> "pd.DataFrame":
 
     Returns the columns ``row`` (position in the record), ``other`` (class) and ``px``; errors as in
     :func:`read_record`.
+
+    Examples:
+        >>> from segattn.objects import read_confusions
+        >>> list(read_confusions("runs/quickstart/version_0/objects_val.parquet").columns)
+        ['row', 'other', 'px']
     """
     table = _read(Path(path), _open(Path(path)), ["confused_class", "confused_px"])
     classes, pixels = (column.combine_chunks() for column in table.columns)
@@ -232,12 +279,34 @@ def read_confusions(path: str | Path) -> "pd.DataFrame":
 
 
 def part_path(path: Path, rank: int) -> Path:
-    """Where the process of this rank writes its part of the record at ``path``."""
+    """Where the process of this rank writes its part of the record at ``path``.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from segattn.objects import part_path
+        >>> part_path(Path("objects_val.parquet"), rank=1).name
+        'objects_val.rank1.parquet'
+    """
     return path.with_name(f"{path.stem}.rank{rank}{path.suffix}")
 
 
 def merge_records(parts: Sequence[Path], path: Path) -> None:
-    """Concatenate the parts of a record, then remove them. Raises RecordError if they differ in their metadata."""
+    """Concatenate the parts of a record, then remove them. Raises RecordError if they differ in their metadata.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from segattn.metrics.functional import object_rows
+        >>> from segattn.objects import RecordInfo, RecordWriter, merge_records, part_path, read_record
+        >>> mask, path = np.array([[0, 0, 1, 1]]), Path("merged.parquet")
+        >>> parts = [part_path(path, rank) for rank in range(2)]
+        >>> for part in parts:
+        ...     with RecordWriter(part, RecordInfo(["sky", "car"], [4], ["small", "large"])) as writer:
+        ...         writer.write(object_rows(mask, mask, 2, image=part.name))
+        >>> merge_records(parts, path)
+        >>> len(read_record(path).rows)
+        4
+    """
     info = _info(parts[0], _open(parts[0]))
     with RecordWriter(path, info) as writer:
         for part in parts:  # opened one after the other, because there may be thousands

@@ -49,6 +49,15 @@ class ObjectSizes:
         names: one name per bucket, ascending by size; suffixes of the names of the scores.
         min_objects: ground-truth objects that a class needs in a bucket to enter the means of the bucket.
         every: during ``fit``, split scores in every n-th validation only, and in the last one.
+
+    Examples:
+        >>> from segattn.objects import ObjectSizes
+        >>> ObjectSizes(edges=(0.001, 0.01), relative=True).names
+        ('small', 'medium', 'large')
+        >>> ObjectSizes(edges=(1024.0,))
+        Traceback (most recent call last):
+            ...
+        ValueError: 1 edges need 2 different bucket names, got ['small', 'medium', 'large'].
     """
 
     edges: tuple[float, ...] = COCO_EDGES

@@ -43,6 +43,14 @@ class Options:
 
     Raises:
         ValueError: if a value is out of range or has no effect.
+
+    Examples:
+        >>> from segattn.predict import Options
+        >>> options = Options(overlay=True, window=(512, 512), scales=(0.75, 1.0, 1.25), flip=True)
+        >>> Options(opacity=0.3)
+        Traceback (most recent call last):
+            ...
+        ValueError: opacity has no effect without overlay or panels.
     """
 
     ids: Literal["dataset", "train"] = "dataset"
@@ -117,6 +125,14 @@ class Settings:
 
     Raises:
         ValueError: if a number is out of range.
+
+    Examples:
+        >>> from segattn.predict import Settings
+        >>> settings = Settings(batch_size=4, resume=True, progress=False)
+        >>> Settings(batch_size=0)
+        Traceback (most recent call last):
+            ...
+        ValueError: batch_size must be at least 1, got 0.
     """
 
     device: str | None = None

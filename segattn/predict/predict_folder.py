@@ -68,6 +68,12 @@ class Report:
         skipped: files in the folders of images that are not read as images.
         reset_reason: why a resumed run kept nothing of the earlier one; None if it could be resumed.
         rank: number of this process. With several processes, only the report of the first one (0) has any content.
+
+    Examples:
+        >>> from segattn.predict import Settings, predict_folder
+        >>> report = predict_folder("best.ckpt", "photos", "masks", settings=Settings(progress=False))
+        >>> sorted(report.masks), report.failures
+        (['a.jpg', 'b.jpg'], {})
     """
 
     masks: Mapping[str, Path] = field(default_factory=dict)
@@ -106,6 +112,13 @@ def predict_folder(
         FileNotFoundError: if the checkpoint is missing, or there are no images.
         ValueError: if an option, the checkpoint or the output folder cannot be used.
         OSError: if the results cannot be written.
+
+    Examples:
+        >>> from segattn.predict import Settings, predict_folder
+        >>> settings = Settings(progress=False)
+        >>> report = predict_folder("best.ckpt", "photos", "overlays", settings=settings, overlay=True)
+        >>> len(report.masks)
+        2
     """
     from segattn.processes import start_processes
 

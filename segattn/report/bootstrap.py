@@ -69,6 +69,13 @@ class Comparison:
             and ``high_edge``.
         classes: IoU by ``name``, ``class_name`` and ``size``.
         found: measures of objects found by ``name``, ``measure``, ``class_name`` and ``size``.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> comparison = report.compare(study, resamples=200)
+        >>> comparison.baseline, list(comparison.means.columns)[:6]
+        ('quickstart_fcn', ['name', 'measure', 'size', 'classes', 'objects', 'score'])
     """
 
     baseline: str
@@ -105,6 +112,14 @@ def compare(
 
     Raises:
         ValueError: if no run has the name of the baseline, a number is out of range, or images cannot be grouped.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> means = report.compare(study, baseline="quickstart_fcn", resamples=200).means
+        >>> chosen = means[(means["name"] == "quickstart") & (means["measure"] == "miou")]
+        >>> dict(zip(chosen["size"], chosen["adjusted_result"]))
+        {'all': 'win', 'small': 'tie', 'medium': 'win', 'large': 'tie'}
     """
     baseline = study.names[0] if baseline is None else baseline
     if baseline not in study.names:

@@ -28,6 +28,14 @@ def error_table(study: Study) -> pd.DataFrame:
     ``false_px`` is the number of false positives and false negatives. ``boundary``, ``extent`` and ``segment`` are
     their shares of it. ``lost_boundary``, ``lost_extent`` and ``lost_segment`` are the IoU that they cost, so that they
     and the IoU sum to 1. All are means over the runs of a name; nan where there is nothing to divide.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> table = report.error_table(study)
+        >>> list(table.columns)
+        ['name', 'class_name', 'size', 'false_px', 'boundary', 'extent', 'segment', 'lost_boundary',
+         'lost_extent', 'lost_segment']
     """
     sizes, names = ["all", *study.info.bucket_names], study.info.class_names
     parts = []

@@ -21,6 +21,13 @@ def found_table(study: Study, recall: float = FOUND_RECALL) -> pd.DataFrame:
 
     Raises:
         ValueError: if the threshold is out of range.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> table = report.found_table(study, recall=0.75)
+        >>> list(table.columns)
+        ['name', 'class_name', 'size', 'found', 'found_precision', 'found_f1', 'false_alarms', 'objects']
     """
     sizes, names = ["all", *study.info.bucket_names], study.info.class_names
     parts = []
@@ -39,6 +46,13 @@ def found_curve(study: Study, recalls: Sequence[float] = RECALLS) -> pd.DataFram
 
     It is the mean over the classes with enough objects, and then over the runs of a name. At threshold 0 an object is
     found if one of its pixels is.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> curve = report.found_curve(study, recalls=[0.25, 0.5, 0.75])
+        >>> list(curve.columns)
+        ['name', 'size', 'recall', 'found']
     """
     sizes = ["all", *study.info.bucket_names]
     parts = []

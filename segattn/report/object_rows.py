@@ -56,6 +56,13 @@ def property_table(study: Study, which: str) -> pd.DataFrame:
 
     The number of ``objects``, their ``pooled_recall``, and the means over objects ``object_recall`` and ``object_iou``,
     by ``name``, ``size`` and ``value`` of the property. All are means over the runs of a name.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> table = report.property_table(study, "thinness")
+        >>> list(table.columns)
+        ['name', 'size', 'value', 'objects', 'pooled_recall', 'object_recall', 'object_iou']
     """
     if which not in PROPERTIES:
         raise ValueError(f"which must be one of {', '.join(PROPERTIES)}, got {which!r}.")
@@ -72,13 +79,26 @@ def worst_objects(study: Study, size: str, count: int = 12, *, per_class: int = 
 
     At most ``count`` objects are listed, at most ``per_class`` of one class, with image, class, bounding box and size,
     and the IoU of every name in columns ``iou NAME``.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> len(report.worst_objects(study, "small", count=5))
+        5
     """
     table = _object_ious(study, size).sort_values(["iou", "size_px"], ascending=[True, False], kind="stable")
     return table.groupby("class_id", sort=False).head(per_class).head(count).reset_index(drop=True)
 
 
 def divided_objects(study: Study, size: str, count: int = 6, *, per_class: int = 2) -> pd.DataFrame:
-    """The objects of a bucket on which the runs differ most, with the columns of :func:`worst_objects`."""
+    """The objects of a bucket on which the runs differ most, with the columns of :func:`worst_objects`.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> len(report.divided_objects(study, "small", count=4))
+        4
+    """
     table = _object_ious(study, size)
     ious = table[[f"iou {name}" for name in study.names]]
     table = table.assign(spread=(ious.max(axis=1) - ious.min(axis=1)) * np.sqrt(table["size_px"]))

@@ -36,6 +36,13 @@ class Run:
         rows: of the record, sorted by image, without the lists of confusions.
         confusions: as returned by :func:`segattn.objects.record_files.read_confusions`, with positions in ``rows``.
         info: metadata of the record.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> run = study.runs[0]
+        >>> run.name, run.objects["class_name"].nunique()
+        ('quickstart_fcn', 7)
     """
 
     name: str
@@ -53,7 +60,14 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """Runs on the same images, grouped by name, with several seeds under one name."""
+    """Runs on the same images, grouped by name, with several seeds under one name.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> len(study.runs), len(study.images)
+        (2, 6)
+    """
 
     groups: Mapping[str, Sequence[Run]]
 
@@ -88,6 +102,12 @@ def load_runs(paths: Sequence[str | Path], split: str = "val") -> Study:
     Raises:
         FileNotFoundError: if there is no record.
         ValueError: if a file is not a record or is given twice, or the runs cannot be compared.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> study.names, study.info.bucket_names
+        (['quickstart_fcn', 'quickstart'], ('small', 'medium', 'large'))
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")

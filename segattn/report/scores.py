@@ -211,6 +211,13 @@ def run_scores(run: Run, recall: float = FOUND_RECALL) -> tuple[Scores, Bins]:
     """Compute the scores of a run, equal to those logged when the record was written.
 
     An object is found if its recall is above ``recall``.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> scores, bins = report.run_scores(study.runs[0], recall=0.75)
+        >>> scores.bucket_miou.shape, bins.bucket_objects.shape  # (buckets,), (classes, buckets)
+        ((3,), (7, 3))
     """
     classes = len(run.info.class_names)
     objects = object_cells(run).sum(axis=1).reshape(classes, -1)

@@ -15,6 +15,12 @@ def size_table(study: Study) -> pd.DataFrame:
 
     ``miou`` and ``recall`` are means over the runs of a name, ``miou_std`` and ``recall_std`` their standard deviations
     (nan for one run). ``classes`` and ``objects`` are the numbers of classes and objects that were scored.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> list(report.size_table(study).columns)
+        ['name', 'runs', 'size', 'miou', 'miou_std', 'recall', 'recall_std', 'classes', 'objects']
     """
     parts = []
     for name, runs in study.groups.items():
@@ -32,7 +38,14 @@ def size_table(study: Study) -> pd.DataFrame:
 
 
 def class_table(study: Study) -> pd.DataFrame:
-    """IoU and recall by ``name``, ``class_name`` and ``size`` (``all`` and the buckets), averaged over runs."""
+    """IoU and recall by ``name``, ``class_name`` and ``size`` (``all`` and the buckets), averaged over runs.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> list(report.class_table(study).columns)
+        ['name', 'class_name', 'size', 'iou', 'recall', 'objects']
+    """
     sizes, names = ["all", *study.info.bucket_names], study.info.class_names
     parts = []
     for name, runs in study.groups.items():
@@ -50,6 +63,12 @@ def size_gaps(study: Study) -> pd.DataFrame:
     """Recall in the smallest and the largest bucket and their difference ``gap``, by ``name`` and ``class_name``.
 
     Recall does not depend on the size that false positives get. Classes without objects in either bucket are left out.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> list(report.size_gaps(study).columns)
+        ['name', 'class_name', 'small', 'large', 'gap']
     """
     smallest, largest = study.info.bucket_names[0], study.info.bucket_names[-1]
     table = class_table(study)
@@ -63,6 +82,13 @@ def curves(study: Study) -> pd.DataFrame:
 
     ``miou`` is the mean over classes. ``pooled_iou`` and ``pooled_recall`` sum the counts of all classes first.
     ``object_iou`` and ``object_recall`` are means over objects, each with the same weight.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> list(report.curves(study).columns)
+        ['name', 'low_edge', 'high_edge', 'miou', 'pooled_iou', 'object_iou', 'mrecall',
+         'pooled_recall', 'object_recall', 'objects']
     """
     edges = [0, *fine_edges(study.info.edges, relative=study.info.relative), np.inf]
     parts = []
@@ -77,6 +103,12 @@ def confusion_matrix(study: Study, name: str, size: str | None = None) -> pd.Dat
     """Count the pixels of every class (rows) by predicted class (columns), summed over the runs of a name.
 
     With a ``size``, only pixels of objects in this bucket are counted.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> report.confusion_matrix(study, "quickstart", size="small").shape
+        (7, 7)
     """
     classes = list(study.info.class_names)
     matrix = np.zeros((len(classes), len(classes)))
@@ -95,6 +127,12 @@ def confusions(study: Study, size: str | None = None, *, top: int = 3) -> pd.Dat
     """The classes that objects (of one size, or all) are confused with, by ``name`` and ``class_name``.
 
     Of each class: the ``top`` predicted classes ``other``, and the ``share`` of its pixels predicted as such.
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> list(report.confusions(study, "small").columns)
+        ['name', 'class_name', 'other', 'share']
     """
     parts = []
     for name in study.names:

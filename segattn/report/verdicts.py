@@ -19,6 +19,13 @@ def verdict(study: Study, comparison: Comparison) -> list[str]:
 
     A run is called better or worse only where the difference remains after the adjustment for many comparisons
     (``adjusted_result``).
+
+    Examples:
+        >>> from segattn import report
+        >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
+        >>> sentences = report.verdict(study, report.compare(study, resamples=200))
+        >>> sentences[0]
+        'quickstart compared with quickstart_fcn (mIoU in points, 95 % interval): better overall (...'
     """
     sentences = [_result(comparison, name) for name in study.names if name != comparison.baseline]
     return [*sentences, *_limits(study, comparison)]

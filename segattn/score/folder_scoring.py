@@ -42,6 +42,13 @@ class ScoreReport:
         extra: masks without a label file.
         problems: reason by name, for pairs that could not be scored.
         resized: number of masks that were resized.
+
+    Examples:
+        >>> from segattn.score import score_folder
+        >>> folder = "data/camvid/annotations/val"
+        >>> report = score_folder(folder, folder, "perfect.parquet", classes="camvid")
+        >>> report.record.name, report.missing, report.extra
+        ('perfect.parquet', [], [])
     """
 
     record: Path
@@ -105,6 +112,13 @@ def score_folder(
         DataNotFoundError: if a folder or class file is missing, or nothing can be paired.
         DataError: if masks are missing or cannot be used, unless ``incomplete``, or no pair can be used; if an instance
             map or image is missing.
+
+    Examples:
+        >>> from segattn.score import score_folder
+        >>> folder = "data/camvid/annotations/val"
+        >>> report = score_folder(folder, folder, "perfect.parquet", classes="camvid")
+        >>> report.images, report.problems
+        (3, {})
     """
     truth, masks, record = Path(truth), Path(masks), Path(record)
     first = processes.rank == 0
