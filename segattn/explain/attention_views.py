@@ -3,7 +3,7 @@
 One pixel needs one row of the attention map, so the map of all pairs of positions is never built.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +30,7 @@ from segattn.attention import (
 )
 from segattn.attention.global_context import spatial_weights
 from segattn.attention.identity_start import IdentityStart
+from segattn.heads.ocr_head import ObjectContext
 
 STRONGEST = 8
 """Number of channels, the largest at the pixel, whose channel attention is shown."""
@@ -48,7 +49,7 @@ class View:
             the mean absolute gamma of its channels. At 0 the block has no effect, whatever its maps show.
         maps: values (h, w) over the features, to draw over the image.
         rows: rows (k, channels) of channel attention for ``channels``; each sums to 1.
-        bars: one value per channel.
+        bars: one value per channel, basis or region.
         channels: those with the largest values at the pixel, in descending order.
         extra: other arrays to save.
     """
@@ -71,7 +72,7 @@ class View:
 
 def viewed_blocks(model: nn.Module) -> dict[str, nn.Module]:
     """Find the attention blocks of a model by layer; of nested blocks, the innermost ones."""
-    kinds = tuple(getattr(attention, name) for name in attention.__all__)
+    kinds = (*(getattr(attention, name) for name in attention.__all__), ObjectContext)
     found = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
     return {name: block for name, block in found.items() if not any(other.startswith(f"{name}.") for other in found)}
 
@@ -92,13 +93,14 @@ def view(
     after: Float[Tensor, "c h w"],
     pixel: Pixel,
     gamma: float | None = None,
+    others: Sequence[Float[Tensor, "_ h w"]] = (),
 ) -> View:
-    """Compute what a block did for a pixel from its input ``before`` and its output ``after``.
+    """Compute what a block did for a pixel from its input ``before``, its ``others`` and its output ``after``.
 
     The factor ``gamma`` is that around the block, see :func:`identity_gamma`; None uses the block's own.
     """
     look = next((look for kind, look in _LOOKS.items() if isinstance(block, kind)), _gain)
-    parts = look(block, before, after, pixel)
+    parts = look(block, before, after, pixel, *others)
     channels = tuple(parts.pop("channels", ()))
     arrays: dict[str, Any] = {
         kind: {name: value.float().cpu().numpy() for name, value in values.items()} for kind, values in parts.items()
@@ -193,6 +195,21 @@ def _expectation_maximization(
     }
 
 
+def _object_context(block: ObjectContext, x: Tensor, after: Tensor, pixel: Pixel, *others: Tensor) -> dict[str, Any]:
+    (coarse,) = others
+    weights = block.relation(x[None], block.regions(x[None], coarse[None]))
+    mine = rearrange(weights, "1 (h w) k -> h w k", h=x.shape[1])[pixel]
+    shares = rearrange(rearrange(coarse, "k h w -> k (h w)").softmax(dim=1), "k (h w) -> k h w", h=x.shape[1])
+    strongest = int(mine.argmax())
+    return {
+        "maps": {
+            "attends to": einsum(mine, shares, "k, k h w -> h w"),
+            f"region of class {strongest}": shares[strongest],
+        },
+        "bars": {"weights of the regions": mine},
+    }
+
+
 def _interlaced(block: InterlacedSparseAttention, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
     sides, margins = block.windows(x[None])
     padded = F.pad(x[None], margins)
@@ -259,7 +276,7 @@ def _gain(block: nn.Module, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str,
     return {"maps": {"gain": ratio(0)}, "bars": {"gain of channels": ratio((1, 2))}}
 
 
-_LOOKS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor, Pixel], dict[str, Any]]] = {
+_LOOKS: dict[type[nn.Module], Callable[..., dict[str, Any]]] = {
     CrissCrossAttention: _criss_cross,  # before its base class
     ExpectationMaximizationAttention: _expectation_maximization,
     InterlacedSparseAttention: _interlaced,
@@ -268,6 +285,7 @@ _LOOKS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor, Pixel], dict[str, A
     FullyAttentional: _fully_attentional,
     DisentangledNonLocal: _disentangled,
     GlobalContext: _global_context,
+    ObjectContext: _object_context,
     SMSA: _spatial_gates,
     PCSA: _channel_weights,
 }

@@ -48,6 +48,8 @@ def explain_point(
     console = Console(markup=False, highlight=False, soft_wrap=True)
     probability = explanation.probabilities[explanation.class_index]
     console.print(f"predicted: {explanation.predicted}; probability of {explanation.class_name}: {probability:.3f}")
+    if not explanation.views:
+        console.print("note: this model has no attention block, so there are only the class evidence and probabilities")
     for view in explanation.views:
         if view.gamma == 0:
             console.print(f"note: gamma of {view.layer} is 0, so this {view.block} has no effect yet")

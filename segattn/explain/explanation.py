@@ -120,7 +120,7 @@ class _Record:
     logits: Tensor = field(default_factory=Tensor)
     features: Tensor = field(default_factory=Tensor)  # of the encoder's last level; gradients end there
     padded_size: Size = (0, 0)  # of the encoder's input
-    blocks: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # input and output (c, h, w) by layer
+    blocks: dict[str, tuple[list[Tensor], Tensor]] = field(default_factory=dict)  # inputs, output (c, h, w) by layer
 
 
 @contextmanager
@@ -135,7 +135,7 @@ def _recorded(model: Any) -> Iterator[_Record]:
         return [*output[:-1], record.features]
 
     def keep_block(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        record.blocks[name] = (inputs[0].detach()[0], output.detach()[0])
+        record.blocks[name] = ([part.detach()[0] for part in inputs], output.detach()[0])
 
     def keep_logits(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         record.logits = output.logits.detach().float()
@@ -158,9 +158,10 @@ def _views(model: nn.Module, record: _Record, place: tuple[float, float]) -> tup
     """What the blocks did at a place (y, x), relative to the size of the encoder's input."""
     views = []
     for name, block in viewed_blocks(model).items():
-        before, after = record.blocks[name]
+        (before, *others), after = record.blocks[name]
         pixel = (int(place[0] * before.shape[-2]), int(place[1] * before.shape[-1]))
-        views.append(view(name, block, before=before, after=after, pixel=pixel, gamma=identity_gamma(model, name)))
+        gamma = identity_gamma(model, name)
+        views.append(view(name, block, before=before, after=after, pixel=pixel, gamma=gamma, others=others))
     return tuple(views)
 
 

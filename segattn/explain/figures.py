@@ -56,7 +56,7 @@ def view_figure(explanation: Explanation, view: View) -> Figure:
     for name, values in view.bars.items():
         axis = next(rest)
         axis.bar(np.arange(len(values)), values, width=1.0, color="tab:orange")
-        axis.set(title=name, xlabel="channel", xlim=(-0.5, len(values) - 0.5), box_aspect=_aspect(explanation))
+        axis.set(title=name, xlim=(-0.5, len(values) - 0.5), box_aspect=_aspect(explanation))
     return figure
 
 

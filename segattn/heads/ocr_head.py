@@ -46,13 +46,23 @@ class ObjectContext(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"], coarse: Float[Tensor, "b classes h w"]) -> Float[Tensor, "b c h w"]:
         """The context of each position; ``coarse`` are logits."""
-        shares = rearrange(coarse, "b k h w -> b k (h w)").softmax(dim=-1)
-        regions = rearrange(shares @ rearrange(x, "b c h w -> b (h w) c"), "b k c -> b c k 1")
-        query = rearrange(self.query(x), "b d h w -> b (h w) d") * self.scale
-        key, value = (rearrange(part(regions), "b d k 1 -> b k d") for part in (self.key, self.value))
-        context = (query @ key.mT).softmax(dim=-1) @ value
-        refined: Tensor = self.out(rearrange(context, "b (h w) d -> b d h w", h=x.shape[2]))
+        regions = self.regions(x, coarse)
+        value = rearrange(self.value(regions), "b d k 1 -> b k d")
+        context = rearrange(self.relation(x, regions) @ value, "b (h w) d -> b d h w", h=x.shape[2])
+        refined: Tensor = self.out(context)
         return refined
+
+    def regions(self, x: Float[Tensor, "b c h w"], coarse: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c k 1"]:
+        """The features of the region of each class."""
+        shares = rearrange(coarse, "b k h w -> b k (h w)").softmax(dim=-1)
+        return rearrange(shares @ rearrange(x, "b c h w -> b (h w) c"), "b k c -> b c k 1")
+
+    def relation(self, x: Float[Tensor, "b c h w"], regions: Float[Tensor, "b c k 1"]) -> Float[Tensor, "b n k"]:
+        """The weight of each region at each of the n = h w positions."""
+        query = rearrange(self.query(x), "b d h w -> b (h w) d") * self.scale
+        key = rearrange(self.key(regions), "b d k 1 -> b d k")
+        weights: Tensor = (query @ key).softmax(dim=-1)
+        return weights
 
 
 class OCRHead(Head):

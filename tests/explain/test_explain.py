@@ -30,7 +30,17 @@ from segattn.checkpoints import TrainedModel
 from segattn.cli import main
 from segattn.explain import explain, figures
 from segattn.explain.attention_views import position_row, view, viewed_blocks
-from segattn.heads import AttentionPyramid, ChannelSpatialHead, DANetHead, EMANetHead, FLAHead, ISAHead, SCSADecoder
+from segattn.heads import (
+    AttentionPyramid,
+    ChannelSpatialHead,
+    DANetHead,
+    EMANetHead,
+    FLAHead,
+    ISAHead,
+    OCRHead,
+    SCSADecoder,
+)
+from segattn.heads.ocr_head import ObjectContext
 from segattn.inference import InferenceConfig
 from segattn.sample import SizeRule
 from tests.attention.blocks import build
@@ -132,6 +142,22 @@ def test_context_map_reproduces_the_output_of_the_block(x):
     np.testing.assert_allclose(seen.bars["added to channels"], added, rtol=1e-4, atol=1e-6)
 
 
+def test_object_context_gathers_from_all_positions_through_the_regions(x):
+    block, coarse = build(ObjectContext, 16, width=8).eval(), torch.randn(1, 3, 6, 9)
+    with torch.no_grad():
+        seen = view("layer", block, before=x[0], after=block(x, coarse)[0], pixel=PIXEL, others=[coarse[0]])
+        mine = torch.from_numpy(seen.bars["weights of the regions"])
+        shares = coarse[0].flatten(1).softmax(1)
+        regions = torch.stack([(x[0].flatten(1) * share).sum(1) for share in shares], dim=1)
+        gathered = block.out((block.value(regions[None, ..., None])[0, ..., 0] @ mine)[None, :, None, None])
+        expected = block(x, coarse)[:, :, PIXEL[0], PIXEL[1]]
+    torch.testing.assert_close(gathered[..., 0, 0], expected, rtol=1e-4, atol=1e-5)
+    attended = sum(weight * share.reshape(6, 9) for weight, share in zip(mine, shares, strict=True))
+    np.testing.assert_allclose(seen.maps["attends to"], attended.numpy(), rtol=1e-5, atol=1e-7)
+    best = int(mine.argmax())
+    np.testing.assert_allclose(seen.maps[f"region of class {best}"].ravel(), shares[best].numpy(), rtol=1e-6)
+
+
 class LargestTensor(TorchDispatchMode):
     """Records the number of elements of the largest tensor made by any operator."""
 
@@ -227,6 +253,7 @@ HEADS = {
     "fla": partial(FLAHead, channels=16, auxiliary_channels=None),
     "emanet": partial(EMANetHead, channels=16, attention_channels=16, bases=5, stage3_channels=None),
     "isa": partial(ISAHead, channels=16, window=(4, 4), stage3_channels=None),
+    "ocr": partial(OCRHead, channels=16, attention_channels=8, coarse_channels=8),
     "pyramid": partial(AttentionPyramid, channels=64, context=FullyAttentional, context_channels=16),
     "scsa": partial(SCSADecoder, channels=16, stage3_channels=None),
     "non-local": partial(ChannelSpatialHead, kind="channel_position", channels=16, stage3_channels=None),
@@ -356,6 +383,16 @@ def test_command_writes_figures_and_arrays(files, tmp_path, capsys, monkeypatch)
         assert arrays["class map"].shape == (45, 30), "upright"
         assert arrays["head.attention/attention in the row"].shape == (16, 16)
     assert "probability of sky: " in capsys.readouterr().out
+
+
+def test_model_without_attention_is_explained_by_its_evidence(files, tmp_path, capsys, monkeypatch):
+    saved = []
+    monkeypatch.setattr(figures, "save", lambda explanation, folder: saved.append(explanation) or [])
+    save_checkpoint(tmp_path / "fcn.ckpt")
+    assert run(files, tmp_path / "out", checkpoint=tmp_path / "fcn.ckpt") == 0
+    assert "this model has no attention block" in capsys.readouterr().out
+    assert saved[0].views == ()
+    assert saved[0].evidence.max() > 0
 
 
 def test_figure_files_are_reproducible(tmp_path):
