@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from segattn import heads
-from segattn.attention import SCSA, PositionAttention
+from segattn.attention import PositionAttention
 from segattn.checkpoints import TrainedModel
 from segattn.export import SUFFIXES
 from segattn.export.agreement import exported_model
@@ -36,8 +36,8 @@ from tests.checkpoints.saved import CLASSES
 
 SLIM = {"channels": 16, "stage3_channels": None}
 HEADS = {
-    "pyramid": partial(AttentionPyramid, channels=64, context=PositionAttention, context_channels=16, refinement=SCSA),
-    "pyramid of UPerNet": partial(AttentionPyramid, topology="upernet", channels=16, refinement=SCSA),
+    "pyramid": partial(AttentionPyramid, channels=64, context=PositionAttention, context_channels=16),
+    "pyramid of UPerNet": partial(AttentionPyramid, topology="upernet", channels=16),
     "pyramid at stride 2": partial(AttentionPyramid, stride=2, channels=64),
     "FCN": partial(FCNHead, **SLIM),
     "CCNet": partial(CCHead, **SLIM),
@@ -49,7 +49,7 @@ HEADS = {
     "FLA with a skip": partial(FLAHead, channels=16, auxiliary_channels=None, skip_channels=8),
     "ISA": partial(ISAHead, window=(4, 3), **SLIM),
     "GCNet": partial(GCHead, **SLIM),
-    "SCSA": partial(SCSADecoder, form="upernet", **SLIM),
+    "SCSA": partial(SCSADecoder, **SLIM),  # the refinement of every pyramid
     "channel and position": partial(ChannelSpatialHead, kind="dual", **SLIM),
     "PSPNet": partial(SMPDecoder, decoder="pspnet", channels=16),
 }
