@@ -7,10 +7,8 @@ With q, k, v the query, key and value at positions i and j, their means over all
     z_i = x_i + W (sum_j p_ij v_j + sum_j u_j v_j)
     p_i = softmax over j of ((q_i - mean q) . (k_j - mean k) / (temperature * sqrt(width))),  u = softmax over j of m_j
 
-Differences from the paper: the temperature and the batch norm after W are from OpenMMLab's code. That code applies W
-and the norm to each of the two sums, here they are applied to the total. In evaluation the results are the same, with
-the mean and the bias of the norm doubled; in training the norm needs no statistics of one value per image. Query, key
-and mask have no biases, because these would have no effect.
+Differences from the paper: the temperature and the batch norm after W are from OpenMMLab's code. Query, key and mask
+have no biases, because these would have no effect.
 """
 
 from typing import ClassVar

@@ -10,7 +10,7 @@ the first two repositories, and that of its own stage in the third.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -45,7 +45,6 @@ class Repository:
         options: further arguments of the head.
         settings: argument of the head -> key of the head in OpenMMLab's config; used if the file contains a config.
         fixed: key of the head in OpenMMLab's config -> the only value that our head supports.
-        doubled: weights to multiply by 2.
         other_order: the weight whose inputs are encoder and attention features, in the opposite order of ours.
         align_corners: whether logits are resized with aligned corners, unless the file specifies it.
         dilations: dilations of our encoder, if they differ from the library's.
@@ -64,7 +63,6 @@ class Repository:
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    doubled: Sequence[str] = ()
     other_order: str | None = None
     align_corners: bool = True
     dilations: dict[str, list[int]] | None = None
@@ -83,8 +81,6 @@ class Repository:
             prefix = next((theirs for theirs in prefixes if name.startswith(theirs)), "")
             key = prefixes.get(prefix, "") + name.removeprefix(prefix)
             renamed[key] = value.reshape(1) if value.ndim == 0 and "gamma" in name else value
-            if name in self.doubled:
-                renamed[key] = value * 2
             if name == self.other_order:
                 renamed[key] = value.roll(weights[self.widths["channels"]].shape[0], dims=1)
         return renamed
@@ -254,6 +250,7 @@ FCN_HEAD = Repository(
     widths={"channels": "decode_head.convs.0.conv.weight"},
     optional=_STAGE3_CHANNELS,
     settings={"convs": "num_convs"},
+    fixed={"dilation": 1},
     align_corners=False,
 )
 
@@ -288,8 +285,7 @@ DNL_HEAD = replace(
     head_class=DNLHead,
     reductions={"reduction": "decode_head.dnl_block.g.conv.weight"},
     settings={"temperature": "temperature"},
-    fixed={"use_scale": True, "mode": "embedded_gaussian"},
-    doubled=[f"decode_head.dnl_block.conv_out.bn.{name}" for name in ("running_mean", "bias")],
+    fixed={**FCN_HEAD.fixed, "use_scale": True, "mode": "embedded_gaussian"},
     left_out=r"decode_head\.dnl_block\.(theta\.conv|phi\.conv|conv_mask)\.bias",
 )
 

@@ -114,10 +114,8 @@ def disentangled(state, x):
     weights = (query.transpose(1, 2) @ key / width**0.5 / 0.05).softmax(2)
     pairs = (value @ weights.transpose(1, 2)).reshape(len(x), width, *x.shape[2:])
     mask = conv(state, f"{name}.conv_mask", x, 1, bias=True).flatten(2).softmax(2)
-    unary = (value * mask).sum(2)[:, :, None, None]
-    for part in (pairs, unary):
-        x = x + norm(state, f"{name}.conv_out.bn", conv(state, f"{name}.conv_out.conv", part, WIDTH))
-    return x
+    gathered = pairs + (value * mask).sum(2)[:, :, None, None]
+    return x + norm(state, f"{name}.conv_out.bn", conv(state, f"{name}.conv_out.conv", gathered, WIDTH))
 
 
 def ema(state, image, classes):
