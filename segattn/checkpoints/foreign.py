@@ -11,7 +11,7 @@ from torch import Tensor
 from segattn.checkpoints.openmmlab import Recipe, classes_of, recipe_of
 from segattn.checkpoints.repositories import OPENMMLAB_HEADS, origin_of, repository_of
 from segattn.checkpoints.trained import TrainedModel
-from segattn.data import ade20k, cityscapes
+from segattn.data import ade20k, cityscapes, cocostuff, isaid, isprs, loveda, pascal_context, voc
 from segattn.inference.inference_config import InferenceConfig
 from segattn.io.error_text import one_line
 from segattn.models import ModelSpec, SegmentationModel
@@ -22,6 +22,22 @@ Origin = Literal["openmmlab", "danet", "flanet"]
 
 INERT = ("mmengine", "mmcv", "mmseg", "numpy", "builtins.getattr")
 """Packages and names of objects in training checkpoints, such as logs, that are replaced by stand-ins."""
+
+_DATA_SETS = (
+    ("Cityscapes", cityscapes.CLASSES, SizeRule()),
+    ("ADE20K", ade20k.CLASSES, ade20k.TEST_SIZE),
+    ("Pascal VOC", voc.CLASSES, ade20k.TEST_SIZE),
+    ("Pascal Context", pascal_context.read_scheme("context60").classes, SizeRule(520, 520)),
+    ("Pascal Context", pascal_context.read_scheme("context59").classes, SizeRule(520, 520)),
+    ("COCO-Stuff", cocostuff.CLASSES, ade20k.TEST_SIZE),
+    ("iSAID", isaid.CLASSES, SizeRule()),
+    ("LoveDA", loveda.CLASSES, SizeRule()),
+    ("ISPRS", isprs.CLASSES, SizeRule()),
+)
+"""Data sets with their classes and the size at which OpenMMLab evaluates them."""
+
+_FEW = 16
+"""A data set is not recognized by this or a smaller number of classes alone."""
 
 _ASSUMPTIONS = {
     "openmmlab": "The file contains no readable config: assuming the dilations of ResNetV1c-D8 and align_corners false "
@@ -47,7 +63,8 @@ def import_checkpoint(
     Args:
         path: the file. Nothing in it is executed.
         origin: ``openmmlab`` (mmsegmentation), ``danet`` or ``flanet`` (the repositories of the authors).
-        classes: the class table; None uses the one in the file, else Cityscapes for 19 and ADE20K for 150 classes.
+        classes: the class table; None uses the one in the file, else that of the data set with this number of classes:
+            Cityscapes (19), ADE20K (150), Pascal VOC (21), Pascal Context (60 or 59), COCO-Stuff (171).
         align_corners: how OpenMMLab's config resizes logits; None uses the config in the file, else false.
         multi_dilation: dilations of the last stage's blocks, if the authors' DANet was trained with the option of this
             name; the released DANet101 was, with 4 8 16.
@@ -142,7 +159,7 @@ def _rebuilt(
     say(f"Imported {len(weights) - len(left_out)} of {len(weights)} weights.")
     if left_out:
         say(f"Left out because segmentation does not need them: {', '.join(left_out)}.")
-    return TrainedModel(model.eval(), classes, recipe.inference or InferenceConfig(rule))
+    return TrainedModel(model.eval(), classes, replace(recipe.inference or InferenceConfig(), size_rule=rule))
 
 
 def class_table(count: int, meta: Mapping[str, Any], given: ClassTable | None) -> tuple[ClassTable, SizeRule, str]:
@@ -151,17 +168,19 @@ def class_table(count: int, meta: Mapping[str, Any], given: ClassTable | None) -
         if len(given) != count:
             raise ValueError(f"the given table has {len(given)} classes, but the checkpoint {count}")
         return given, SizeRule(), "as given"
-    known = {"Cityscapes": (cityscapes.CLASSES, SizeRule()), "ADE20K": (ade20k.CLASSES, ade20k.TEST_SIZE)}
     table = classes_of(meta)
-    for name, (classes, rule) in known.items():
-        if len(classes) == count and (table is None or _same_names(table, classes)):
+    for name, classes, rule in _DATA_SETS:
+        if len(classes) == count and (count > _FEW if table is None else _same_names(table, classes)):
             return classes, rule, f"those of {name}, by their number" if table is None else f"those of {name}"
     if table is None or len(table) != count:
-        raise ValueError(f"it has {count} classes without names: specify them with --classes FILE.yaml")
+        names = "without names" if table is None else f"but {len(table)} names"
+        raise ValueError(f"it has {count} classes {names}: specify them with --classes FILE.yaml")
     return table, SizeRule(), "from the file, with their indices as label ids"
 
 
 def _same_names(table: ClassTable, known: ClassTable) -> bool:
-    """Whether two tables have the same classes; published lists of ADE20K's classes differ in their synonyms."""
-    pairs = zip(table.names, known.names, strict=True)
-    return sum(name in [own, *(part.strip() for part in own.split(","))] for name, own in pairs) >= 0.9 * len(known)
+    """Whether two tables have the same classes; published lists of the same classes differ in spelling and synonyms."""
+    if len(table) != len(known):
+        return False
+    pairs = [[name.lower().replace("_", " ") for name in pair] for pair in zip(table.names, known.names, strict=True)]
+    return sum(name in [own, *(part.strip() for part in own.split(","))] for name, own in pairs) >= 0.8 * len(known)

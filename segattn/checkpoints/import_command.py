@@ -33,8 +33,8 @@ def import_file(
         file: the checkpoint; nothing in it is executed
         origin: OpenMMLab's mmsegmentation, the authors' DANet, or the authors' FLANet
         output: a .safetensors or .ckpt file, or a folder
-        classes: the classes, as for custom data sets; default: those in the file, else Cityscapes for 19 and ADE20K
-            for 150 classes
+        classes: the classes, as for custom data sets; default: those in the file, else those of the data set with
+            their number
         align_corners: how OpenMMLab's config resizes logits; default: as in the config in the file, else no
         multi_dilation: dilations of the last stage, if the authors' DANet was trained with this option (DANet101: 4 8
             16)

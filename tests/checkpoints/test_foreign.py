@@ -13,7 +13,8 @@ from segattn.checkpoints import CheckpointError, import_checkpoint, initialize, 
 from segattn.checkpoints.foreign import class_table
 from segattn.checkpoints.openmmlab import recipe_of
 from segattn.checkpoints.repositories import OPENMMLAB_HEADS
-from segattn.data import cityscapes
+from segattn.data import cityscapes, cocostuff, isprs, loveda, voc
+from segattn.data.pascal_context import read_scheme
 from segattn.heads import FCNHead
 from segattn.inference import InferenceConfig
 from segattn.models import EncoderSpec, ModelSpec, SegmentationModel
@@ -213,6 +214,8 @@ def test_unsupported_option_of_a_head():
     widths = {"decode_head.convs.0.conv.weight": (32,), "decode_head.dnl_block.g.conv.weight": (16,)}
     with pytest.raises(ValueError, match="its config has mode 'dot_product'; supported is 'embedded_gaussian'"):
         OPENMMLAB_HEADS["DNLHead"].head(widths, {"mode": "dot_product"})
+    with pytest.raises(ValueError, match="its config has dilation 6; supported is 1"):
+        OPENMMLAB_HEADS["FCNHead"].head(widths, {"dilation": 6})
 
 
 def test_the_last_head_of_a_cascade_is_imported():
@@ -283,6 +286,28 @@ def test_other_repositories_and_arguments_without_effect_are_errors(tmp_path):
         import_checkpoint(path, "danet", align_corners=True)
 
 
+@pytest.mark.parametrize(
+    ("changed", "classes", "rule"),
+    [
+        ({}, voc.CLASSES, SizeRule(512, 2048)),
+        ({}, read_scheme("context59").classes, SizeRule(520, 520)),
+        ({}, cocostuff.CLASSES, SizeRule(512, 2048)),
+        ({"agriculture": "agricultural"}, loveda.CLASSES, SizeRule()),
+        ({"impervious surface": "impervious_surface", "low vegetation": "low_vegetation"}, isprs.CLASSES, SizeRule()),
+    ],
+)
+def test_published_names_get_the_label_ids_of_the_data_set(changed, classes, rule):
+    meta = {
+        "CLASSES": [changed.get(name, name) for name in classes.names],
+        "PALETTE": [[index, 0, 0] for index in range(len(classes))],
+    }
+    assert class_table(len(classes), meta, None)[:2] == (classes, rule)
+    meta["CLASSES"].sort(reverse=True)  # the same classes in another order
+    other, rule, source = class_table(len(classes), meta, None)
+    assert (other.names, rule) == (tuple(meta["CLASSES"]), SizeRule())
+    assert source == "from the file, with their indices as label ids"
+
+
 def test_classes_come_from_the_user_the_file_or_their_number(tmp_path):
     table, rule, source = class_table(150, {}, None)
     assert (table.names[0], rule.short_side, source) == ("wall", 512, "those of ADE20K, by their number")
@@ -292,6 +317,8 @@ def test_classes_come_from_the_user_the_file_or_their_number(tmp_path):
         assert class_table(150, {"CLASSES": tuple(spelled), "PALETTE": palette}, None)[0] is table
     with pytest.raises(ValueError, match="has 7 classes without names: specify them with --classes"):
         class_table(7, {}, None)
+    with pytest.raises(ValueError, match="has 7 classes but 150 names: specify them with --classes"):
+        class_table(7, {"CLASSES": tuple(names), "PALETTE": palette}, None)
     with pytest.raises(ValueError, match="given table has 150 classes, but the checkpoint 7"):
         class_table(7, {}, table)
     classes = tmp_path / "classes.yaml"
