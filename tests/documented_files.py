@@ -3,9 +3,15 @@
 import shutil
 from pathlib import Path
 
-from segattn.data.scenes import CLASSES
-from tests.checkpoints.saved import save_checkpoint
+from segattn.attention import PositionAttention
+from segattn.checkpoints import TrainedModel, save_model
+from segattn.data import ade20k, camvid, cityscapes, scenes
+from segattn.data.class_file import LabelScheme
+from segattn.inference import InferenceConfig
+from segattn.score import score_folder
+from tests.checkpoints.saved import lively_model, save_checkpoint
 from tests.data import layouts
+from tests.documentation import fenced_blocks
 from tests.predict.conftest import save_pictures
 from tests.report.records import named, write_record
 
@@ -23,16 +29,61 @@ DATA = {
 }
 """The folder below ``data`` of each data set, as in the shipped configs, and what writes it."""
 
+SCORED = {
+    "camvid_fcn": camvid.CLASSES,
+    "camvid_fla": camvid.CLASSES,
+    "camvid_danet": camvid.CLASSES,
+    "camvid_scsa": camvid.CLASSES,
+    "ade20k_fcn": ade20k.CLASSES,
+    "ade20k_fla": ade20k.CLASSES,
+    "cityscapes_danet": cityscapes.CLASSES,
+}
+"""Runs and the classes of their checkpoints. Their records are equal, of CamVid, so that they can be compared."""
+
 
 def write_documented_files(folder: Path) -> None:
-    """Write them under the names that the documentation uses."""
+    """Write what the examples in docstrings read, under the names that they use."""
     for name, write in DATA.items():
         write(folder / "data" / name)
     save_pictures(folder / "photos", "a.jpg", "b.jpg", height=40, width=56)
-    shutil.copy(folder / "photos/a.jpg", folder / "photo.jpg")
-    checkpoint = save_checkpoint(folder / "best.ckpt", classes=CLASSES)
+    save_pictures(folder, "photo.jpg", height=100, width=150)
+    model = lively_model(classes=scenes.CLASSES, attention=PositionAttention)
+    save_checkpoint(folder / "best.ckpt", model, classes=scenes.CLASSES)
     for name, lost in (("quickstart_fcn", 0.5), ("quickstart", 0.1)):
         run = folder / "runs" / name / "version_0"
         write_record(run / "objects_val.parquet", lost=lost, **named(name))
         (run / "checkpoints").mkdir()
-        shutil.copy(checkpoint, run / "checkpoints/best.ckpt")
+        shutil.copy(folder / "best.ckpt", run / "checkpoints/best.ckpt")
+
+
+def write_files_of_commands(folder: Path) -> None:
+    """Write what the commands and the Python code of the documentation read besides that."""
+    for link in ("camvid/annotations", "camvid/images", "cityscapes/gtFine"):
+        (folder / Path(link).name).symlink_to(f"data/{link}")
+    (folder / "DIR").symlink_to("data/camvid")
+    layouts.camvid(folder / "broken")
+    (folder / "broken/annotations/train/0001TP_000000.png").unlink()
+    for name in ("one", "two"):
+        shutil.copytree(folder / "data/camvid/annotations/val", folder / "results" / name)
+    for path in (folder / "gtFine/val").rglob("*_labelIds.png"):
+        shutil.copy(path, folder / "results/one")
+    shutil.copy(folder / "results/two/0001TP_000000.png", folder / "results/one/0001.png")
+    for name in ("a", "b"):
+        layouts.save(folder / f"labels/{name}.png", layouts.quarters([0, 1, 2, 255], (40, 56)))
+    (folder / "costs.csv").write_text("name,parameters\ncamvid_fcn,1000\n")
+    (folder / "mine.yaml").write_text(fenced_blocks("yaml")["README.md 2"])
+    mine = LabelScheme.read(folder / "data/mine/classes.yaml").classes
+    for name, classes in {**SCORED, "mine": mine}.items():
+        run = folder / "runs" / name / "version_0"
+        (run / "checkpoints").mkdir(parents=True)
+        trained = TrainedModel(lively_model(classes=classes), classes, InferenceConfig())
+        save_model(trained, run / "checkpoints/best.ckpt")
+        _score(folder, run, name)
+    _score(folder, folder / "scores/one", "one")
+
+
+def _score(folder: Path, run: Path, name: str) -> None:
+    masks, images = folder / "results/two", folder / "images/val"
+    score_folder(
+        folder / "annotations/val", masks, run / "objects_val.parquet", classes="camvid", images=images, name=name
+    )

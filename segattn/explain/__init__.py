@@ -31,9 +31,9 @@ def explain(model: Any, image: Any, point: tuple[int, int], class_name: str | No
 
     Examples:
         >>> from segattn.explain import explain
-        >>> explanation = explain("best.ckpt", "photo.jpg", point=(30, 20), class_name="disk")
-        >>> explanation.class_name, explanation.evidence.shape, [view.layer for view in explanation.views]
-        ('disk', (5, 7), [])
+        >>> explanation = explain("best.ckpt", "photo.jpg", point=(130, 90), class_name="disk")
+        >>> explanation.class_name, explanation.evidence.shape
+        ('disk', (13, 19))
     """
     from segattn.checkpoints import TrainedModel, load_model
     from segattn.explain.explanation import explain_pixel
