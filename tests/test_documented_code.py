@@ -23,6 +23,7 @@ MAPS = torch.randint(0, 19, (2, 40, 56))
 VARIABLES = {
     "checkpoints.md 1": {"image": IMAGES},
     "export.md 1": {"image": IMAGES.numpy()},
+    "recipes.md 3": {"model": lambda image: torch.rand(1, 19, 20, 28), "loader": [(IMAGES, MAPS[:1])]},
     "object_size.md 1": {"prediction": MAPS, "target": MAPS.flip(2), "instances": MAPS.flip(1)},
 }
 """Variables that a block takes from the code of the reader."""

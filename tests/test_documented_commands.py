@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 
 import pytest
 
@@ -73,6 +74,7 @@ def copied_files(files, tmp_path, monkeypatch):
     folder = tmp_path / "copy"
     shutil.copytree(files, folder, symlinks=True, copy_function=os.link)
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # --import adds the current folder
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(page_parts, "to_svg", lambda figure, title: "")  # tests/report draws the figures
     monkeypatch.setattr(cost_tables, "peak_memory", lambda *_, **__: (1.0, 2.0))  # tests/benchmark starts its processes
