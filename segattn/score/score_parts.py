@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader
 
-from segattn.data.workers import start_worker
+from segattn.data.workers import keep_freed_memory, start_worker
 from segattn.io.atomic_write import atomic_write
 from segattn.objects import RecordError, RecordInfo, RecordWriter, read_record
 from segattn.score.mask_pairs import MaskPair
@@ -99,10 +99,15 @@ def _score_all(scorer: PairScorer, workers: int) -> Iterator[PairScore]:
             scorer,  # type: ignore[arg-type]  # any sequence will do
             batch_size=None,
             num_workers=workers,
-            worker_init_fn=start_worker,
+            worker_init_fn=_start_worker,
             generator=torch.Generator(),
         )
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
         raise RuntimeError("A reading process was killed (often: out of memory); use fewer --workers.") from error
+
+
+def _start_worker(worker: int) -> None:
+    start_worker(worker)
+    keep_freed_memory()

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from segattn.data import workers
@@ -24,3 +28,26 @@ def test_cores_are_limited_by_the_cpu_time_of_the_container(tmp_path, monkeypatc
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     assert workers.available_cores() == cores
+
+
+FAULTS = """
+import resource
+import numpy as np
+from segattn.data.workers import keep_freed_memory
+{}
+def fill():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(20 << 20, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+first = fill()
+print(fill() / first)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is an option of glibc")
+@pytest.mark.parametrize("call", ["", "keep_freed_memory()"])
+def test_freed_memory_is_kept(call):
+    if not os.confstr("CS_GNU_LIBC_VERSION"):
+        pytest.skip("mallopt is an option of glibc")
+    run = subprocess.run([sys.executable, "-c", FAULTS.format(call)], capture_output=True, text=True, check=True)
+    assert (float(run.stdout) < 0.1) == bool(call)
