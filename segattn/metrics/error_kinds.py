@@ -16,19 +16,21 @@ least one pixel wide.
 
 import math
 from collections.abc import Sequence
-from itertools import product
 
 import numpy as np
 
-from segattn.metrics.attribution import Attribution
+from segattn.metrics.attribution import Attribution, Contested, Runs
 from segattn.metrics.boundary import boundary_width
-from segattn.objects.ground_truth import Array, components, sum_by
+from segattn.objects.ground_truth import Array, components, ranges, sum_by
 
 BAND_FRACTION = 0.01
 """Width of the band as a fraction of the image diagonal, as in the paper."""
 
 _ROWS = 64
 """Rows to process at a time, so that they fit into the cache of the processor. Does not change any result."""
+
+_PIXELS_PER_QUERY = 16
+"""With more pixels per pixel in question, only these are looked up. Does not change any result."""
 
 _CLASSES = 32
 """Classes to process at a time, with two bits each in one integer. Does not change any result."""
@@ -44,150 +46,192 @@ def error_kinds(rows: Attribution, width: int | None = None) -> dict[str, Array]
         width: of the band in pixels; None is :data:`BAND_FRACTION` of the image diagonal.
     """
     objects, regions = rows.objects, rows.regions
+    height, across = objects.labels.shape
     if width is None:
-        height, across = objects.labels.shape
         width = boundary_width(height, across, BAND_FRACTION)
     with_tp, wrong = objects.class_id[regions.tp > 0], objects.class_id[regions.tp < objects.size]
     classes = np.intersect1d(with_tp, np.append(wrong, regions.class_id[regions.fp > 0])) + 1
-    fp, fn = boundary_errors(objects.classes, regions.classes, width, classes)
-    count, total = len(objects.size), len(rows.size)
-    fn_boundary = np.bincount(objects.labels.ravel()[fn], minlength=count) * (regions.tp > 0)
+    count, total, found = len(objects.size), len(rows.size), regions.runs
+    start, length, label, region = (values[found.true != found.predicted].astype(np.int64) for values in found[:4])
+    fp, fn = boundary_errors(found, (height, across), width, classes)
+    fn_boundary = sum_by(label, _sums(fn, length), count) * (regions.tp > 0)
     # The pairs of a region and an object, their boundary errors, and those beyond the area of the object
-    region = regions.labels.ravel()[fp].astype(np.int64)
+    by_region = sum_by(region, _sums(fp, length), len(regions.owner)) * ~regions.shared
+    of_one = np.flatnonzero(by_region)
+    pair, pixels = of_one * count + regions.owner[of_one], by_region[of_one]
+    if rows.contested is not None:
+        chosen = fp & np.repeat(regions.shared[region], length)
+        pieces = _contested_pixels(
+            rows.contested, across, ranges(start, length)[chosen], np.repeat(region, length)[chosen]
+        )
+        pair = np.append(pair, rows.contested.region * count + rows.contested.owner)
+        pixels = np.append(pixels, pieces)
     excess = np.flatnonzero(rows.owner > 0)
-    pair, length = _merged(region * count + _owners(rows, fp, region))
     pairs, which = np.unique(np.append(pair, rows.region[excess] * count + rows.owner[excess]), return_inverse=True)
-    pixels = sum_by(which[: len(pair)], length, len(pairs))
+    pixels = sum_by(which[: len(pair)], pixels, len(pairs))
     charged = np.minimum(pixels, objects.size[pairs % count])
     fp_boundary = np.append(sum_by(pairs % count, charged, count)[1:], np.zeros(total - count + 1, dtype=np.int64))
     fp_boundary[excess] = (pixels - charged)[which[len(pair) :]]
     return {"fp_boundary": fp_boundary, "fn_boundary": np.append(fn_boundary[1:], np.zeros(total - count + 1, int))}
 
 
-def _merged(values: Array) -> tuple[Array, Array]:
-    """The values without repetitions of the one before, and how often each was repeated."""
-    start = np.flatnonzero(np.diff(values, prepend=-1))
-    return values[start], np.diff(start, append=len(values))
+def _sums(chosen: Array, length: Array) -> Array:
+    """How many pixels of each run are chosen."""
+    return np.diff(np.cumsum(chosen)[np.cumsum(length) - 1], prepend=0)
 
 
-def _owners(rows: Attribution, fp: Array, region: Array) -> Array:
-    """The object that each false positive, in a region with true positives, goes to."""
-    owner: Array = rows.regions.owner[region]
-    shared = rows.regions.shared[region]
-    if rows.contested is not None and shared.any():
-        quad, starts = rows.contested.quad, rows.contested.keys[rows.contested.start]
-        y, x = np.divmod(fp[shared], rows.objects.labels.shape[1])
-        group = np.searchsorted(np.unique(rows.contested.region), region[shared])
-        key = quad.spread[y] << 1 | quad.spread[x] | quad.first(group)
-        owner[shared] = rows.contested.owner[np.searchsorted(starts, key, side="right") - 1]
-    return owner
+def _contested_pixels(contested: Contested, width: int, fp: Array, region: Array) -> Array:
+    """How many of some false positives in shared regions are in each piece."""
+    y, x = np.divmod(fp, width)
+    key = contested.quad.encode(y, x) | contested.quad.first(np.searchsorted(np.unique(contested.region), region))
+    piece = np.searchsorted(contested.keys[contested.start], key, side="right") - 1
+    return np.bincount(piece, minlength=len(contested.start))
 
 
-def boundary_errors(true: Array, predicted: Array, width: int, classes: Array) -> tuple[Array, Array]:
+def boundary_errors(found: Runs, shape: tuple[int, int], width: int, classes: Array) -> tuple[Array, Array]:
     """Find the boundary errors of one image.
 
     Args:
-        true: class + 1 of the ground truth, or 0 where ignored, shape (height, width).
-        predicted: the same for the prediction, also 0 where the ground truth is ignored.
+        found: the runs of the image.
+        shape: height and width of the image.
         width: of the band in pixels.
         classes: class + 1 of the classes that can have boundary errors, those with true positives and errors.
 
     Returns:
-        Flat positions of the false positives and of the false negatives that are boundary errors, ascending.
+        Which wrong pixels, in the order of the runs, are boundary errors as false positives and as false negatives.
     """
-    outside = 1 + int(max(true.max(), predicted.max()))
-    kind = np.min_scalar_type(outside)
-    true, predicted = (np.pad(part.astype(kind), width, constant_values=outside) for part in (true, predicted))
-    wrong = np.flatnonzero(true != predicted)
-    sides = [values.ravel()[wrong] for values in (predicted, true)]  # class of the fp, class of the fn
-    marks = np.zeros((2, 3, len(wrong)), dtype=bool)  # of fp and fn: near, touches a TP, touches a TN
+    wrong = found.true != found.predicted
+    start, length = found.start[wrong], found.length[wrong]
+    line = shape[1] + 2 * width  # of the image with a margin
+    at = ranges(start + width * (line + 1 + 2 * (start // shape[1])), length)
+    sides = [np.repeat(values[wrong], length) for values in (found.predicted, found.true)]
+    marks = np.zeros((2, 3, len(at)), dtype=bool)  # of fp and fn: near, touches a TP, touches a TN
     for first in range(0, len(classes), _CLASSES):
-        _mark(marks, true, wrong, sides, classes=classes[first : first + _CLASSES], width=width)
-    pairs = zip(sides, marks, strict=True)
-    fp, fn = (_kept(wrong, side, flags, shape=true.shape, margin=width) for side, flags in pairs)
+        chosen = classes[first : first + _CLASSES]
+        bit = np.zeros(1 + int(max(found.true.max(), found.predicted.max())), np.min_scalar_type(4 ** len(chosen) - 1))
+        bit[chosen] = 1 << np.arange(len(chosen)).astype(bit.dtype)
+        words = _words(found, bit, shape, width, count=len(chosen))
+        _mark(marks, words, at, [bit[side] for side in sides], count=len(chosen), width=width)
+    at = ranges(start, length)
+    fp, fn = (_kept(at, side, flags, shape) for side, flags in zip(sides, marks, strict=True))
     return fp, fn
 
 
-def _mark(marks: Array, true: Array, wrong: Array, sides: Sequence[Array], *, classes: Array, width: int) -> None:
+def _words(found: Runs, bit: Array, shape: tuple[int, int], margin: int, *, count: int) -> Array:
+    """For which classes each pixel is a TP (lower half of its bits) and a TN (upper half); 0 in the margin."""
+    true, predicted = bit[found.true], bit[found.predicted]
+    word = (bit.dtype.type((1 << count) - 1) & ~(true | predicted)) << count | true * found.hit
+    words = np.zeros([side + 2 * margin for side in shape], dtype=bit.dtype)
+    words[margin:-margin, margin:-margin] = np.repeat(word, found.length).reshape(shape)
+    return words
+
+
+def _mark(marks: Array, words: Array, at: Array, own: Sequence[Array], *, count: int, width: int) -> None:
     """Mark the errors of some classes that are near a TP and a TN, or near such an error of the same type."""
-    count, outside = len(classes), int(true[0, 0])
-    bit = np.zeros(outside + 1, dtype=np.min_scalar_type((1 << 2 * count) - 1))
-    bit[classes] = 1 << np.arange(count).astype(bit.dtype)
-    everything = bit.dtype.type((1 << count) - 1)
-    own = [bit[side] for side in sides]
-    # 1. A word of each pixel: for which classes it is a TP (lower half) and a TN (upper half)
-    word = bit | (everything ^ bit) << count
-    word[outside] = 0
-    words = word.take(true)
-    words.ravel()[wrong] = (everything & ~(own[0] | own[1])) << count
-    # 2. Errors near a TP and a TN: fp in the lower half, fn in the upper half
-    near = bits_within(words, wrong, width)
-    near &= near >> count
+    both = own[0] | own[1] << count
+    # 1. Errors near a TP and a TN: fp in the lower half, fn in the upper half. Most of them are found in a square.
+    near = np.zeros_like(both)
+    for shape in (square(math.isqrt(width * (width + 1) // 2)), disk(width)):
+        others = np.flatnonzero(near != both)
+        bits = bits_within(words, at[others], shape)
+        bits &= bits >> count
+        near[others] = both[others] & (bits | bits << count)
+    # 2. Errors near those
     core = np.zeros_like(words)
-    core.ravel()[wrong] = (near & own[0]) | (near & own[1]) << count
-    # 3. Errors near those
-    near = core.ravel()[wrong]
-    others = np.flatnonzero(near != own[0] | own[1] << count)
-    near[others] |= bits_within(core, wrong[others], width)
-    # 4. Whether they touch a TP and a TN
-    touched = np.zeros_like(near)
-    for y, x in product((-1, 0, 1), repeat=2):
-        touched |= words.ravel()[wrong + y * true.shape[1] + x]
+    core.ravel()[at] = near
+    others = np.flatnonzero(near != both)
+    near[others] |= bits_within(core, at[others], disk(width))
+    # 3. Whether they touch a TP and a TN
+    touched = bits_within(words, at, disk(1))
     for side, (is_near, by_tp, by_tn) in enumerate(marks):
         is_near |= (near >> side * count & own[side]) > 0
         by_tp |= (touched & own[side]) > 0
         by_tn |= (touched >> count & own[side]) > 0
 
 
-def _kept(wrong: Array, classes: Array, marks: Array, *, shape: tuple[int, ...], margin: int) -> Array:
-    """The near pixels whose component of one class touches a TP and a TN; positions without the margin."""
-    at, classes, by_tp, by_tn = (values[marks[0]] for values in (wrong, classes, *marks[1:]))
+def _kept(at: Array, classes: Array, marks: Array, shape: tuple[int, int]) -> Array:
+    """Which pixels are near, and in a component of near pixels of one class that touches a TP and a TN."""
+    kept: Array = marks[0].copy()
+    at, classes, by_tp, by_tn = (values[marks[0]] for values in (at, classes, *marks[1:]))
     drawn = np.zeros(shape, dtype=classes.dtype)
     drawn.ravel()[at] = classes
     label = components(drawn).ravel()[at]
     touches = np.zeros((2, int(label.max(initial=0)) + 1), dtype=bool)
     touches[0, label[by_tp]] = touches[1, label[by_tn]] = True
-    kept = (touches[0] & touches[1])[label]
-    y, x = np.divmod(at[kept], shape[1])
-    position: Array = (y - margin) * (shape[1] - 2 * margin) + x - margin
-    return position
+    kept[marks[0]] = (touches[0] & touches[1])[label]
+    return kept
 
 
-def bits_within(words: Array, at: Array, distance: int) -> Array:
-    """The bits that are set within a rounded Euclidean distance of some pixels.
+def disk(distance: int) -> list[int]:
+    """How far the pixels within a rounded Euclidean distance reach to both sides, 0, 1, ... rows from the center."""
+    return [math.isqrt(distance * (distance + 1) - y * y) for y in range(distance + 1)]
+
+
+def square(distance: int) -> list[int]:
+    """The same for a square of side 2 * distance + 1."""
+    return [distance] * (distance + 1)
+
+
+def bits_within(words: Array, at: Array, reach: Sequence[int]) -> Array:
+    """The bits that are set around some pixels.
 
     Args:
         words: unsigned integers (height, width).
-        at: ascending flat positions, at least ``distance`` from the edges.
-        distance: in pixels, at least 1.
+        at: ascending flat positions, at least as far from the edges as the shape reaches.
+        reach: the shape, a :func:`disk` or a :func:`square`.
     """
-    reach = [math.isqrt(distance * (distance + 1) - y * y) for y in range(distance + 1)]  # of the disk in each row
+    if _PIXELS_PER_QUERY * len(at) < words.size:
+        return _gathered(words, at, reach)
     found = np.zeros(len(at), dtype=words.dtype)
-    height, width = words.shape
+    distance, (height, width) = len(reach) - 1, words.shape
     for top in range(distance, height - distance, _ROWS):
         low, high = np.searchsorted(at, (top * width, (top + _ROWS) * width))
         if low < high:
             strip = words[top - distance : top + _ROWS + distance]
-            found[low:high] = _spread(strip, reach)[at[low:high] - top * width - distance]
+            found[low:high] = _spread(strip, reach)[at[low:high] - (top * width + distance)]
+    return found
+
+
+def _gathered(words: Array, at: Array, reach: Sequence[int]) -> Array:
+    """The same for few pixels."""
+    rows, width = _rows(words, max(reach)), words.shape[1]
+    found = np.zeros(len(at), dtype=words.dtype)
+    for y in range(1 - len(reach), len(reach)):
+        half = reach[abs(y)]
+        length = 1 << (2 * half + 1).bit_length() - 1
+        found |= rows[length][at + (y * width - half)] | rows[length][at + (y * width + half + 1 - length)]
     return found
 
 
 def _spread(words: Array, reach: Sequence[int]) -> Array:
-    """The bits in the disk with this reach in each row, by the flat position of the upper left corner of its square."""
-    distance, width = len(reach) - 1, words.shape[1]
-    # 1. Bits in a row of 1, 2, 4, ... pixels from each pixel on; two of them cover a row of any length. A row that
-    #    continues in the next line of the image belongs to no disk.
-    rows = {1: words.ravel()}
-    for length in (2**k for k in range((2 * distance + 1).bit_length() - 1)):
-        rows[2 * length] = rows[length][:-length] | rows[length][length:]
-    # 2. The disk is a pile of such rows, symmetric in y.
-    count = words.size - 2 * distance
-    result = np.zeros(count - 2 * distance * width, dtype=words.dtype)
-    for y, half in enumerate(reach):
+    """The same for all pixels, by the flat position of the upper left corner of the square around the shape."""
+    # The shape is a union of rectangles, of which the widest are the lowest. From the narrowest on, extend the union by
+    # the rows by which the next is lower, and add that. A row that continues in the next line belongs to no shape.
+    rows, distance, width = _rows(words, max(reach)), len(reach) - 1, words.shape[1]
+    union, high, above = np.zeros(words.size - 2 * distance, dtype=words.dtype), distance, 0
+    for half in sorted(set(reach)):
+        lower = distance - reach[::-1].index(half)  # rows above and below the center
+        union, high, above = _any_of(union, 2 * (high - lower) + 1, width), lower, above + high - lower
         length = 1 << (2 * half + 1).bit_length() - 1
-        left, right = distance - half, distance + half + 1 - length
-        if y == 0 or half < reach[y - 1]:
-            row = rows[length][left : left + count] | rows[length][right : right + count]
-        for start in {(distance - y) * width, (distance + y) * width}:
-            result |= row[start : start + len(result)]
-    return result
+        left, right = (above * width + distance + x for x in (-half, half + 1 - length))
+        union |= rows[length][left : left + len(union)]
+        union |= rows[length][right : right + len(union)]
+    return _any_of(union, 2 * high + 1, width)
+
+
+def _rows(words: Array, half: int) -> dict[int, Array]:
+    """Bits in a row of 1, 2, 4, ... pixels from each pixel on; two of them cover any row of up to 2 * half + 1."""
+    rows = {1: words.ravel()}
+    for length in (2**k for k in range((2 * half + 1).bit_length() - 1)):
+        rows[2 * length] = rows[length][:-length] | rows[length][length:]
+    return rows
+
+
+def _any_of(words: Array, count: int, step: int) -> Array:
+    """The bits of each word and of the ``count - 1`` words at distances of 1, 2, ... steps after it."""
+    reached = 1
+    while reached < count:
+        more = min(reached, count - reached)
+        words = words[: -more * step] | words[more * step :]
+        reached += more
+    return words

@@ -34,6 +34,7 @@ def test_kinds_equal_the_oracle(make, seed, small, monkeypatch):
     if small:
         monkeypatch.setattr(error_kinds, "_ROWS", 3)
         monkeypatch.setattr(error_kinds, "_CLASSES", 2)
+        monkeypatch.setattr(error_kinds, "_PIXELS_PER_QUERY", seed % 2)
     rng = np.random.default_rng((seed, small))
     for _ in range(40 if make is dense_case else 5):
         prediction, target, classes, instances = make(rng)
@@ -54,8 +55,10 @@ def test_kinds_with_many_classes(classes):
 
 @pytest.mark.parametrize("distance", [1, 2, 3, 7])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint64])
-def test_bits_within_a_distance(distance, dtype, monkeypatch):
+@pytest.mark.parametrize("pixels_per_query", [0, 16])
+def test_bits_within_a_distance(distance, dtype, pixels_per_query, monkeypatch):
     monkeypatch.setattr(error_kinds, "_ROWS", 8)
+    monkeypatch.setattr(error_kinds, "_PIXELS_PER_QUERY", pixels_per_query)
     words = np.zeros((33, 40), dtype=dtype)
     words[3, 5], words[20, 17] = 1, 2
     inner = np.zeros(words.shape, dtype=bool)
@@ -63,7 +66,9 @@ def test_bits_within_a_distance(distance, dtype, monkeypatch):
     at = np.flatnonzero(inner)
     y, x = np.divmod(at, 40)
     near = [np.round(np.hypot(y - a, x - b)) <= distance for a, b in ((3, 5), (20, 17))]
-    assert (error_kinds.bits_within(words, at, distance) == near[0] + 2 * near[1]).all()
+    assert (error_kinds.bits_within(words, at, error_kinds.disk(distance)) == near[0] + 2 * near[1]).all()
+    near = [(abs(y - a) <= distance) & (abs(x - b) <= distance) for a, b in ((3, 5), (20, 17))]
+    assert (error_kinds.bits_within(words, at, error_kinds.square(distance)) == near[0] + 2 * near[1]).all()
 
 
 CORNER = 4 * 4 + 2 * 4 * 4 + 13
