@@ -16,7 +16,10 @@ from torch import Tensor
 
 from segattn.metrics.attribution import Attribution, attribute
 from segattn.metrics.error_kinds import error_kinds
-from segattn.objects.ground_truth import Array, ranges, runs, sum_by, target_objects
+from segattn.objects.ground_truth import Array, ranges, sum_by, target_objects
+
+_LARGEST_BOX = 512
+"""Longest side of a box in which OpenCV's distance transform, with numbers of 32 bits, is exact."""
 
 
 def object_rows(  # noqa: PLR0917 - published signature
@@ -190,38 +193,68 @@ def _confusions(pieces: _Pieces, class_id: Array) -> dict[str, Array]:
 
 def _shape_columns(rows: Attribution, wrong: _Pieces, box: Mapping[str, Array]) -> _Shapes:
     """The shapes of all parts; ``wrong`` and ``box`` are the pieces and boxes of the false positives."""
-    labels, found = rows.objects.labels, rows.regions.runs
+    labels, first_false = rows.objects.labels, len(rows.objects.size) - 1
     ignored = (rows.objects.classes == 0).view(np.uint8)
-    near = cv2.dilate(ignored, np.ones((3, 3), dtype=np.uint8)).view(bool) if ignored.any() else None
-    first_false = len(rows.objects.size) - 1
-    shapes = _shapes(labels, found.start, first_false, near)
+    near = cv2.dilate(ignored, np.ones((3, 3), dtype=np.uint8)).view(bool)
+    start = rows.regions.runs.start
+    squared = _squared_distances(labels).ravel()
+    shapes = _shapes(squared, start, labels.ravel()[start], count=first_false, touching=labels[near])
     if not len(wrong.part):
         return shapes
-    # Objects and free-standing false positives overlap, so they need a second map. It covers their boxes only.
-    top, left, bottom, right = box["y0"].min(), box["x0"].min(), box["y1"].max(), box["x1"].max()
-    y, x = np.divmod(ranges(wrong.start, wrong.length), labels.shape[1])
-    crop = np.zeros((bottom - top, right - left), dtype=np.uint32)
-    crop[y - top, x - left] = np.repeat(wrong.part - first_false + 1, wrong.length)
-    near = None if near is None else near[top:bottom, left:right]
-    return _Shapes(*map(np.append, shapes, _shapes(crop, runs(crop)[0], len(box["y0"]), near)))
+    # Objects and free-standing false positives overlap, so those have maps of their boxes.
+    wrong = wrong._replace(part=wrong.part - first_false)
+    touching = np.repeat(wrong.part + 1, wrong.length)[near.ravel()[ranges(wrong.start, wrong.length)]]
+    squared = _squared_distances_in_boxes(wrong, box, labels.shape[1])
+    start = np.cumsum(wrong.length) - wrong.length
+    false = _shapes(squared, start, wrong.part + 1, count=len(box["y0"]), touching=touching)
+    return _Shapes(*map(np.append, shapes, false))
 
 
-def _shapes(labels: Array, start: Array, count: int, near: Array | None) -> _Shapes:
-    """The shapes of the parts of one map of numbers from 1.
+def _shapes(squared: Array, start: Array, label: Array, *, count: int, touching: Array) -> _Shapes:
+    """The shapes of parts with numbers from 1.
 
     Args:
-        labels: the map; everything outside of it is outside of all parts.
-        start: flat positions of the first pixels of runs on which the map is constant.
+        squared: squared distance of each pixel to the nearest pixel outside its part.
+        start: position in ``squared`` of the first pixels of runs with one part each.
+        label: number of the part of each run.
         count: number of parts.
-        near: pixels that are ignored or have an ignored neighbor; None if there are none.
+        touching: numbers of the parts that touch ignored pixels, in any order, with repetitions.
     """
-    label = labels.ravel()[start]
-    # Squared distance of each pixel to the nearest pixel outside its part
-    squared = edt.edtsq(np.ascontiguousarray(labels), black_border=True, parallel=1).ravel()
     largest = np.zeros(count + 1, dtype=squared.dtype)
     np.maximum.at(largest, label, np.maximum.reduceat(squared, start))
-    boundary = sum_by(label, np.add.reduceat(squared <= 2, start, dtype=np.int64), count + 1)
+    boundary = sum_by(label, np.add.reduceat((squared <= 2).view(np.uint8), start, dtype=np.uint32), count + 1)
     touches = np.zeros(count + 1, dtype=bool)
-    if near is not None:
-        touches[labels[near]] = True
+    touches[touching] = True
     return _Shapes(boundary[1:], 2 * np.sqrt(largest[1:].astype(np.float64)) - 1, touches[1:])
+
+
+def _squared_distances(labels: Array) -> Array:
+    """Squared distance of each pixel to the nearest pixel outside its part; outside of the map is outside of all."""
+    squared: Array = edt.edtsq(np.ascontiguousarray(labels), black_border=True, parallel=1)
+    return squared
+
+
+def _squared_distances_in_boxes(pieces: _Pieces, box: Mapping[str, Array], width: int) -> Array:
+    """The same for the pixels of pieces of parts, each in a map of its box alone, which is usually small."""
+    # 1. The boxes one after the other, with a margin of one pixel. In a box without a pixel with four neighbors, all
+    #    distances are 1.
+    high, wide = box["y1"] - box["y0"] + 2, box["x1"] - box["x0"] + 2
+    area = np.where((high > 4) & (wide > 4), high * wide, 0)
+    first = np.cumsum(area) - area
+    chosen = area[pieces.part] > 0
+    part, start, length = (values[chosen] for values in (pieces.part, pieces.start, pieces.length))
+    y, x = np.divmod(start, width)
+    pixels = ranges(first[part] + (y - box["y0"][part] + 1) * wide[part] + x - box["x0"][part] + 1, length)
+    drawn, distance = np.zeros(int(area.sum()), dtype=np.uint8), np.empty(int(area.sum()), dtype=np.float32)
+    drawn[pixels] = 1
+    # 2. The distances in each box
+    for low, rows, columns in zip(*(values[area > 0].tolist() for values in (first, high, wide)), strict=True):
+        inside = drawn[low : low + rows * columns].reshape(rows, columns)
+        if max(rows, columns) > _LARGEST_BOX:
+            found = np.sqrt(_squared_distances(inside))
+        else:
+            found = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        distance[low : low + inside.size] = found.ravel()
+    squared = np.ones(int(pieces.length.sum()), dtype=np.float32)
+    squared[np.repeat(chosen, pieces.length)] = np.rint(distance[pixels] ** 2)
+    return squared

@@ -1,7 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from segattn.metrics import record_columns
 from segattn.metrics.functional import attribute, object_rows, size_counts, target_objects
 from segattn.objects import COLUMNS
 from tests.metrics.cases import dense_case, drawn, sparse_case
@@ -100,3 +102,22 @@ def test_rows_without_labelled_pixels():
     rows = object_rows(np.zeros((3, 4), int), np.full((3, 4), 255), 2)
     assert tuple(rows) == tuple(COLUMNS)
     assert all(len(values) == 0 for values in rows.values())
+
+
+@pytest.mark.parametrize("largest_box", [0, 512])
+def test_widths_of_false_positives_equal_those_of_the_same_objects(largest_box, monkeypatch):
+    monkeypatch.setattr(record_columns, "_LARGEST_BOX", largest_box)
+    rng = np.random.default_rng(0)
+    fields = (cv2.resize(rng.normal(size=(9, 12)), (160, 120), interpolation=cv2.INTER_CUBIC) for _ in range(4))
+    shapes = np.stack(list(fields)).argmax(0)
+    columns = ("size_px", "y0", "x0", "y1", "x1", "boundary_px", "max_width_px")
+    objects = object_rows(np.zeros_like(shapes), shapes, 5)
+    invented = object_rows(shapes, np.full_like(shapes, 4), 5)
+    wrong = invented["kind"] == "false_positive"
+    found, wanted = (
+        sorted(zip(*(rows[name][chosen].tolist() for name in columns), strict=True))
+        for rows, chosen in ((invented, wrong), (objects, objects["kind"] == "object"))
+    )
+    assert found == wanted
+    assert len(found) > 20
+    assert max(found)[-1] > 20
