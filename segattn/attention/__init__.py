@@ -6,6 +6,7 @@ start as the identity.
 
 from segattn.attention.bam import BAM
 from segattn.attention.cbam import CBAM
+from segattn.attention.channel_position import ChannelPositionAttention
 from segattn.attention.coordinate import CoordinateAttention
 from segattn.attention.cpca import CPCA
 from segattn.attention.criss_cross import CrissCrossAttention
@@ -19,7 +20,7 @@ from segattn.attention.fully_attentional import FullyAttentional
 from segattn.attention.global_context import GlobalContext
 from segattn.attention.interlaced import InterlacedSparseAttention
 from segattn.attention.nam import NAM
-from segattn.attention.non_local import ChannelPositionAttention
+from segattn.attention.non_local import NonLocal
 from segattn.attention.scsa import PCSA, SCSA, SMSA
 from segattn.attention.selective_kernel import SelectiveKernel
 from segattn.attention.sge import SGE
@@ -44,6 +45,7 @@ __all__ = [
     "GlobalContext",
     "InterlacedSparseAttention",
     "NAM",
+    "NonLocal",
     "PCSA",
     "PositionAttention",
     "SCSA",

@@ -26,6 +26,7 @@ from segattn.attention import (
     FullyAttentional,
     GlobalContext,
     InterlacedSparseAttention,
+    NonLocal,
     PositionAttention,
 )
 from segattn.attention.global_context import spatial_weights
@@ -146,6 +147,11 @@ def _gathering(x: Tensor, channels: Tensor, gathered: Tensor) -> dict[str, Any]:
 
 def _position(block: PositionAttention, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
     query, key = block.query(x[None])[0], block.key(x[None])[0]
+    return {"maps": {"attends to": position_row(query[:, pixel[0], pixel[1]], key)}}
+
+
+def _non_local(block: NonLocal, x: Tensor, after: Tensor, pixel: Pixel) -> dict[str, Any]:
+    query, key = (part[0] for part in block.query_and_key(x[None]))
     return {"maps": {"attends to": position_row(query[:, pixel[0], pixel[1]], key)}}
 
 
@@ -280,6 +286,7 @@ _LOOKS: dict[type[nn.Module], Callable[..., dict[str, Any]]] = {
     CrissCrossAttention: _criss_cross,  # before its base class
     ExpectationMaximizationAttention: _expectation_maximization,
     InterlacedSparseAttention: _interlaced,
+    NonLocal: _non_local,
     PositionAttention: _position,
     ChannelAttention: _channel,
     FullyAttentional: _fully_attentional,

@@ -4,6 +4,7 @@
   https://arxiv.org/abs/1811.11721, figure 2.
 - ``GCHead``: Cao et al.: GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond. ICCV Workshops 2019,
   https://arxiv.org/abs/1904.11492.
+- ``NLHead``: Wang et al.: Non-local Neural Networks. CVPR 2018, https://arxiv.org/abs/1711.07971.
 - ``DNLHead``: Yin et al.: Disentangled Non-Local Neural Networks. ECCV 2020, https://arxiv.org/abs/2006.06668.
 
 Differences from the papers: the width of the optional auxiliary head on stage 3 is that of OpenMMLab's recipes.
@@ -11,7 +12,7 @@ Differences from the papers: the width of the optional auxiliary head on stage 3
 
 from typing import Literal
 
-from segattn.attention import CrissCrossAttention, DisentangledNonLocal, GlobalContext
+from segattn.attention import CrissCrossAttention, DisentangledNonLocal, GlobalContext, NonLocal
 from segattn.heads.base import FeatureInfo
 from segattn.heads.fcn_head import FCNHead
 
@@ -130,3 +131,31 @@ class DNLHead(FCNHead):
             1,
             DisentangledNonLocal(channels, reduction=reduction, temperature=temperature, implementation=implementation),
         )
+
+
+class NLHead(FCNHead):
+    """3x3 convolution, non-local block, 3x3 convolution, concatenated with the input of the head, and a classifier.
+
+    Args:
+        features: of the encoder.
+        num_classes: number of output channels.
+        channels: width of the convolutions.
+        reduction: query, key and value have ``channels // reduction`` channels.
+        implementation: of the attention: ``plain`` builds the map of all pixel pairs, ``fused`` does not.
+        dropout: probability of dropping a channel before the classifier.
+        stage3_channels: width of the auxiliary head ``stage3`` on the second to last level; null for none.
+    """
+
+    def __init__(
+        self,
+        features: FeatureInfo,
+        num_classes: int,
+        *,
+        channels: int = 512,
+        reduction: int = 2,
+        implementation: Literal["fused", "plain"] = "fused",
+        dropout: float = 0.1,
+        stage3_channels: int | None = 256,
+    ) -> None:
+        super().__init__(features, num_classes, channels=channels, dropout=dropout, stage3_channels=stage3_channels)
+        self.convs.insert(1, NonLocal(channels, reduction=reduction, implementation=implementation))

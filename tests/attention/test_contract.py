@@ -149,6 +149,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("InterlacedSparseAttention", {"window": (8, 0)}, r"window must be a height and a width of at least 1, got \(8, 0"),
     ("InterlacedSparseAttention", {"implementation": "fast"}, "implementation must be one of"),
     ("GlobalContext", {"reduction": 65}, "reduction must be between"),
+    ("NonLocal", {"reduction": 65}, "reduction must be between"),
+    ("NonLocal", {"implementation": "fast"}, "implementation must be one of"),
     ("PCSA", {"heads": 3}, "channels must be divisible by heads, got 64 channels and heads 3"),
     ("PCSA", {"pooling": "avg"}, "pooling must be one of average, max, recombination, got 'avg'"),
     ("PCSA", {"pooling": "recombination", "window": None}, "recombination needs a window"),

@@ -97,6 +97,7 @@ def test_blocks_with_their_own_gamma_are_not_wrapped():
         "CrissCrossAttention",
         "DisentangledNonLocal",
         "GlobalContext",
+        "NonLocal",
         "PositionAttention",
     }
     for name in attention.__all__:

@@ -66,6 +66,8 @@ CASES: list[tuple[str, dict[str, Any], Oracle]] = [
         {"window": (4, 2), "reduction": 4, "implementation": "plain"},
         partial(context.interlaced, window=(4, 2)),
     ),
+    ("NonLocal", {}, dot_product.non_local),
+    ("NonLocal", {"reduction": 3, "implementation": "plain"}, dot_product.non_local),
     ("GlobalContext", {}, gates.global_context),
     ("GlobalContext", {"reduction": 2}, gates.global_context),
     ("NAM", {}, gates.nam),

@@ -26,7 +26,9 @@ from segattn.heads import (
     Head,
     HeadOutput,
     ISAHead,
+    NLHead,
     OCRHead,
+    PSPHead,
     SCSADecoder,
     SMPDecoder,
 )
@@ -38,7 +40,6 @@ SLIM = {"channels": 16, "stage3_channels": None}
 HEADS = {
     "pyramid": partial(AttentionPyramid, channels=64, context=PositionAttention, context_channels=16),
     "pyramid of UPerNet": partial(AttentionPyramid, topology="upernet", channels=16),
-    "pyramid at stride 2": partial(AttentionPyramid, stride=2, channels=64),
     "FCN": partial(FCNHead, **SLIM),
     "CCNet": partial(CCHead, **SLIM),
     "DANet": partial(DANetHead, **SLIM),
@@ -51,7 +52,9 @@ HEADS = {
     "GCNet": partial(GCHead, **SLIM),
     "SCSA": partial(SCSADecoder, **SLIM),  # the refinement of every pyramid
     "channel and position": partial(ChannelSpatialHead, kind="dual", **SLIM),
-    "PSPNet": partial(SMPDecoder, decoder="pspnet", channels=16),
+    "non-local": partial(NLHead, **SLIM),
+    "PSPNet": partial(PSPHead, **SLIM),
+    "PSPNet of the library": partial(SMPDecoder, decoder="pspnet", channels=16),
 }
 SIZES = [(2, 97, 130), (1, 45, 61), (1, 1, 1), (3, 7, 200), (1, 64, 20)]
 """Batch, height and width: multiples of the stride or not, smaller than the stride, and very flat."""

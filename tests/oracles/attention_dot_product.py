@@ -87,6 +87,20 @@ def disentangled(image: Tensor, weights: dict[str, Tensor], *, temperature: floa
     return image + batch_norm(conv2d(output, weights["out.0.weight"]), weights, "out.1")
 
 
+def non_local(image: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    """The non-local block on one image."""
+    query, key, value = (
+        conv2d(image, weights[f"{n}.weight"], weights.get(f"{n}.bias")) for n in ("query", "key", "value")
+    )
+    places = [(row, column) for row in range(image.shape[1]) for column in range(image.shape[2])]
+    gathered = torch.zeros_like(value)
+    for row, column in places:
+        energies = torch.stack([query[:, row, column] @ key[:, r, c] for r, c in places])
+        for share, (r, c) in zip(softmax(energies / len(value) ** 0.5), places, strict=True):
+            gathered[:, row, column] += share * value[:, r, c]
+    return image + batch_norm(conv2d(gathered, weights["out.0.weight"]), weights, "out.1")
+
+
 def fully_attentional(image: Tensor, weights: dict[str, Tensor]) -> Tensor:
     """The fully attentional block on one image, one column, one row and one channel at a time."""
     height, width = image.shape[1:]
