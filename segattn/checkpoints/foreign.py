@@ -9,7 +9,8 @@ from typing import Any, Literal
 from torch import Tensor
 
 from segattn.checkpoints.openmmlab import Recipe, classes_of, recipe_of
-from segattn.checkpoints.repositories import OPENMMLAB_HEADS, origin_of, repository_of
+from segattn.checkpoints.openmmlab_heads import OPENMMLAB_HEADS
+from segattn.checkpoints.repositories import origin_of, repository_of
 from segattn.checkpoints.trained import TrainedModel
 from segattn.data import ade20k, cityscapes, cocostuff, isaid, isprs, loveda, pascal_context, voc
 from segattn.inference.inference_config import InferenceConfig
@@ -38,6 +39,9 @@ _DATA_SETS = (
 
 _FEW = 16
 """A data set is not recognized by this or a smaller number of classes alone."""
+
+_BUFFERS = r"ema_[^.]+$|data_preprocessor\."
+"""Names of weights that OpenMMLab's hooks and wrappers store beside those of the model."""
 
 _ASSUMPTIONS = {
     "openmmlab": "The file contains no readable config: assuming the dilations of ResNetV1c-D8 and align_corners false "
@@ -148,17 +152,18 @@ def _rebuilt(
     spec = ModelSpec(
         num_classes=len(classes),
         encoder=recipe.encoder,
-        head=repository.head(shapes, recipe.head),
+        head=repository.head(shapes, {**recipe.head, "align_corners": recipe.align_corners}),
         align_corners=recipe.align_corners,
         pad_to_stride=False,
     )
     model = SegmentationModel(spec)
-    left_out = [name for name in weights if re.match(repository.left_out, name)]
+    left_out = [name for name in weights if re.match(f"{repository.left_out}|{_BUFFERS}", name)]
     load_weights(model, repository.renamed({name: value for name, value in weights.items() if name not in left_out}))
     say(f"Classes: {source}.")
     say(f"Imported {len(weights) - len(left_out)} of {len(weights)} weights.")
     if left_out:
-        say(f"Left out because segmentation does not need them: {', '.join(left_out)}.")
+        more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+        say(f"Left out because segmentation does not need them: {', '.join(left_out[:3])}{more}.")
     return TrainedModel(model.eval(), classes, replace(recipe.inference or InferenceConfig(), size_rule=rule))
 
 

@@ -44,12 +44,12 @@ def recipe_of(meta: Mapping[str, Any], encoder: EncoderSpec, head_type: str) -> 
     model = config.get("model")
     if not isinstance(model, dict):
         return None
-    backbone, head, test = (model.get(key) or {} for key in ("backbone", "decode_head", "test_cfg"))
+    backbone, head = (model.get(key) or {} for key in ("backbone", "decode_head"))
+    test = model.get("test_cfg") or config.get("test_cfg") or {}  # outside of the model in the first versions
     head = head[-1] if isinstance(head, list) else head  # the last one of a cascade predicts
-    if head.get("type") != head_type or backbone.get("type") not in ("ResNetV1c", "ResNet"):
-        raise ValueError(
-            f"its config describes {head.get('type')} on {backbone.get('type')}, not {head_type} on ResNetV1c"
-        )
+    head_name, backbone_name = (str(part.get("type")).rpartition(".")[2] for part in (head, backbone))
+    if head_name != head_type or backbone_name not in ("ResNetV1c", "ResNet"):
+        raise ValueError(f"its config describes {head_name} on {backbone_name}, not {head_type} on ResNetV1c")
     layout = {key: backbone.get(key, default) for key, default in _DEFAULTS.items()}
     stride = 4 * math.prod(layout["strides"])
     if stride not in (8, 16, 32):

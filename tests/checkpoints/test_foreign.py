@@ -12,7 +12,7 @@ from segattn import cli
 from segattn.checkpoints import CheckpointError, import_checkpoint, initialize, load_model
 from segattn.checkpoints.foreign import class_table
 from segattn.checkpoints.openmmlab import recipe_of
-from segattn.checkpoints.repositories import OPENMMLAB_HEADS
+from segattn.checkpoints.openmmlab_heads import OPENMMLAB_HEADS
 from segattn.data import cityscapes, cocostuff, isprs, loveda, voc
 from segattn.data.pascal_context import read_scheme
 from segattn.heads import FCNHead
@@ -26,6 +26,7 @@ CASES = {
     "openmmlab, FCNHead": (openmmlab_heads.fcn, 19, {}, {"align_corners": False}),
     "openmmlab, ISAHead": (openmmlab_heads.isa, 19, {}, {"align_corners": False}),
     "openmmlab, OCRHead": (openmmlab_heads.ocr, 19, {}, {"align_corners": False}),
+    "openmmlab, PSPHead": (openmmlab_heads.psp, 19, {}, {"align_corners": False}),
     "openmmlab, EMAHead": (openmmlab_heads.ema, 19, {}, {"align_corners": False}),
     **{
         f"openmmlab, {name}": (openmmlab_heads.fcn, 19, {"block": block}, {"align_corners": False})
@@ -33,6 +34,7 @@ CASES = {
             ("CCHead", openmmlab_heads.criss_cross),
             ("DNLHead", openmmlab_heads.disentangled),
             ("GCHead", openmmlab_heads.global_context),
+            ("NLHead", openmmlab_heads.non_local),
         )
     },
     "danet, deep stem": (foreign.authors_danet, 150, {"stem": "deep"}, {}),
@@ -49,14 +51,17 @@ CASES = {
 @pytest.fixture(scope="module")
 def states():
     """The weights of every case, created by the original code on first use."""
-    made = {}
+    made, backbone = {}, {}  # all models of OpenMMLab have the same backbone
 
     def state(case):
         if case not in made:
             forward, classes, options, _ = CASES[case]
-            made[case] = foreign.State()
+            openmmlab = case.startswith("openmmlab")
+            made[case] = foreign.State(backbone if openmmlab else {})
             with torch.no_grad():
                 forward(made[case], torch.rand(1, 3, 32, 32), classes, **options)
+            if openmmlab:
+                backbone.update((name, value) for name, value in made[case].items() if name.startswith("backbone."))
         return made[case]
 
     return state
@@ -120,13 +125,15 @@ def test_training_checkpoint_is_imported_with_its_config_and_without_its_objects
     monkeypatch.setitem(sys.modules, "mmengine", module)
     names = [f"class {index}" for index in range(19)]
     dataset_meta = {"classes": names, "palette": [[index, 0, 255] for index in range(19)]}
-    checkpoint = {"meta": {"cfg": CONFIG, "dataset_meta": dataset_meta}, "state_dict": dict(states("openmmlab"))}
+    hooks = {"ema_backbone_conv1_weight": torch.zeros(1), "data_preprocessor.mean": torch.zeros(3, 1, 1)}
+    weights = {**states("openmmlab"), **hooks}
+    checkpoint = {"meta": {"cfg": CONFIG, "dataset_meta": dataset_meta}, "state_dict": weights}
     torch.save({**checkpoint, "message_hub": {"loss": HistoryBuffer()}}, tmp_path / "iter_80000.pth")
     output = tmp_path / "imported.safetensors"
     arguments = ["import", "--from", "openmmlab", str(tmp_path / "iter_80000.pth"), "--output", str(output)]
     assert cli.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "Imported 376 of 376 weights." in printed
+    assert "Imported 376 of 378 weights." in printed
     assert f"{output}: tu-resnet50c, DANetHead, 19 classes" in printed
     fresh = SegmentationModel(ModelSpec(19, SPEC, FCNHead))
     lines = initialize(fresh, tmp_path / "iter_80000.pth", classes=load_model(output).classes, part="encoder")
@@ -161,6 +168,11 @@ def test_dilations_of_other_configs_are_imported():
     assert (grid["layer3"][:3], grid["layer4"]) == ([1, 2, 2], [1, 2, 4])
     assert recipe(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)).encoder.output_stride == 16
     assert recipe_of({"config": "model = make_model()"}, SPEC, "DAHead") is None
+    first_versions = (
+        "model = dict(backbone=dict(type='mmseg.models.ResNet'), decode_head=dict(type='mmseg.models.DAHead'))\n"
+        "test_cfg = dict(mode='slide', crop_size=(9, 9), stride=(6, 6))"
+    )
+    assert recipe_of({"config": first_versions}, SPEC, "DAHead").inference.window == (9, 9)
     other = "model = dict(backbone=dict(type='ResNet'), decode_head=dict(type='ASPPHead'))"
     with pytest.raises(ValueError, match="describes ASPPHead on ResNet, not DAHead"):
         recipe_of({"cfg": other}, SPEC, "DAHead")
@@ -185,6 +197,12 @@ def test_encoder_of_an_unknown_head_initializes_ours(states, tmp_path):
             {"decode_head.convs.0.conv.weight": (32,), "decode_head.dnl_block.g.conv.weight": (16,)},
             "temperature=0.1, use_scale=True",
             {"channels": 32, "reduction": 2, "temperature": 0.1},
+        ),
+        (
+            "PSPHead",
+            {"decode_head.bottleneck.conv.weight": (32,)},
+            "pool_scales=(1, 4), align_corners=True",
+            {"channels": 32, "bins": [1, 4], "align_corners": True},
         ),
         (
             "ISAHead",

@@ -118,6 +118,30 @@ def disentangled(state, x):
     return x + norm(state, f"{name}.conv_out.bn", conv(state, f"{name}.conv_out.conv", gathered, WIDTH))
 
 
+def non_local(state, x):
+    """The block of NLHead."""
+    name, width = "decode_head.nl_block", WIDTH // 2
+    query, key, value = (
+        conv(state, f"{name}.{part}.conv", x, width, bias=True).flatten(2) for part in ("theta", "phi", "g")
+    )
+    weights = (query.transpose(1, 2) @ key / width**0.5).softmax(2)
+    gathered = (value @ weights.transpose(1, 2)).reshape(len(x), width, *x.shape[2:])
+    return x + norm(state, f"{name}.conv_out.bn", conv(state, f"{name}.conv_out.conv", gathered, WIDTH))
+
+
+def psp(state, image, classes):
+    """PSPHead, with aligned corners nowhere."""
+
+    def head(state, x):
+        parts = [x]
+        for index, side in enumerate((1, 2, 3, 6)):
+            pooled = layer(state, f"decode_head.psp_modules.{index}.1", F.adaptive_avg_pool2d(x, side), WIDTH)
+            parts.append(resized(pooled, x))
+        return layer(state, "decode_head.bottleneck", torch.cat(parts, 1), WIDTH, 3)
+
+    return model(state, image, classes, head)
+
+
 def ema(state, image, classes):
     """EMAHead."""
 
