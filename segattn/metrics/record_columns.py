@@ -204,7 +204,7 @@ def _shape_columns(rows: Attribution, wrong: _Pieces, box: Mapping[str, Array]) 
     # Objects and free-standing false positives overlap, so those have maps of their boxes.
     wrong = wrong._replace(part=wrong.part - first_false)
     touching = np.repeat(wrong.part + 1, wrong.length)[near.ravel()[ranges(wrong.start, wrong.length)]]
-    squared = _squared_distances_in_boxes(wrong, box, labels.shape[1])
+    squared = _squared_distances_of_parts(wrong, box, labels.shape)
     start = np.cumsum(wrong.length) - wrong.length
     false = _shapes(squared, start, wrong.part + 1, count=len(box["y0"]), touching=touching)
     return _Shapes(*map(np.append, shapes, false))
@@ -234,16 +234,21 @@ def _squared_distances(labels: Array) -> Array:
     return squared
 
 
-def _squared_distances_in_boxes(pieces: _Pieces, box: Mapping[str, Array], width: int) -> Array:
-    """The same for the pixels of pieces of parts, each in a map of its box alone, which is usually small."""
+def _squared_distances_of_parts(pieces: _Pieces, box: Mapping[str, Array], image: tuple[int, ...]) -> Array:
+    """The same for the pixels of pieces of parts, each in a map of its box, which is usually small."""
     # 1. The boxes one after the other, with a margin of one pixel. In a box without a pixel with four neighbors, all
-    #    distances are 1.
+    #    distances are 1. If all boxes together are larger than the image, one map of the image takes their place.
     high, wide = box["y1"] - box["y0"] + 2, box["x1"] - box["x0"] + 2
     area = np.where((high > 4) & (wide > 4), high * wide, 0)
+    pixels = ranges(pieces.start, pieces.length)
+    if area.sum() > image[0] * image[1]:
+        labels = np.zeros(image, dtype=np.uint32)
+        labels.ravel()[pixels] = np.repeat(pieces.part + 1, pieces.length)
+        return _squared_distances(labels).ravel()[pixels]
     first = np.cumsum(area) - area
     chosen = area[pieces.part] > 0
     part, start, length = (values[chosen] for values in (pieces.part, pieces.start, pieces.length))
-    y, x = np.divmod(start, width)
+    y, x = np.divmod(start, image[1])
     pixels = ranges(first[part] + (y - box["y0"][part] + 1) * wide[part] + x - box["x0"][part] + 1, length)
     drawn, distance = np.zeros(int(area.sum()), dtype=np.uint8), np.empty(int(area.sum()), dtype=np.float32)
     drawn[pixels] = 1
