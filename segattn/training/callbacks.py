@@ -194,8 +194,8 @@ class OverlayImages(Callback):
 class GracefulStop(Callback):
     """On Ctrl-C or SIGTERM, finishes the step and writes ``last.ckpt``, from which ``--ckpt_path last`` resumes.
 
-    A validation that runs or is due is finished first: Lightning skips it when it resumes from a checkpoint between
-    step and validation. A second Ctrl-C stops at once.
+    A validation that runs or is due is finished first, and the run stops after the next step: Lightning skips the
+    validation when it resumes from a checkpoint between step and validation. A second Ctrl-C stops at once.
 
     Args:
         folder: folder of the run's checkpoints.
@@ -223,13 +223,11 @@ class GracefulStop(Callback):
         self.on_train_end(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Save and stop if any process got a signal, unless this was the last step anyway."""
+        """Save and stop if any process got a signal, unless a validation is due or this was the last step anyway."""
         stop = trainer.strategy.reduce_boolean_decision(self._stop, all=False)  # all processes stop at the same step
-        if stop and not is_last_step(trainer):
+        if stop and not is_last_step(trainer) and not validation_is_due(trainer):
             path = trainer.strategy.broadcast(self.folder) / "last.ckpt"  # the version number may differ by process
             trainer.save_checkpoint(path, weights_only=False)
-            if validation_is_due(trainer):
-                return  # saved in case the process is killed meanwhile; stops after the next step
             trainer._logger_connector.update_train_step_metrics()  # Lightning would log this step after the callbacks
             if trainer.is_global_zero:
                 Console().print(f"stopped; resume with --ckpt_path last ({shown_path(path)})", soft_wrap=True)

@@ -238,10 +238,18 @@ def test_sigterm_before_a_validation_within_an_epoch_loses_no_validation(monkeyp
     options = ["--trainer.val_check_interval", "2", "--trainer.max_epochs", "2"]
     assert main([*FIT, *options, "--output", "complete"]) == 0
     interrupt = signal.getsignal(signal.SIGINT)
+    validate, saved_before = SegmentationTask.validation_step, []
+
+    def watched(task, batch, batch_idx):
+        saved_before.extend(run_folder("stopped").rglob("last.ckpt"))
+        return validate(task, batch, batch_idx)
+
     with monkeypatch.context() as patch:
+        patch.setattr(SegmentationTask, "validation_step", watched)
         at_step(patch, 1, lambda: signal.raise_signal(signal.SIGTERM))
         with pytest.raises(SystemExit):
             main([*FIT, *options, "--output", "stopped"])
+    assert not saved_before, "after a kill in the validation, a run would resume without this validation"
     signal.signal(signal.SIGINT, interrupt)  # Lightning ignores it after an interruption
     last = torch.load(run_folder("stopped") / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 3
