@@ -23,6 +23,7 @@ def config_error(message: str, arguments: Sequence[str], *, keys: Iterable[str],
         keys: all valid keys.
         classes: class names that configs can use without their module.
     """
+    keys = list(keys)
     parents = re.findall(r'Parser key "([^"]+)"', message)
     key = ".".join(parents)
     if found := re.search(r"dot import path string: (\S+)", message):
@@ -36,6 +37,7 @@ def config_error(message: str, arguments: Sequence[str], *, keys: Iterable[str],
     if found := re.search(r"(?:(?:Group '([\w.]+)'|Subcommand '\w+') does not accept o|O)ption '([^']+)'", message):
         owner = re.search(r"class_path(?:=| )'([\w.]+)'", message)
         full = ".".join(filter(None, [key, found[1], found[2]]))
+        full = full if owner else _first_unknown(full, keys)
         hint = did_you_mean(found[2], _parameters(owner[1])) if owner else _nearest_key(full, keys)
         return f"There is no option {full}{_place(full, arguments)}{hint}"
     if found := re.search(r"arguments are required: (?:\w+\.)?data$", message):
@@ -55,14 +57,22 @@ def _wrong_value(key: str, message: str, arguments: Sequence[str]) -> str:
     return f"{key}{_place(key, arguments)} must be {' or '.join(types)}, got {value[1].rstrip('.')}."
 
 
+def _first_unknown(key: str, keys: Iterable[str]) -> str:
+    """The key up to its first part that no valid key has."""
+    parts = key.split(".")
+    starts = (".".join(parts[:count]) for count in range(1, len(parts)))
+    return next((start for start in starts if not any(f"{each}.".startswith(f"{start}.") for each in keys)), key)
+
+
 def _nearest_key(key: str, keys: Iterable[str], *, prefix: str = "") -> str:
-    """The nearest key of the same group; if there is no such group, the nearest of all keys."""
-    keys, group = list(keys), key.rpartition(".")[0]
-    siblings = [each for each in keys if each.rpartition(".")[0] == group]
-    if siblings:
-        prefix = f"{prefix}{group}." if group else prefix
-        key, keys = key.rpartition(".")[2], [each.rpartition(".")[2] for each in siblings]
-    return did_you_mean(key, keys).replace("did you mean ", f"did you mean {prefix}")
+    """The end of a sentence that suggests the key with its first unknown part replaced by the nearest valid one."""
+    keys = list(keys)
+    unknown = _first_unknown(key, keys)
+    group, dot, name = unknown.rpartition(".")
+    group += dot
+    siblings = {each.removeprefix(group).partition(".")[0] for each in keys if each.startswith(group)}
+    hint = did_you_mean(name, siblings).replace("did you mean ", f"did you mean {prefix}{group}")
+    return hint.replace("?", f"{key.removeprefix(unknown)}?")
 
 
 def _parameters(class_path: str) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from jsonargparse import set_loader
 
+from segattn.io.error_text import did_you_mean
 from segattn.io.yaml_files import parse_yaml, read_yaml
 
 set_loader("yaml", parse_yaml, (ValueError,))  # so that the parsers of all commands read values in the same way
@@ -48,8 +49,9 @@ def find_config(name: str, beside: Path | None = None) -> Path:
     for folder in folders:
         if (folder / name).is_file():
             return (folder / name).absolute()
-    shipped = ", ".join(sorted(path.name for path in SHIPPED.glob("*.yaml")))
-    raise FileNotFoundError(f"There is no config {name} in {Path.cwd()}; the shipped configs are {shipped}.")
+    shipped = sorted(path.name for path in SHIPPED.glob("*.yaml"))
+    hint = did_you_mean(name, shipped, otherwise=f"the shipped configs are {', '.join(shipped)}")
+    raise FileNotFoundError(f"There is no config {name} in {Path.cwd()}{hint}")
 
 
 def with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:

@@ -33,6 +33,12 @@ def test_unknown_name_lists_the_shipped_configs(tmp_path, monkeypatch):
         find_config("nope.yaml")
 
 
+def test_the_nearest_shipped_config_is_suggested(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no config quikstart\.yaml in .*: did you mean quickstart\.yaml\?$"):
+        find_config("quikstart.yaml")
+
+
 @pytest.mark.parametrize("flags", [["--config", "own.yaml"], ["--config=own.yaml"], ["-c", "own.yaml"]])
 def test_extended_configs_come_first_and_other_arguments_stay(tmp_path, monkeypatch, flags):
     monkeypatch.chdir(tmp_path)

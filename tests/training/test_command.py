@@ -294,7 +294,11 @@ def test_errors_name_the_wrong_key_type_or_class(config, capsys, arguments, what
             "model:\n  head:\n    class_path: FLAHead\n    init_args: {chanels: 3}",
             "There is no option model.head.chanels in {} (line 5): did you mean channels?",
         ),
-        ("modle: {head: 3}", "There is no option modle.head in {} (line 2): did you mean model.head?"),
+        ("modle: {head: 3}", "There is no option modle in {} (line 2): did you mean model?"),
+        (
+            "model:\n  optmizer: {class_path: torch.optim.SGD}",
+            "There is no option model.optmizer in {} (line 3): did you mean model.optimizer?",
+        ),
         ("trainer:\n  max_epochs: many", "trainer.max_epochs in {} (line 3) must be int or null, got many."),
         (
             "data: {init_args: {batchsize: 3}}",
