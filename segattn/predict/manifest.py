@@ -173,7 +173,7 @@ class Manifest:
             )
 
     def _changes(self, earlier: Mapping[str, Any]) -> str:
-        """What an earlier run did differently: ``overlay was true and is now false``."""
+        """What an earlier run did differently: ``overlay was true and is now false``, once for each name."""
         run = json.loads(json.dumps(self.run))
         pairs = [
             (name, earlier.get(part, {}).get(name), value)
@@ -181,10 +181,10 @@ class Manifest:
             for name, value in run[part].items()
             if name not in ("path", "version")
         ]
-        changes = [
-            f"{name} was {json.dumps(old)} and is now {json.dumps(new)}" for name, old, new in pairs if old != new
-        ]
-        return ", ".join(dict.fromkeys(changes))
+        changes = {
+            name: f"{name} was {json.dumps(old)} and is now {json.dumps(new)}" for name, old, new in pairs if old != new
+        }
+        return ", ".join(changes.values())
 
     def _is_complete(self, row: Row, sources: Sources) -> bool:
         """Whether all files of a row exist with their sizes, and its image is the same file as before."""

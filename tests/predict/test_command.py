@@ -49,8 +49,10 @@ def test_the_last_line_counts_results_of_an_earlier_run(tmp_path, checkpoint, ca
 def test_resuming_with_other_options_says_why_nothing_is_kept(tmp_path, checkpoint, capsys):
     images = save_pictures(tmp_path / "in", "1.png")
     common = ["--checkpoint", checkpoint, "--images", images, "--output", tmp_path / "out"]
-    assert predict(*common, "--overlay", "--window", 32) == predict(*common, "--resume", "--window", 32) == 0
-    reason = "it was predicted with other settings (overlay was true and is now false)"
+    assert predict(*common, "--overlay", "--window", 32) == 0
+    assert predict(*common, "--resume", "--window", 32, "--flip") == 0
+    changes = "overlay was true and is now false, flip was false and is now true"
+    reason = f"it was predicted with other settings ({changes})"
     assert capsys.readouterr().out.splitlines()[1:] == [
         f"note: nothing of {tmp_path / 'out'} was kept: {reason}",
         f"1 masks in {tmp_path / 'out'}",
