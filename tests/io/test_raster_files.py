@@ -109,4 +109,5 @@ def test_resizing_treats_channels_alike(size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).random((7, 9, 6)).astype(np.float32)
     resized = resize_image(image, size)
     assert resized.shape == (*size, 6)
-    np.testing.assert_array_equal(resized[..., 3:], resize_image(np.ascontiguousarray(image[..., 3:]), size))
+    alone = resize_image(np.ascontiguousarray(image[..., 3:]), size)
+    np.testing.assert_allclose(resized[..., 3:], alone, rtol=0, atol=1e-6)  # OpenCV may round another way
