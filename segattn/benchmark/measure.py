@@ -39,7 +39,8 @@ def machine(device: torch.device) -> str:
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
     processor = " ".join(found.group(1).split()) if found else platform.processor() or platform.machine()
-    return f"{torch.get_num_threads()} threads on {processor}, torch {torch.__version__}"
+    count = torch.get_num_threads()
+    return f"{count} thread{'s' if count > 1 else ''} on {processor}, torch {torch.__version__}"
 
 
 def seconds_in_turns(
