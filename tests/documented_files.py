@@ -71,14 +71,15 @@ def write_files_of_commands(folder: Path) -> None:
     for name in ("a", "b"):
         layouts.save(folder / f"labels/{name}.png", layouts.quarters([0, 1, 2, 255], (40, 56)))
     (folder / "costs.csv").write_text("name,parameters\ncamvid_fcn,1000\n")
-    (folder / "mine.yaml").write_text(fenced_blocks("yaml")["README.md 2"])
+    for name in ("mine", "streets"):
+        (folder / f"{name}.yaml").write_text(fenced_blocks("yaml")["README.md 2"])
     (folder / "trees.yaml").write_text(fenced_blocks("yaml")["recipes.md 1"])
     (folder / "trees.py").write_text(fenced_blocks("python")["recipes.md 4"])
     for number, split in enumerate(["train", "train", "train", "train", "val"]):
         layouts.save(folder / f"data/trees/images/{split}/{number}.png", layouts.photo(number))
         layouts.save(folder / f"data/trees/masks/{split}/{number}.png", layouts.quarters([0, 1, 2, 255]))
     mine = LabelScheme.read(folder / "data/mine/classes.yaml").classes
-    for name, classes in {**SCORED, "mine": mine}.items():
+    for name, classes in {**SCORED, "mine": mine, "streets": mine}.items():
         run = folder / "runs" / name / "version_0"
         (run / "checkpoints").mkdir(parents=True)
         trained = TrainedModel(lively_model(classes=classes), classes, InferenceConfig())

@@ -31,6 +31,12 @@ def test_content_of_the_wheel(tmp_path):
     assert names == package | configs
 
 
+def test_files_of_the_repository_are_small():
+    for folder in ("configs", "docs", "notebooks", "scripts", "segattn", "tests"):
+        for path in (ROOT / folder).rglob("*"):
+            assert path.stat().st_size < 300_000 or "__pycache__" in path.parts, f"{path} is too large"
+
+
 def test_site_builds_without_a_warning(tmp_path):
     run("mkdocs", "build", "--quiet", "--site-dir", tmp_path)  # strict: a warning is an error
     for page in ("index", "score/index", "reference/commands/index", "reference/attention/index"):

@@ -107,7 +107,7 @@ def test_commands_are_found():
 def test_command_succeeds(command, copied_files, capsys):
     words = COMMANDS[command]
     if words[0] == "init":
-        (copied_files / "mine.yaml").unlink()
+        (copied_files / f"{words[words.index('--name') + 1]}.yaml").unlink()
     if "danet.safetensors" in words:
         save_model(load_model("runs/cityscapes_danet"), "danet.safetensors")
     code, printed = run(words, capsys)
