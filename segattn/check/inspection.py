@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from segattn.data import SegmentationDataset
 from segattn.data.errors import ColorMaskError, DataError
 from segattn.data.label_map import color_values
+from segattn.io.raster_files import channel_moments
 from segattn.objects.ground_truth import target_objects
 from segattn.objects.size_bins import ObjectSizes, pixel_edges
 from segattn.sample import IGNORE_INDEX
@@ -92,8 +93,7 @@ class Inspector(Dataset[Inspection]):
             if self.dataset.channels is None:
                 seen.digest += tuple(map(int, cv2.sumElems(image)))
             else:
-                double = image.astype(np.float64)
-                seen.moments = np.stack([double.mean((0, 1)), (double**2).mean((0, 1))])
+                seen.moments = channel_moments(image)
         except DataError as error:
             seen.problems["unreadable-image"] = str(error)
         try:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from segattn.check.inspection import Inspection
 from segattn.data import SegmentationDataset
+from segattn.io.raster_files import mean_and_std
 from segattn.objects.size_bins import ObjectSizes
 from segattn.sample import IGNORE_INDEX
 
@@ -63,10 +64,8 @@ class SplitResult:
         read = [(seen.size[0] * seen.size[1], seen.moments) for seen in self.inspections if seen.size]
         if self.dataset.channels is None or not read:
             return ""
-        mean, square = np.average([moments for _, moments in read], axis=0, weights=[pixels for pixels, _ in read])
-        std = np.sqrt(np.maximum(square - mean**2, 0))
-        texts = [", ".join(f"{value:.4g}" for value in values.tolist()) for values in (mean, std)]
-        return f"Channels for model.encoder: {{mean: [{texts[0]}], std: [{texts[1]}]}}"
+        mean, std = mean_and_std([moments for _, moments in read], [pixels for pixels, _ in read])
+        return f"Channels for model.encoder: {{mean: {mean}, std: {std}}}"
 
     @property
     def size_line(self) -> str:

@@ -11,13 +11,14 @@ from typing import Annotated
 from rich.console import Console
 
 from segattn.data.label_files import Pair
-from segattn.init.config_text import config_text
+from segattn.init.config_text import Channels, config_text
 from segattn.init.folder_splits import find_splits
 from segattn.init.label_values import class_file, label_values
 from segattn.init.training_cost import UNKNOWN_COST, training_cost
 from segattn.io.atomic_write import atomic_write
 from segattn.io.command_line import run_command
-from segattn.io.image_files import open_image
+from segattn.io.image_files import ImageFileError, open_image
+from segattn.io.raster_files import channel_moments, mean_and_std, read_raster
 
 MAX_READ, MAX_SIZES = 500, 100
 """Number of masks, and of images, that are read, evenly distributed."""
@@ -43,6 +44,7 @@ def init(
     encoder: str | None = None,
     weights: Annotated[str, "FILE"] = "imagenet",
     epochs: int = 50,
+    channels: int | None = None,
 ) -> int:
     """Write a config and a class file for a folder of images and a folder of masks.
 
@@ -58,7 +60,11 @@ def init(
         encoder: encoder of the model; default: resnet50 with a GPU, a smaller one without
         weights: of the encoder: imagenet (downloaded), null for random ones, or a file
         epochs: length of the training
+        channels: number of channels of the images, if they are to be read as they are, also with 16 bits; default: the
+            images are read as 8-bit RGB
     """
+    if channels is not None and channels < 1:
+        raise ValueError(f"--channels must be at least 1, got {channels}.")
     splits = find_splits(images, masks)
     lists = [split for split, each in splits.items() if each.is_listed]
     paths = {key: output / f"{name}_{key}.txt" for key in lists}
@@ -73,7 +79,11 @@ def init(
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    size = _median_size(read)
+    try:
+        size, measured = _measured(read[:: -(-len(read) // MAX_SIZES)], channels)
+    except ImageFileError as error:
+        hint = "" if channels else " Images with other channels than RGB need --channels NUMBER."
+        raise ValueError(f"{error}{hint}") from error
     crop = min(CROP_SIZES[device], max(64, min(size) // 32 * 32))
     config = partial(
         config_text,
@@ -84,6 +94,7 @@ def init(
         encoder=encoder or ENCODERS[device],
         weights=weights,
         epochs=epochs,
+        channels=measured,
     )
     with TemporaryDirectory() as folder:
         drafts = {key: Path(folder, f"{key}.yaml") for key in ("config", "classes")}
@@ -91,7 +102,9 @@ def init(
         drafts["config"].write_text(config(cost=UNKNOWN_COST), encoding="utf-8")
         command = ("--config", str(drafts["config"]), "--data.classes", str(drafts["classes"]))
         most = len(splits["train"].pairs) // MIN_STEPS
-        texts["config"] = config(cost=training_cost(command, most=most, crop=crop, device=device))
+        texts["config"] = config(
+            cost=training_cost(command, most=most, crop=crop, channels=channels or 3, device=device)
+        )
 
     say = partial(Console(highlight=False).print, markup=False, soft_wrap=True)
     for key, path in paths.items():
@@ -105,10 +118,18 @@ def init(
     return 0
 
 
-def _median_size(pairs: Sequence[Pair]) -> tuple[int, int]:
-    """Median width and height of images."""
-    sizes = []
-    for pair in pairs[:: -(-len(pairs) // MAX_SIZES)]:
-        with open_image(pair.image) as opened:
-            sizes.append(opened.stored().size)
-    return median_low(width for width, _ in sizes), median_low(height for _, height in sizes)
+def _measured(pairs: Sequence[Pair], channels: int | None) -> tuple[tuple[int, int], Channels | None]:
+    """Median width and height of images, and what their channels are like if they are read as they are."""
+    sizes, moments = [], []
+    for pair in pairs:
+        if channels is None:
+            with open_image(pair.image) as opened:
+                sizes.append(opened.stored().size)
+        else:
+            image = read_raster(pair.image, channels)
+            sizes.append((image.shape[1], image.shape[0]))
+            moments.append(channel_moments(image))
+    size = median_low(width for width, _ in sizes), median_low(height for _, height in sizes)
+    if channels is None:
+        return size, None
+    return size, Channels(channels, *mean_and_std(moments, [width * height for width, height in sizes]))

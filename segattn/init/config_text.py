@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -17,12 +18,12 @@ data:
   init_args:
     root: {root}
     classes: {classes}  # give the classes their names there
-{folders}
+{folders}{channels}
     crop_size: [{crop}, {crop}]  # half of the images have at most {width} x {height} pixels (width x height)
     batch_size: {batch}  # {memory}
     object_crops: 0.5  # half of the crops are centered on a small or medium object
 model:
-  encoder: {{name: {encoder}, weights: {weights}}}
+  encoder: {{name: {encoder}, weights: {weights}{normalization}}}
   optimizer:
     class_path: torch.optim.AdamW
     init_args: {{lr: 0.001, weight_decay: 0.01}}
@@ -30,6 +31,15 @@ model:
 trainer:
   max_epochs: {epochs}  # {time}
 """
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Channels of images that are not RGB; the mean and the standard deviation of each as lists of YAML."""
+
+    count: int
+    mean: str
+    std: str
 
 
 def config_text(
@@ -42,6 +52,7 @@ def config_text(
     encoder: str,
     weights: str,
     epochs: int,
+    channels: Channels | None = None,
 ) -> str:
     """Write the config.
 
@@ -54,6 +65,7 @@ def config_text(
         encoder: its name.
         weights: of the encoder: a name, a file, or null.
         epochs: length of the training.
+        channels: of images that are not RGB.
     """
     folders = [path.absolute() for split in splits.values() for path in (split.images, split.masks)]
     root = Path(os.path.commonpath(folders))
@@ -62,6 +74,8 @@ def config_text(
         root=_scalar(root),
         classes=_scalar(paths["classes"].absolute()),
         folders="\n".join(line for name, split in splits.items() for line in _split_lines(name, split, root, paths)),
+        channels=f"\n    channels: {channels.count}" if channels else "",
+        normalization=f", mean: {channels.mean}, std: {channels.std}" if channels else "",
         crop=crop,
         width=size[0],
         height=size[1],

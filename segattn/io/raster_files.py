@@ -4,13 +4,14 @@ The files are read by rasterio, which is optional (``pip install 'segattn[tiff]'
 """
 
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from segattn.io.error_text import one_line
 from segattn.io.image_files import ImageFileError
@@ -64,6 +65,25 @@ def read_raster(path: Path, channels: int, *, max_pixels: int | None = None) -> 
     elif not np.isfinite(values).all():
         raise ImageFileError(path, "it contains values that are infinite or not a number")
     return values
+
+
+def channel_moments(image: Float32[np.ndarray, "h w c"]) -> Float64[np.ndarray, "2 c"]:
+    """The mean of each channel, and the mean of its squares."""
+    double = image.astype(np.float64)
+    return np.stack([double.mean((0, 1)), (double**2).mean((0, 1))])
+
+
+def mean_and_std(moments: Sequence[Float64[np.ndarray, "2 c"]], pixels: Sequence[int]) -> tuple[str, str]:
+    """The mean and the standard deviation of each channel as lists of YAML.
+
+    Args:
+        moments: of images, from :func:`channel_moments`.
+        pixels: number of pixels of each image.
+    """
+    mean, square = np.average(moments, axis=0, weights=pixels)
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    texts = [", ".join(f"{value:.4g}" for value in values.tolist()) for values in (mean, std)]
+    return f"[{texts[0]}]", f"[{texts[1]}]"
 
 
 def as_rgb(image: Pixels) -> UInt8[np.ndarray, "h w 3"]:

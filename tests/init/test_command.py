@@ -1,11 +1,14 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from segattn.cli import main
+from segattn.init.training_cost import UNKNOWN_COST, TrainingCost
 from tests.data import layouts
 
 
@@ -43,6 +46,20 @@ def test_the_commands_that_it_prints_work(data, capsys):
     assert "my set_train.txt exists already" in capsys.readouterr().err
 
 
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The channels of the images whose training would be measured, which takes seconds."""
+    channels: list[int] = []
+
+    def cost(command: tuple[str, ...], **options: Any) -> TrainingCost:
+        channels.append(options["channels"])
+        return UNKNOWN_COST
+
+    monkeypatch.setattr("segattn.init.command.training_cost", cost)
+    return channels
+
+
+@pytest.mark.usefixtures("measured")
 def test_subfolders_are_the_splits(data):
     for folder in ("photos", "labels"):
         (data / folder / "day").rename(data / folder / "training")
@@ -53,12 +70,34 @@ def test_subfolders_are_the_splits(data):
     assert (settings["train_images"], settings["val_masks"]) == ("photos/training", "labels/valid")
 
 
+def test_channels_that_are_not_rgb_are_measured(data, capsys, measured):
+    rasterio = pytest.importorskip("rasterio", reason="the extra `tiff` is not installed")
+    values = np.arange(5, dtype=np.uint16)[:, None, None] * 6553 + np.zeros((70, 90), np.uint16)
+    values[:, :35] += 1311  # half of the pixels, 0.02 of the largest value
+    for path in sorted(data.glob("photos/*/*.jpg")):
+        path.unlink()
+        file = {"driver": "GTiff", "height": 70, "width": 90, "count": 5, "dtype": "uint16"}
+        with rasterio.open(path.with_suffix(".tif"), "w", **file) as image:
+            image.write(values)
+    assert init() == 1
+    assert "other channels than RGB need --channels NUMBER." in capsys.readouterr().err
+    assert init("--channels", "4") == 1
+    assert "it has 5 channels, but `channels` is 4" in capsys.readouterr().err
+    assert init("--channels", "5") == 0
+    config = yaml.safe_load((data / "mine.yaml").read_text())
+    assert config["data"]["init_args"]["channels"] == 5
+    assert measured == [5]
+    assert config["model"]["encoder"]["mean"] == pytest.approx([0.01, 0.11, 0.21, 0.31, 0.41], abs=1e-4)
+    assert config["model"]["encoder"]["std"] == pytest.approx([0.01] * 5, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         (["--masks", "nowhere"], "There is no folder"),
         (["--masks", "empty"], "0 of the 10 images in photos have a mask in empty, for example empty"),
         (["--encoder", "resnet5000"], "resnet5000"),
+        (["--channels", "0"], "--channels must be at least 1, got 0."),
         (["--output", "labels/day/4.png"], "labels/day/4.png"),
     ],
 )
