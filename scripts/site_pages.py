@@ -57,21 +57,30 @@ def commands_page() -> str:
 def package_page(package: str) -> str:
     """A page with every name in ``__all__`` of a package, below the description of the module that defines it."""
     module = import_module(f"segattn.{package}")
-    sources: dict[str, list[str]] = {}
+    sources: dict[str, list[str]] = {module.__name__: []}
     for name in module.__all__:
-        sources.setdefault(getattr(getattr(module, name), "__module__", module.__name__), []).append(name)
+        source = getattr(getattr(module, name), "__module__", "")
+        own = source.startswith("segattn.")  # a type alias says that it is from another package
+        sources.setdefault(source if own else module.__name__, []).append(name)
     parts = [f"# {module.__name__}", description(module.__name__)]
     for source, names in sources.items():
         if source != module.__name__:
             text = description(source)
-            parts += [f"## {re.split('[:.(]', text)[0]}", text]
+            parts += [f"## {title(text)}", text]
         parts += [f"::: {module.__name__}.{name}" for name in names]
     return "\n\n".join(parts)
 
 
+def title(text: str) -> str:
+    """The start of a description, up to the first colon, semicolon, parenthesis or end of a sentence."""
+    first = " ".join(text.partition("\n\n")[0].split())
+    return re.split(r"[:;.]( |$)| \(", first)[0]
+
+
 def description(module: str) -> str:
-    """The docstring of a module, without the roles of Sphinx, which Markdown does not know."""
-    return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", inspect.getdoc(import_module(module)) or "")
+    """The docstring of a module, with links to guides, and without Sphinx roles, which Markdown does not know."""
+    text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", inspect.getdoc(import_module(module)) or "")
+    return re.sub(r"``docs/(\w+)\.md``", r"[\1](../\1.md)", text)
 
 
 def on_page_content(html: str, **_: Any) -> str:

@@ -144,6 +144,15 @@ class NLHead(FCNHead):
         implementation: of the attention: ``plain`` builds the map of all pixel pairs, ``fused`` does not.
         dropout: probability of dropping a channel before the classifier.
         stage3_channels: width of the auxiliary head ``stage3`` on the second to last level; null for none.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import FeatureInfo, NLHead
+        >>> features = FeatureInfo(channels=(3, 16, 32, 64), strides=(1, 2, 4, 8))
+        >>> head = NLHead(features, num_classes=19, channels=32)
+        >>> output = head([torch.rand(2, c, 64 // s, 96 // s) for c, s in zip(features.channels, features.strides)])
+        >>> output.logits.shape
+        torch.Size([2, 19, 8, 12])
     """
 
     def __init__(

@@ -30,6 +30,15 @@ class PSPHead(Head):
 
     Raises:
         ValueError: if there are no bins, or one is below 1.
+
+    Examples:
+        >>> import torch
+        >>> from segattn.heads import FeatureInfo, PSPHead
+        >>> features = FeatureInfo(channels=(3, 16, 32, 64), strides=(1, 2, 4, 8))
+        >>> head = PSPHead(features, num_classes=19, channels=32)
+        >>> output = head([torch.rand(2, c, 64 // s, 96 // s) for c, s in zip(features.channels, features.strides)])
+        >>> output.logits.shape
+        torch.Size([2, 19, 8, 12])
     """
 
     min_levels = 2
