@@ -20,6 +20,7 @@ class LoveDA(SegmentationDataset):
 
     Args:
         root: the folder that holds ``Train`` and ``Val``. The images of an area whose folder is missing are left out.
+            The folders of OpenMMLab, ``img_dir`` and ``ann_dir``, are read where they exist.
         split: ``train`` or ``val``. The test labels are not public.
 
     Examples:
@@ -29,17 +30,24 @@ class LoveDA(SegmentationDataset):
         (7, ['image', 'mask', 'name'])
     """
 
-    layout: ClassVar[str] = "{Train,Val}/{Rural,Urban}/images_png/*.png and {Train,Val}/{Rural,Urban}/masks_png/*.png"
+    layout: ClassVar[str] = (
+        "{Train,Val}/{Rural,Urban}/images_png/*.png and {Train,Val}/{Rural,Urban}/masks_png/*.png, or "
+        "img_dir/{train,val}/*.png and ann_dir/{train,val}/*.png"
+    )
     remedy: ClassVar[str] = (
         "get it from https://github.com/Junjue-Wang/LoveDA and pass the folder that holds Train and Val"
     )
     parts: ClassVar[dict[str, str]] = {"train": "Train", "val": "Val"}
 
     def __init__(self, root: Path | str, split: str = "train") -> None:
-        part = self.existing(Path(root) / self.part(split))
-        pairs = [
-            replace(pair, name=f"{area}/{pair.name}")  # both areas may use the same numbers
-            for area in ("Rural", "Urban")
-            for pair in pair_files(part / area / "images_png", part / area / "masks_png")
-        ]
+        root, part = Path(root), self.part(split)
+        if (images := root / "img_dir" / part.lower()).is_dir():
+            pairs = pair_files(images, root / "ann_dir" / part.lower())
+        else:
+            folder = self.existing(root / part)
+            pairs = [
+                replace(pair, name=f"{area}/{pair.name}")  # both areas may use the same numbers
+                for area in ("Rural", "Urban")
+                for pair in pair_files(folder / area / "images_png", folder / area / "masks_png")
+            ]
         super().__init__(root, CLASSES, pairs, SCHEME.label_map)

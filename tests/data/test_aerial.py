@@ -25,6 +25,12 @@ def test_loveda_reads_both_areas(tmp_path: Path) -> None:
     assert len(LoveDA(tmp_path)) == 2
 
 
+def test_loveda_reads_the_folders_of_openmmlab(tmp_path: Path) -> None:
+    data = LoveDA(layouts.isprs(tmp_path, {"val": 2}), "val")
+    assert data.pairs[1].mask == tmp_path / "ann_dir" / "val" / "2_10_256_0_768_512.png"
+    assert labels_of(data[0]["mask"]) == [IGNORE_INDEX, 0, 5, 4]
+
+
 def test_isprs(tmp_path: Path) -> None:
     data = ISPRS(layouts.isprs(tmp_path), "val")
     assert data[1]["name"] == "2_10_256_0_768_512.png"
