@@ -1,5 +1,6 @@
 """The base class of all data sets: pairs of image and label files. torch is imported only when a sample is read."""
 
+import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,7 +121,9 @@ class SegmentationDataset:
         """Require a label file (and instance map) for every image."""
         if missing := self.missing_files():
             image, path = missing[0]
-            raise DataError(f"{len(missing)} label files are missing, for example {path} for the image {image}.")
+            others = sorted(other.name for other in path.parent.glob(f"{glob.escape(path.stem)}.*"))
+            hint = f"; there is {others[0]}, but the name must be {path.name}" if others else ""
+            raise DataError(f"{len(missing)} label files are missing, for example {path} for the image {image}{hint}.")
 
     def read_image(self, path: Path) -> Pixels:
         """Read an image file."""

@@ -39,7 +39,7 @@ class VOC(SegmentationDataset):
 
     layout: ClassVar[str] = (
         "JPEGImages/*.jpg, SegmentationClass/*.png and ImageSets/Segmentation/{train,val}.txt (with SBD also "
-        "SegmentationClassAug/*.png and trainaug.txt)"
+        "SegmentationClassAug/*.png and trainaug.txt, which scripts/prepare_voc.py writes)"
     )
     label_files: ClassVar[str] = ""  # a folder holds the label files of all splits
     remedy: ClassVar[str] = (

@@ -152,6 +152,9 @@ def test_missing_label_files_are_found(tmp_path: Path, dataset: type, make: obje
     assert data.missing_files() == [(pair.image, pair.mask)]
     with pytest.raises(DataError, match=r"^1 label files are missing, for example .*png for the image .*\.$"):
         data.require_files()
+    pair.mask.with_suffix(".tif").touch()
+    with pytest.raises(DataError, match=rf"; there is {pair.mask.stem}\.tif, but the name must be {pair.mask.name}\.$"):
+        data.require_files()
 
 
 def test_missing_instance_maps_are_found(tmp_path: Path) -> None:

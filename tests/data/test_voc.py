@@ -38,7 +38,10 @@ def test_sbd_adds_images_and_keeps_the_official_labels(tmp_path: Path) -> None:
     assert labels_of(data[4]["mask"]) == [0, 20, 15, 4]
     assert len(VOC(tmp_path, "val", sbd=True)) == 3
     (tmp_path / LISTS / "trainaug.txt").unlink()
-    with pytest.raises(DataNotFoundError, match=r"No data found in .*trainaug\.txt: expected .*trainaug\.txt\)"):
+    with pytest.raises(
+        DataNotFoundError,
+        match=r"No data found in .*trainaug\.txt: expected .*trainaug\.txt, which scripts/prepare_voc\.py writes\)",
+    ):
         VOC(tmp_path, sbd=True)
 
 
