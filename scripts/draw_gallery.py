@@ -1,4 +1,4 @@
-"""Draw the pictures of the README from the runs of ``make demo``.
+"""Draw the pictures of the README and of docs/explain.md from the runs of ``make demo``.
 
 The comparison page (a screenshot, which needs a browser such as chromium), the size curve and the differences, small
 objects found and missed, and the gates of an attention block.
@@ -10,18 +10,20 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
 from segattn import report
+from segattn.data.scenes import CLASSES
 from segattn.explain import explain, figures
 from segattn.report import Study, charts
 
 RUNS = ("quickstart_fcn", "quickstart")
 PAGE = (1100, 1230)  # width and height of the screenshot in pixels
-POINT = (112, 112)  # of the explanation, in the middle of the image
+EXAMPLE, POINT = "00002.png", (130, 90)  # an image with a large triangle, and a pixel inside it
 FOUND, MISSED = ("#00ffff", "-"), ("#ff00ff", "--")  # color and line of the boxes
 
 
@@ -37,11 +39,15 @@ def main() -> None:
     save(charts.curve_figure(study, comparison), given.output / "size_curve.png", dpi=80)
     save(charts.difference_figure(study, comparison), given.output / "size_difference.png", dpi=80)
     image = most_improved_image(study)
-    save(found_figure(study, image, given.demo / "masks"), given.output / "found_objects.png", dpi=100)
-    checkpoint = given.demo / "runs" / RUNS[1] / "version_0" / "checkpoints" / "best.ckpt"
-    explanation = explain(checkpoint, given.demo / "shapes/images/val" / image, POINT)
-    drawn = figures.draw(explanation)
+    images, masks = given.demo / "shapes/images/val", given.demo / "masks"
+    save(found_figure(study, image, masks), given.output / "found_objects.png", dpi=100)
+    drawn = figures.draw(explain(given.demo / "runs" / RUNS[1], images / image, POINT))
     save(drawn[[name for name in drawn if name.endswith("SMSA")][-1]], given.output / "attention.png", dpi=80)
+    drawn = figures.draw(explain(given.demo / "runs" / RUNS[1], images / EXAMPLE, POINT))
+    save(drawn["class"], given.output / "explain.png", dpi=80)
+    mask = CLASSES.palette[np.array(Image.open(masks / RUNS[1] / EXAMPLE))]  # the label ids are the indices
+    panels = [np.array(Image.open(folder / EXAMPLE)) for folder in (images, masks / RUNS[1] / "overlays")]
+    compress(Image.fromarray(np.concatenate([*panels, mask], axis=1)), given.output / "overlay.png")
     if given.browser:
         save_page(given.demo / "comparison" / "index.html", given.output / "comparison.png", given.browser)
 

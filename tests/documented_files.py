@@ -70,6 +70,8 @@ def write_files_of_commands(folder: Path) -> None:
     shutil.copy(folder / "results/two/0001TP_000000.png", folder / "results/one/0001.png")
     for name in ("a", "b"):
         layouts.save(folder / f"labels/{name}.png", layouts.quarters([0, 1, 2, 255], (40, 56)))
+    shutil.copytree(folder / "runs/quickstart", folder / "demo/runs/quickstart")
+    save_pictures(folder / "demo/shapes/images/val", "00002.png", height=100, width=150)
     (folder / "costs.csv").write_text("name,parameters\ncamvid_fcn,1000\n")
     for name in ("mine", "streets"):
         (folder / f"{name}.yaml").write_text(fenced_blocks("yaml")["README.md 2"])

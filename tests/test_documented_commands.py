@@ -10,6 +10,8 @@ import pytest
 from segattn.benchmark import cost_tables
 from segattn.checkpoints import load_model, save_model
 from segattn.cli import main
+from segattn.init import command as init_command
+from segattn.init.training_cost import UNKNOWN_COST
 from segattn.report import page_parts
 from tests.documentation import segattn_commands, shell_lines
 from tests.documented_files import write_documented_files, write_files_of_commands
@@ -77,7 +79,8 @@ def copied_files(files, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))  # --import adds the current folder
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(page_parts, "to_svg", lambda figure, title: "")  # tests/report draws the figures
-    monkeypatch.setattr(cost_tables, "peak_memory", lambda *_, **__: (1.0, 2.0))  # tests/benchmark starts its processes
+    monkeypatch.setattr(cost_tables, "peak_memory", lambda *_, **__: (1.0, 2.0))  # tests/benchmark measures it
+    monkeypatch.setattr(init_command, "training_cost", lambda *_, **__: UNKNOWN_COST)  # tests/init measures it
     return folder
 
 
