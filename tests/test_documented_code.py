@@ -1,14 +1,17 @@
-"""All Python code in README and docs is run."""
+"""All Python code in README and docs is run, and all configs and class files are read."""
+
+import sys
 
 import pytest
 import torch
 
 from segattn.cli import main
+from segattn.data.class_file import LabelScheme
 from tests.checkpoints.saved import save_checkpoint
 from tests.documentation import fenced_blocks, segattn_commands
 from tests.documented_files import SCORED, write_documented_files, write_files_of_commands
 
-BLOCKS = fenced_blocks("python")
+BLOCKS, CONFIGS = fenced_blocks("python"), fenced_blocks("yaml")
 
 NOT_RUN = {
     "object_size.md 4": "needs mmengine; tests/metrics/test_other_training_loops.py runs it with a stand-in",
@@ -49,6 +52,7 @@ def files(tmp_path_factory):
 
 def test_blocks_are_found():
     assert len(BLOCKS) > 15
+    assert len(CONFIGS) > 8
     assert NOT_RUN.keys() | VARIABLES.keys() <= BLOCKS.keys()
 
 
@@ -65,3 +69,19 @@ def test_block(name, files, monkeypatch):
     code = compile(text, name, "exec")
     if name not in NOT_RUN:
         exec(code, {"__name__": "documented", **VARIABLES.get(name, {})})
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_or_class_file(name, files, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(files)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # --import adds the current folder
+    text, path = CONFIGS[name], tmp_path / "file.yaml"
+    if "classes:\n" in text:
+        path.write_text(text)
+        assert LabelScheme.read(path).classes
+        return
+    path.write_text(text if "base:" in text else f"base: camvid_fla.yaml\n{text}")
+    own = ["--import", "trees"] if "trees." in text else []
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *own, "--config", str(path), "--print_config"])
+    assert stop.value.code == 0, capsys.readouterr().err
