@@ -102,9 +102,7 @@ def init(
         drafts["config"].write_text(config(cost=UNKNOWN_COST), encoding="utf-8")
         command = ("--config", str(drafts["config"]), "--data.classes", str(drafts["classes"]))
         most = len(splits["train"].pairs) // MIN_STEPS
-        texts["config"] = config(
-            cost=training_cost(command, most=most, crop=crop, channels=channels or 3, device=device)
-        )
+        texts["config"] = config(cost=training_cost(command, most=most, crop=crop, device=device))
 
     say = partial(Console(highlight=False).print, markup=False, soft_wrap=True)
     for key, path in paths.items():

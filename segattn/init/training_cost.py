@@ -20,14 +20,13 @@ UNKNOWN_COST = TrainingCost(BATCH_SIZES[-1], 0, 0.0, "")
 """Stands for the cost in a config that is written to measure it."""
 
 
-def training_cost(command: tuple[str, ...], *, most: int, crop: int, channels: int, device: str) -> TrainingCost:
+def training_cost(command: tuple[str, ...], *, most: int, crop: int, device: str) -> TrainingCost:
     """Choose the largest of :data:`BATCH_SIZES` whose step takes at most half of the memory, and time a step.
 
     Args:
         command: options of ``segattn fit`` that describe the model.
         most: largest batch size, unless it is below the smallest one.
         crop: height and width of the crops.
-        channels: of the images.
         device: ``cpu`` or ``cuda``.
     """
     import torch
@@ -42,11 +41,11 @@ def training_cost(command: tuple[str, ...], *, most: int, crop: int, channels: i
     for batch in BATCH_SIZES:
         if batch <= most or batch == BATCH_SIZES[-1]:
             model = config_model(command)
-            _, memory = estimate_memory(model, (batch, channels, crop, crop), model.optimizer)
+            _, memory = estimate_memory(model, (batch, 3, crop, crop), model.optimizer)
             if memory < limit / 2:
                 break
     where = torch.device(device)
-    shape = (batch, channels, crop, crop)
+    shape = (batch, 3, crop, crop)
     _, step = forward_and_step(lambda: config_model(command), shape, device=where, dtype=torch.float32)
     [seconds] = best_seconds([step], device=where, repeats=2)
     return TrainingCost(batch, memory, seconds, machine(where))
