@@ -72,7 +72,8 @@ class InferenceConfig:
         """One line for people, such as ``short side 512, scales 0.5, 1, flip, windows of 512x512``."""
         parts = [f"scale{'s' if len(self.scales) > 1 else ''} {', '.join(f'{scale:g}' for scale in self.scales)}"]
         if self.size_rule.short_side:
-            parts.insert(0, f"short side {self.size_rule.short_side}")
+            longest = f", long side at most {self.size_rule.max_long_side}" if self.size_rule.max_long_side else ""
+            parts.insert(0, f"short side {self.size_rule.short_side}{longest}")
         parts.append("flip" if self.flip else "no flip")
         if self.window:
             parts.append(f"windows of {self.window[0]}x{self.window[1]}")

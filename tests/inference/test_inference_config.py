@@ -45,6 +45,7 @@ def test_unknown_keys_raise():
     [
         (InferenceConfig(), "scale 1, no flip"),
         (InferenceConfig(scales=(0.5, 1.0), flip=True), "scales 0.5, 1, flip"),
+        (InferenceConfig(SizeRule(520, 520)), "short side 520, long side at most 520, scale 1, no flip"),
         (
             InferenceConfig(SizeRule(512), window=(512, 640), whole_image_weight=0.3, precision="bf16"),
             "short side 512, scale 1, no flip, windows of 512x640, "
