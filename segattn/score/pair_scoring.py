@@ -19,6 +19,9 @@ from segattn.objects import pack_rows
 from segattn.sample import IGNORE_INDEX
 from segattn.score.mask_pairs import MaskPair
 
+_JPEG = b"\xff\xd8\xff"
+"""The first bytes of a JPEG file."""
+
 
 @dataclass(frozen=True)
 class PairScore:
@@ -98,4 +101,7 @@ class PairScorer:
 
 def _read(label_map: LabelMap, path: Path) -> UInt8[np.ndarray, "h w"]:
     values: Integer[np.ndarray, "h w"] = color_values(read_colors(path)) if label_map.of_colors else read_labels(path)
+    with path.open("rb") as file:
+        if file.read(len(_JPEG)) == _JPEG:
+            raise DataError(f"The file {path} is a JPEG file, whose compression changes label values; PNG keeps them.")
     return label_map(values, path)

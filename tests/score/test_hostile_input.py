@@ -72,6 +72,7 @@ BROKEN_FILES = {  # content of one mask, and part of the message
     "ignored value": (image(np.zeros_like(MASK)), "ignored value on 5 pixels"),
     "1x1": (image(MASK[:1, :1]), "has 1x1 pixels but its label file"),
     "animation": (animation(), "has several frames; one is needed"),
+    "JPEG": (image(np.full_like(MASK, 7), "JPEG", quality=100), "is a JPEG file"),
     "a dangling link": ("absent", "2.png"),
     "a link to itself": ("2.png", "2.png"),
     "turned": (image(MASK.T.copy()), "has 2x3 pixels but its label file"),
@@ -90,7 +91,8 @@ def test_a_broken_mask_is_refused_or_listed(folders, capfd, kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ["zero bytes", "text", "half a PNG", "floats", "colors", "unknown id", "animation", "a dangling link"]
+    "kind",
+    ["zero bytes", "text", "half a PNG", "floats", "colors", "unknown id", "animation", "JPEG", "a dangling link"],
 )
 def test_a_broken_label_file_is_refused(folders, capfd, kind):
     content, message = BROKEN_FILES[kind]
@@ -159,6 +161,23 @@ def renamed(name):
     return prepare
 
 
+def palette_with_alpha(array):
+    picture = Image.fromarray(array).convert("P")
+    picture.putdata(array.ravel().tolist())
+    file = io.BytesIO()
+    picture.save(file, "PNG", transparency=bytes(range(0, 250, 25)))
+    return file.getvalue()
+
+
+def linked_masks(folder):
+    (folder / "masks").rename(folder / "elsewhere")
+    (folder / "masks").symlink_to("elsewhere")
+
+
+ROTATED = Image.Exif()
+ROTATED[0x0112] = 6
+
+
 ACCEPTED = {
     "escapes in names": renamed("\x1b[31m2\n.png"),
     "unicode names": renamed("straße 道路 🚗.png"),
@@ -171,6 +190,14 @@ ACCEPTED = {
         image(np.stack([MASK] * 3 + [np.zeros_like(MASK)], -1)),
     ),
     "16 bits": lambda f: (f / "masks/2.png").write_bytes(image(MASK.astype(np.uint16))),
+    "32 bits": lambda f: (f / "masks/2.png").write_bytes(image(MASK.astype(np.int32), "TIFF")),
+    "gray and alpha": lambda f: (f / "masks/2.png").write_bytes(image(np.stack([MASK, 0 * MASK], -1))),
+    "a palette with alpha": lambda f: (f / "masks/2.png").write_bytes(palette_with_alpha(MASK)),
+    "lossless WebP": lambda f: (f / "masks/2.png").write_bytes(image(MASK, "WEBP", lossless=True)),
+    "bytes after the image": lambda f: (f / "masks/2.png").write_bytes(image(MASK) + bytes(100)),
+    "rotated by EXIF": lambda f: (f / "masks/2.png").write_bytes(image(MASK, exif=ROTATED)),
+    "upper-case suffix": lambda f: (f / "masks/2.png").rename(f / "masks/2.PNG"),
+    "a link to the folder of masks": linked_masks,
 }
 
 
