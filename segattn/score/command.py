@@ -59,23 +59,28 @@ def score(
             raise ValueError(f"--{option} must be at least {least}, got {value}.")
     processes = start_processes("cpu", devices=devices, num_nodes=num_nodes)
     reports = {}
-    for name, folder in zip(names, masks, strict=True):
-        reports[name] = score_folder(
-            truth,
-            folder,
-            output / name / "objects_val.parquet",
-            classes=classes,
-            values=values,
-            resize=resize,
-            incomplete=incomplete,
-            instances=instances,
-            images=images,
-            name=name,
-            workers=processes.cores if workers is None else workers,
-            processes=processes,
-        )
+    try:
+        for name, folder in zip(names, masks, strict=True):
+            reports[name] = score_folder(
+                truth,
+                folder,
+                output / name / "objects_val.parquet",
+                classes=classes,
+                values=values,
+                resize=resize,
+                incomplete=incomplete,
+                instances=instances,
+                images=images,
+                name=name,
+                workers=processes.cores if workers is None else workers,
+                processes=processes,
+            )
+            if processes.rank == 0:
+                _print_report(name, reports[name])
+    except KeyboardInterrupt:
         if processes.rank == 0:
-            _print(name, reports[name])
+            _print_lines("Stopped. Finished images are kept; the same command continues with the others.", error=True)
+        raise
     if processes.rank > 0:
         return 0  # the first process writes the page
     return compare_runs([report.record for report in reports.values()], output=output, pictures=False)
@@ -90,7 +95,7 @@ def _names(masks: Sequence[Path]) -> list[str]:
     raise ValueError(f"The folders of masks need different names, got {', '.join(map(str, masks))}.")
 
 
-def _print(name: str, report: ScoreReport) -> None:
+def _print_report(name: str, report: ScoreReport) -> None:
     lines = [f"{name}: {report.images} images scored, object record {report.record}"]
     if report.resized:
         lines.append(f"note: {name}: {report.resized} masks were resized to the size of their label file")
@@ -98,5 +103,8 @@ def _print(name: str, report: ScoreReport) -> None:
         lines.append(f"note: {name}: {len(report.extra)} masks have no label file, for example {report.extra[0]}")
     lines += [f"not scored: {path} has no mask" for path in report.missing]
     lines += [f"not scored: {problem}" for problem in report.problems.values()]
-    console = Console(markup=False, highlight=False, soft_wrap=True)
-    console.print("\n".join(map(printable, lines)))
+    _print_lines(*lines)
+
+
+def _print_lines(*lines: str, error: bool = False) -> None:
+    Console(markup=False, highlight=False, soft_wrap=True, stderr=error).print("\n".join(map(printable, lines)))

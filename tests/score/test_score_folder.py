@@ -5,7 +5,7 @@ from PIL import Image
 from segattn.cli import main
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.objects import read_record
-from segattn.score import score_folder
+from segattn.score import command, score_folder
 from segattn.score.mask_pairs import pair_masks
 
 CLASSES = "ignore: [0, 255]\nclasses:\n- {name: a, label: 7}\n- {name: b, label: 8}\n- {name: never, label: 9}\n"
@@ -197,3 +197,15 @@ def test_rows_are_named_after_images(folders):
     (folders / "images/x/2.bmp").unlink()
     with pytest.raises(DataError, match="1 label files have no image in"):
         score(folders, images=folders / "images")
+
+
+def test_an_interrupted_command_says_how_to_continue(folders, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "score_folder", interrupt)
+    options = ("--truth", "truth", "--masks", "masks", "--classes", "ade20k", "--output", "out")
+    assert main(["score", *options]) == 130
+    assert capsys.readouterr().err == (
+        "Stopped. Finished images are kept; the same command continues with the others.\n"
+    )
