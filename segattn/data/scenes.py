@@ -4,24 +4,16 @@ Object sizes are log-uniform, so that small, medium and large objects are all co
 solid and a thin class, so that color alone does not separate the classes.
 """
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from segattn.sample import IGNORE_INDEX, ClassInfo, ClassTable
+from segattn.data.class_file import LabelScheme
+from segattn.sample import IGNORE_INDEX
 
-CLASSES = ClassTable(
-    (
-        ClassInfo("background", (128, 128, 128), 0),
-        ClassInfo("disk", (220, 50, 47), 1, thing=True),
-        ClassInfo("ring", (255, 160, 150), 2, thing=True),
-        ClassInfo("square", (38, 90, 210), 3, thing=True),
-        ClassInfo("bar", (150, 190, 255), 4, thing=True),
-        ClassInfo("triangle", (70, 150, 30), 5, thing=True),
-        ClassInfo("cross", (170, 230, 120), 6, thing=True),
-    )
-)
-"""The classes; the colors are for overlays, not those of the objects in the images."""
+CLASSES = LabelScheme.read(Path(__file__).with_name("shapes_classes.yaml")).classes
 
 Points = Float32[np.ndarray, "points 2"]
 
