@@ -123,13 +123,19 @@ def _key(path: Path) -> str:
 
 
 def _by_name(files: Mapping[str, Path]) -> dict[str, Path]:
-    return _unique([(PurePosixPath(key).name, path) for key, path in files.items()])
+    return _unique(
+        [(PurePosixPath(key).name, path) for key, path in files.items()],
+        "The files {0} and {1} have the same name, and no relative path occurs in both folders; files of one image need "
+        "the same relative path.",
+    )
 
 
-def _unique(files: Sequence[tuple[str, Path]]) -> dict[str, Path]:
+def _unique(
+    files: Sequence[tuple[str, Path]], message: str = "The files {0} and {1} belong to the same image; keep one."
+) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for key, path in files:
         if key in found:
-            raise DataError(f"The files {found[key]} and {path} belong to the same image; keep one.")
+            raise DataError(message.format(found[key], path))
         found[key] = path
     return found

@@ -149,7 +149,7 @@ def test_names_in_several_folders_are_not_confused(folders):
     assert [path.name for path in pair_masks(folders / "truth", folders / "masks").missing] == ["1.png"]
     (folders / "masks/x").rename(folders / "masks/z")
     (folders / "masks/y").rename(folders / "masks/w")
-    with pytest.raises(DataError, match="belong to the same image"):
+    with pytest.raises(DataError, match="have the same name, and no relative path"):
         pair_masks(folders / "truth", folders / "masks")
 
 
