@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Run the tests as other processors, threads, package versions and Python versions would, and print a table:
 #   scripts/test_matrix.sh [NAME...]      names as in the table below; all by default; logs in .matrix/
-# Environments are made with uv in .matrix/ and kept.
+# Environments are made with uv in .matrix/ and kept. Where pyenv hides versions of Python, name them in PYENV_VERSION,
+# separated by colons: PYENV_VERSION=3.11.7:3.12.1:3.13.0 scripts/test_matrix.sh
 set -uo pipefail
 cd "$(dirname "$0")/.."
 make install >/dev/null || exit 1

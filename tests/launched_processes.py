@@ -63,7 +63,7 @@ class Group:
 
 
 def wait_for_files(folder: Path, pattern: str, count: int) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 200
     while len(list(folder.rglob(pattern))) < count:
         assert time.monotonic() < end
         time.sleep(0.01)

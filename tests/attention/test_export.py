@@ -36,7 +36,7 @@ def blocks() -> nn.Module:
 @pytest.fixture(scope="module")
 def program(blocks: nn.Module) -> Iterator[ExportedProgram]:
     config.update("jaxtyping_disable", True)  # a run-time check of a symbolic size would fix it
-    example = torch.randn(2, CHANNELS, 16, 21)
+    example = torch.randn(2, CHANNELS, 16, 22)  # a multiple of 7 becomes a condition of the program with torch 2.9
     yield torch.export.export(blocks, (example,), dynamic_shapes=({2: Dim.DYNAMIC, 3: Dim.DYNAMIC},))
     config.update("jaxtyping_disable", False)
 

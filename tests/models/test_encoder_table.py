@@ -11,14 +11,14 @@ def test_rows_of_encoders_that_work_and_do_not(tmp_path, monkeypatch, capsys):
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     monkeypatch.setattr(script, "PAGE", tmp_path / "page.md")
-    monkeypatch.setattr(script, "FAMILIES", {"A": "tu-test_convnext", "B": "vit-test_vit_relpos"})
+    monkeypatch.setattr(script, "FAMILIES", {"A": "tu-test_convnext", "B": "vit-vit_srelpos_small_patch16_224"})
     script.PAGE.write_text(f"before\n{script.START}old\n{script.END}after\n")
     script.main()
     rows = script.PAGE.read_text().splitlines()
     assert (rows[0], rows[-1]) == ("before", "after")
     assert rows[5:7] == [
         "| A | `tu-test_convnext` | 4, 8, 16, 32 | 24, 32, 48, 64 | 8, 16, 32 | any |",
-        "| B | `vit-test_vit_relpos` | - | - | - | none: timm builds it for images of one size only |",
+        "| B | `vit-vit_srelpos_small_patch16_224` | - | - | - | none: timm builds it for images of one size only |",
     ]
     assert "old" not in rows
     page = SCRIPT.parents[1] / "docs" / "encoders.md"

@@ -136,7 +136,7 @@ def test_wrong_weight_files_are_errors(tmp_path, write, what):
         ("vgg11", 8, "cannot be dilated to output stride 8"),
         ("tu-test_vit", 32, r"cannot be used: its features have other strides .*; a plain ViT is vit-test_vit\."),
         ("vit-test_resnet", 8, r"cannot be used: it is not a plain vision transformer .*\(try tu-test_resnet\)\."),
-        ("vit-test_vit_relpos", 8, "cannot be used: timm builds it for images of one size only"),
+        ("vit-vit_srelpos_small_patch16_224", 8, "cannot be used: timm builds it for images of one size only"),
         ("tu-hiera_tiny_224", 32, "cannot be used: it takes only images of the size of its pretraining"),
         ("vit-test_vot", 8, "no encoder 'vit-test_vot'; similar names: vit-test_vit"),
         ("resnet19", 8, "no encoder 'resnet19'; similar names: resnet18"),
