@@ -11,8 +11,22 @@ import tests.models.tiny_vits  # noqa: F401  # registers its models
 from segattn.attention import SCSA, FullyAttentional
 from segattn.checkpoints import load_model
 from segattn.explain.explanation import explain_pixel
-from segattn.heads import AttentionPyramid, DANetHead, FCNHead, FLAHead, SCSADecoder
-from segattn.models import EncoderSpec
+from segattn.heads import (
+    AttentionPyramid,
+    CCHead,
+    DANetHead,
+    DNLHead,
+    EMANetHead,
+    FCNHead,
+    FLAHead,
+    GCHead,
+    ISAHead,
+    NLHead,
+    OCRHead,
+    PSPHead,
+    SCSADecoder,
+)
+from segattn.models import EncoderSpec, ModelSpec, SegmentationModel
 from tests.training.test_task import loader, tiny_task, trainer
 
 HEADS = {
@@ -44,6 +58,21 @@ def test_training_checkpoint_and_explanation(tmp_path, name):
     explanation = explain_pixel(trained, pixels, (60, 44), None)
     assert explanation.over_image(explanation.evidence).shape == (45, 61)
     assert np.isfinite(explanation.evidence).all()
+
+
+@pytest.mark.parametrize("head", [CCHead, DNLHead, EMANetHead, GCHead, ISAHead, NLHead, OCRHead, PSPHead])
+def test_two_steps_change_every_weight_of_other_heads(head):
+    model = SegmentationModel(ModelSpec(4, EncoderSpec("vit-test_vit", None, 8), partial(head, channels=8))).train()
+    before = {key: value.clone() for key, value in model.named_parameters() if value.requires_grad}
+    optimizer = AdamW(model.parameters(), lr=0.01, weight_decay=0)
+    for _ in range(2):
+        output = model(torch.rand(2, 3, 64, 96))
+        losses = [logits.logsumexp(dim=1).mean() for logits in (output.logits, *output.auxiliary.values())]
+        optimizer.zero_grad()
+        torch.stack(losses).sum().backward()
+        optimizer.step()
+    after = dict(model.named_parameters())
+    assert not [key for key, value in before.items() if torch.equal(after[key], value)]
 
 
 def test_only_the_vit_is_frozen(tmp_path):
