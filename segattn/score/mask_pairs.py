@@ -125,8 +125,8 @@ def _key(path: Path) -> str:
 def _by_name(files: Mapping[str, Path]) -> dict[str, Path]:
     return _unique(
         [(PurePosixPath(key).name, path) for key, path in files.items()],
-        "The files {0} and {1} have the same name, and no relative path occurs in both folders; files of one image need "
-        "the same relative path.",
+        "The files {0} and {1} have the same name, and no relative path occurs in both folders; files of one image "
+        "need the same relative path.",
     )
 
 
