@@ -111,12 +111,14 @@ def _pictures(study: Study, split: str) -> tuple[Mapping[str, Sequence[Exhibit]]
 def _print(study: Study, comparison: Comparison) -> None:
     rows = comparison.means[comparison.means["measure"] == "miou"]
     table = Table("run", "size", title="mIoU in percent, with intervals", box=box.SIMPLE_HEAD)  # fits 80 columns
-    for column in ("mIoU", f"minus {comparison.baseline}"):
+    several = len(study.names) > 1
+    for column in ("mIoU", *([f"minus {comparison.baseline}"] if several else [])):
         table.add_column(column, justify="right")
     for name, part in rows.groupby("name", sort=False):
         for row in part.to_dict("records"):
             difference = percent_text(row, "difference", sign="+") if row["result"] else ""
-            table.add_row(str(name), str(row["size"]), percent_text(row, "score"), difference)
+            shown = [percent_text(row, "score"), *([difference] if several else [])]
+            table.add_row(str(name), str(row["size"]), *shown)
         table.add_section()
     console = Console(markup=False)
     console.print(table)
