@@ -1,7 +1,11 @@
-"""Draw the pictures of the README and of docs/explain.md from the runs of ``make demo``.
+r"""Draw the pictures of the README and of docs/explain.md from the runs of ``make demo``.
 
-The comparison page (a screenshot, which needs a browser such as chromium), the size curve and the differences, small
-objects found and missed, and the gates of an attention block.
+The size curve and the differences, small objects found and missed, and the gates of an attention block; and, with a
+browser such as chromium, a screenshot of the comparison page of a study. That of the README is from
+
+    python scripts/size_study.py --study scripts/studies/small_objects.yaml --variants fpn pyramid_loss_crops \
+        --seeds 0 --checkpoints last --output runs/small_objects -- --data.root data/camvid
+    python scripts/draw_gallery.py --browser chromium --page runs/small_objects/comparison_last/index.html
 """
 
 import argparse
@@ -29,10 +33,11 @@ FOUND, MISSED = ("#00ffff", "-"), ("#ff00ff", "--")  # color and line of the box
 
 def main() -> None:
     """Write the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", type=Path, default=Path("demo"), metavar="DIR", help="what make demo wrote")
     parser.add_argument("--output", type=Path, default=Path("docs/images"), metavar="DIR")
     parser.add_argument("--browser", metavar="PROGRAM", help="chromium or chrome; without it, no comparison page")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="comparison page; default: that of make demo")
     given = parser.parse_args()
     study = report.load_runs([given.demo / "runs" / name for name in RUNS])
     comparison = report.compare(study)
@@ -49,7 +54,8 @@ def main() -> None:
     panels = [np.array(Image.open(folder / EXAMPLE)) for folder in (images, masks / RUNS[1] / "overlays")]
     compress(Image.fromarray(np.concatenate([*panels, mask], axis=1)), given.output / "overlay.png")
     if given.browser:
-        save_page(given.demo / "comparison" / "index.html", given.output / "comparison.png", given.browser)
+        page = given.page or given.demo / "comparison" / "index.html"
+        save_page(page, given.output / "comparison.png", given.browser)
 
 
 def small_objects(study: Study, name: str) -> pd.DataFrame:
