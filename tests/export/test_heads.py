@@ -38,7 +38,7 @@ from tests.checkpoints.saved import CLASSES
 
 SLIM = {"channels": 16, "stage3_channels": None}
 HEADS = {
-    "pyramid": partial(AttentionPyramid, channels=64, context=PositionAttention, context_channels=16),
+    "pyramid": partial(AttentionPyramid, stride=2, channels=64, context=PositionAttention, context_channels=16),
     "pyramid of UPerNet": partial(AttentionPyramid, topology="upernet", channels=16),
     "FCN": partial(FCNHead, **SLIM),
     "CCNet": partial(CCHead, **SLIM),
@@ -46,8 +46,7 @@ HEADS = {
     "DNL": partial(DNLHead, **SLIM),
     "EMANet": partial(EMANetHead, **SLIM),
     "OCR": partial(OCRHead, channels=16, coarse_channels=8),
-    "FLA": partial(FLAHead, channels=16, auxiliary_channels=None),
-    "FLA with a skip": partial(FLAHead, channels=16, auxiliary_channels=None, skip_channels=8),
+    "FLA": partial(FLAHead, channels=16, auxiliary_channels=None, skip_channels=8),
     "ISA": partial(ISAHead, window=(4, 3), **SLIM),
     "GCNet": partial(GCHead, **SLIM),
     "SCSA": partial(SCSADecoder, **SLIM),  # the refinement of every pyramid

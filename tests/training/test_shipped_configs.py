@@ -32,7 +32,7 @@ def data_arguments(name, folder):
         options += ["--trainer.val_check_interval", "2"]
     if name.startswith(("ade20k", *ALIKE)):
         options += ["--data.size_rule.short_side", "40"]
-    if name.startswith(ALIKE):
+    if not name.startswith("camvid") and name != "ade20k_danet.yaml":  # of ResNet-50, one is enough
         options += ["--model.encoder.name", "resnet18"]
     return options
 
