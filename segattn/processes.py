@@ -175,8 +175,11 @@ def _launch(accelerator: str, devices: int, num_nodes: int) -> Any:
             fabric = Fabric(accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=num_nodes)
             children = getattr(strategy.launcher, "procs", [])  # filled by the launch
             parent = os.getppid() if strategy.local_rank > 0 else None
-            threading.Thread(target=_watch, args=(children, parent), daemon=True).start()
+            watched: list[Popen[Any]] = []
+            threading.Thread(target=_watch, args=(children, watched, parent), daemon=True).start()
             fabric.launch()
+            watched.extend(children)
+            children.clear()  # Lightning would kill this process without our message if it looked first
     except (MisconfigurationException, *USER_ERRORS) as error:
         raise ValueError(
             f"{num_nodes} x {devices} processes on {accelerator} cannot be started: {one_line(error)}."
@@ -184,11 +187,11 @@ def _launch(accelerator: str, devices: int, num_nodes: int) -> Any:
     return fabric
 
 
-def _watch(children: Sequence[Popen[Any]], parent: int | None) -> None:
+def _watch(children: Sequence[Popen[Any]], watched: Sequence[Popen[Any]], parent: int | None) -> None:
     """End this process if one of its children or its parent was killed, so that nobody waits for it."""
     while parent is None or os.getppid() == parent:
         time.sleep(0.5)
-        for child in children:
+        for child in (*children, *watched):
             if child.poll() and child.returncode != -signal.SIGINT:  # Ctrl-C reaches this process, too
                 how = f"was killed by signal {-child.returncode}" if child.returncode < 0 else "failed"
                 print(f"segattn: a process {how}; finished results are intact.", file=sys.stderr)  # noqa: T201
