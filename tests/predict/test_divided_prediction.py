@@ -100,8 +100,10 @@ def test_errors_before_the_first_image_end_all_processes(tmp_path, checkpoint):
 
 SLOW_COMMAND = """
 import sys, time
+from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from segattn.cli import main
 from segattn.predict.result_files import ResultWriter
+_ChildProcessObserver.__init__.__defaults__ = (0.05,)  # Lightning looks at the processes before segattn does
 write = ResultWriter.write
 ResultWriter.write = lambda *arguments: (time.sleep(0.2), write(*arguments))[1]
 sys.exit(main())
