@@ -4,7 +4,8 @@
 
 A study is a YAML file that gives the options of ``segattn fit`` for each variant; the first variant is the baseline.
 Options after ``--`` are added for all variants. The best and the last checkpoint of each run are scored and compared
-separately, or one of them with ``--checkpoints``. Repeat the command after an interruption: complete runs are skipped,
+separately, or one of them with ``--checkpoints``; ``--costs`` measures parameters, multiply-adds and times of the
+variants and adds them to the comparison. Repeat the command after an interruption: complete runs are skipped,
 interrupted runs are resumed.
 """
 
@@ -14,8 +15,9 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -44,14 +46,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if failed:
         print(f"failed: {'; '.join(failed)}; see the logs in {given.output / 'logs'}", file=sys.stderr)
         return 1
+    shown = ["--no-pictures"]
+    if given.costs:
+        shown += ["--costs", str(measure_costs({name: variants[name] for name in names}, given))]
     results = []
     for which in given.checkpoints:
         records = [str(record_of(given.output, name, seed, which)) for name in names for seed in given.seeds]
         print(f"comparison of the {which} checkpoints:", flush=True)
-        results.append(
-            compare(["compare", *records, "--output", str(given.output / f"comparison_{which}"), "--no-pictures"])
-        )
+        results.append(compare(["compare", *records, "--output", str(given.output / f"comparison_{which}"), *shown]))
     return max(results)
+
+
+def measure_costs(variants: Mapping[str, Sequence[str]], given: argparse.Namespace) -> Path:
+    """Measure the costs of the variants, which take turns, and return the table file."""
+    import torch  # after the number of threads has been set
+
+    from segattn.benchmark.config_model import config_model
+    from segattn.benchmark.cost_tables import write_measurements
+
+    makes = {(name, "-"): partial(config_model, (*options, *given.options)) for name, options in variants.items()}
+    path: Path = given.output / "costs.csv"
+    batch, height, width = given.costs
+    write_measurements({(batch, 3, height, width): makes}, torch.device("cpu"), torch.float32, output=path)
+    return path
 
 
 def complete_run(name: str, seed: int, *, options: Sequence[str], given: argparse.Namespace) -> bool:
@@ -106,6 +123,11 @@ def _run_command(arguments: Sequence[str], log: Path) -> None:
         sys.exit(main_command(arguments))
 
 
+def _shape(text: str) -> tuple[int, int, int]:
+    batch, height, width = (int(number) for number in text.split("x"))
+    return batch, height, width
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, required=True, metavar="FILE", help="variants and their options")
@@ -115,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
         "--checkpoints", nargs="+", choices=CHECKPOINTS, default=CHECKPOINTS, help="those to compare; default: both"
     )
     parser.add_argument("--split", choices=COMMANDS, default="val", help="the images that are scored; default: val")
+    parser.add_argument(
+        "--costs", type=_shape, metavar="BxHxW", help="measure the costs of a batch of images, on the CPU"
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="number of parallel runs (default: 1)")
     parser.add_argument(
         "--output", type=Path, default=Path("runs/size_study"), metavar="DIR", help="folder of all runs"

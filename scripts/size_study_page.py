@@ -8,7 +8,7 @@ The folder contains one folder of ``size_study.py`` per context. Variants with f
 
 import argparse
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "## Results",
             f"![Difference from none by object size](images/{picture.name})",
             *tables,
+            *cost_table(given.records),
             decision_table(studies),
         ]
     )
@@ -103,50 +104,72 @@ def context_table(context: str, study: Study, comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
+def cost_table(root: Path) -> list[str]:
+    """The table of the costs that ``size_study.py --costs`` measured in the folder of a context, if there is one."""
+    files = [path for context in CONTEXTS if (path := root / context / "costs.csv").is_file()]
+    if not files:
+        return []
+    costs = pd.read_csv(files[0]).set_index("name")
+    base = costs.loc["none"]
+    lines = [f"Costs of a batch of {costs['input'].iloc[0]}, {costs['machine'].iloc[0]}; times relative to `none`", ""]
+    lines += ["| variant | parameters | multiply-adds, M | prediction | training step |", "|---|---|---|---|---|"]
+    for name, row in costs.iterrows():
+        times = [f"{row[column] / base[column]:.2f}" for column in ("latency_ms", "step_ms")]
+        cells = [f"{row['parameters']:,.0f}", f"{row['multiply_adds'] / 1e6:,.0f}", *times]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return ["\n".join(lines)]
+
+
 def interval_text(row: Mapping[Any, Any]) -> str:
     """A difference with its interval."""
     return f"{row['difference']:+.1f} ({row['difference_low']:+.1f} to {row['difference_high']:+.1f})"
 
 
-def decision_table(studies: Mapping[str, Study]) -> str:
-    """The hypotheses with their differences, adjusted p-values and decisions, as Markdown."""
-    found = []
+def decisions(studies: Mapping[str, Study]) -> pd.DataFrame:
+    """The hypotheses with their differences in points, adjusted p-values and decisions; not run: NaN."""
+    measures = ["difference", "difference_low", "difference_high", "p"]
+    rows = []
     for each in yaml.safe_load(HYPOTHESES.read_text()):
         study = studies.get(each["context"])
-        known = study is not None and {each["variant"], each["other"]} <= set(study.names)
-        row: dict[str, Any] = {}
-        if study is not None and known:
+        if study and {each["variant"], each["other"]} <= set(study.names):
             pair = Study({name: study.groups[name] for name in (each["other"], each["variant"])})
-            row = differences(compare(pair), each["variant"]).loc[each["size"]].to_dict()
-        found.append({**each, **row})
-    family = [row for row in found if "p" in row and row["expected"] != "equal"]
-    adjusted: Iterable[float] = false_discovery_control([row["p"] for row in family]) if family else []
-    for row, value in zip(family, adjusted, strict=True):
-        row["adjusted"] = value
+            measured = differences(compare(pair), each["variant"]).loc[each["size"]]
+            each |= measured[measures].to_dict()
+        rows.append(each)
+    claims = ["id", "context", "variant", "other", "size", "expected", "why"]
+    table = pd.DataFrame(rows, columns=[*claims, *measures, "adjusted_p"])
+    family = table["p"].notna() & (table["expected"] != "equal")
+    if family.any():
+        table.loc[family, "adjusted_p"] = false_discovery_control(table.loc[family, "p"])
+    return table.assign(decision=[decision(row) for row in table.to_dict("records")])
+
+
+def decision_table(studies: Mapping[str, Study]) -> str:
+    """The decisions as Markdown."""
     lines = [
         "| | hypothesis | context, size | from | difference | adjusted p | decision |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row in found:
+    for row in decisions(studies).to_dict("records"):
         claim = (
             f"`{row['variant']}` {row['expected']} {'to' if row['expected'] == 'equal' else 'than'} `{row['other']}`"
         )
-        shown = interval_text(row) if "p" in row else ""
-        p = f"{row['adjusted']:.3f}" if "adjusted" in row else ""
+        shown = "" if pd.isna(row["p"]) else interval_text(row)
+        p = "" if pd.isna(row["adjusted_p"]) else f"{row['adjusted_p']:.3f}"
         place = f"`{row['context']}`, {row['size']}"
-        lines.append(f"| {row['id']} | {claim} | {place} | {row['why']} | {shown} | {p} | {decision(row)} |")
+        lines.append(f"| {row['id']} | {claim} | {place} | {row['why']} | {shown} | {p} | {row['decision']} |")
     return "\n".join(["### Hypotheses", "", *lines])
 
 
 def decision(row: Mapping[str, Any]) -> str:
     """``confirmed``, ``refuted``, ``open``, or ``not run yet``, by the rule of docs/size_study.md."""
-    if "p" not in row:
+    if pd.isna(row["p"]):
         return "not run yet"
     low, high = row["difference_low"], row["difference_high"]
     if row["expected"] == "equal":
         inside, outside = max(-low, high) <= EQUAL, max(low, -high) > EQUAL
         return "confirmed" if inside else "refuted" if outside else "open"
-    if row["adjusted"] > 0.05:
+    if row["adjusted_p"] > 0.05:
         return "open"
     return "confirmed" if (row["difference"] > 0) == (row["expected"] == "better") else "refuted"
 

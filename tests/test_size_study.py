@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.report.records import named, write_record
@@ -72,3 +73,22 @@ def test_failed_run_is_reported_and_resumed(study, study_file, tmp_path, capsys)
     assert [call[0] for call in study.calls] == ["fit", "test"]
     assert study.calls[0][-2:] == ["--ckpt_path", "last"]
     assert not (tmp_path / "comparison_best").exists()
+
+
+def test_costs_of_the_variants_are_in_the_comparison(study, study_file, tmp_path, monkeypatch, capsys):
+    from segattn.benchmark import cost_tables
+
+    def write_measurements(factories, device, dtype, *, output):
+        ((shape, variants),) = factories.items()
+        assert (shape, device.type) == ((2, 3, 64, 96), "cpu")
+        models = {name: make() for (name, _), make in variants.items()}
+        sizes = {name: sum(each.numel() for each in model.parameters()) for name, model in models.items()}
+        pd.Series(sizes, name="parameters").rename_axis("name").to_csv(output)
+
+    monkeypatch.setattr(cost_tables, "write_measurements", write_measurements)
+    arguments = ["--study", study_file, "--seeds", "0", "--output", str(tmp_path), "--checkpoints", "last"]
+    assert study.main([*arguments, "--costs", "2x64x96", "--", "--model.encoder.name", "tu-test_resnet"]) == 0
+    rows = pd.read_csv(tmp_path / "costs.csv").set_index("name")["parameters"]
+    assert list(rows.index) == ["plain", "fla"]
+    assert rows["fla"] != rows["plain"]
+    assert f"{rows['fla'] / 1e6:.2f}" in capsys.readouterr().out

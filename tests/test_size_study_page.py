@@ -62,6 +62,18 @@ def test_results_are_written_into_the_page(script, records, tmp_path):
     assert (tmp_path / "images" / "size_study.png").stat().st_size > 1000
 
 
+def test_costs_are_relative_to_no_attention(script, tmp_path):
+    assert script.cost_table(tmp_path) == []
+    (tmp_path / "row").mkdir()
+    (tmp_path / "row" / "costs.csv").write_text(
+        "name,input,parameters,multiply_adds,latency_ms,step_ms,machine\n"
+        "none,8x3x64x64,458867,2000000,2.0,8.0,1 thread\nposition,8x3x64x64,470508,3000000,3.0,10.0,1 thread\n"
+    )
+    (text,) = script.cost_table(tmp_path)
+    assert text.startswith("Costs of a batch of 8x3x64x64, 1 thread")
+    assert text.splitlines()[-1] == "| `position` | 470,508 | 3 | 1.50 | 1.25 |"
+
+
 def test_missing_records_are_reported(script, tmp_path, capsys):
     with pytest.raises(SystemExit):
         script.main(["--records", str(tmp_path)])
@@ -117,7 +129,7 @@ def test_more_seeds_and_images_find_smaller_differences(script, records):
 )
 def test_decisions(script, expected, low, high, adjusted, decided):
     interval = {"difference": (low + high) / 2, "difference_low": low, "difference_high": high}
-    assert script.decision({"expected": expected, "p": 0.01, "adjusted": adjusted, **interval}) == decided
+    assert script.decision({"expected": expected, "p": 0.01, "adjusted_p": adjusted, **interval}) == decided
 
 
 def test_hypotheses_name_variants_of_the_study(script):

@@ -12,6 +12,7 @@ COSTS = {
     "parameters": ("parameters, M", 1e6, 2),
     "multiply_adds": ("multiply-adds, G", 1e9, 2),
     "latency_ms": ("latency, ms", 1, 1),
+    "step_ms": ("training step, ms", 1, 1),
 }
 """Columns of costs, with their titles, units and numbers of decimals."""
 

@@ -7,9 +7,9 @@ from segattn.report.comparison_page import write_page
 from segattn.report.paper_table import model_note, model_table, model_text, read_costs, without_costs
 from tests.report.records import named, write_record
 
-COSTS = "name,input,parameters,multiply_adds,latency_ms,machine\n"
-FCN = "fcn,1x3x32x48,4058582,2216458496,73.99,2 threads\n"
-FLA = "fla,1x3x32x48,4263202,3301432064,120.06,2 threads\n"
+COSTS = "name,input,parameters,multiply_adds,latency_ms,step_ms,machine\n"
+FCN = "fcn,1x3x32x48,4058582,2216458496,73.99,151.2,2 threads\n"
+FLA = "fla,1x3x32x48,4263202,3301432064,120.06,256.78,2 threads\n"
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def costs(tmp_path):
 
 def test_scores_and_costs_of_each_model_are_in_its_row(study, costs):
     comparison = compare(study, resamples=20)
-    table = model_table(comparison, read_costs(costs(COSTS + "other,1,1,1,1,x\n" + FLA + FCN), study.names))
+    table = model_table(comparison, read_costs(costs(COSTS + "other,1,1,1,1,1,x\n" + FLA + FCN), study.names))
     assert table["name"].tolist() == ["fcn", "fla"]
     scores, _ = run_scores(study.groups["fla"][0])
     row = table.iloc[1]
@@ -36,9 +36,9 @@ def test_scores_and_costs_of_each_model_are_in_its_row(study, costs):
     text = model_text(comparison, table)
     assert list(text) == [
         *("model", "mIoU", "small", "medium", "large", "objects found"),
-        *("parameters, M", "multiply-adds, G", "latency, ms"),
+        *("parameters, M", "multiply-adds, G", "latency, ms", "training step, ms"),
     ]
-    assert text.iloc[1, -3:].tolist() == ["4.26", "3.30", "120.1"]
+    assert text.iloc[1, -4:].tolist() == ["4.26", "3.30", "120.1", "256.8"]
     assert text.iloc[1, 1].startswith(f"{100 * scores.miou:.1f} (")
     note = model_note(comparison, table)
     assert "from 20 bootstrap resamples of 8 images. Costs of inputs of 1x3x32x48. Measured with 2 threads." in note
@@ -89,7 +89,7 @@ def test_one_command_ends_in_the_table(costs, tmp_path, capsys):
     assert f"wrote {table}.md" in printed
     assert "mIoU in percent, and costs" in printed
     rows = [line.split(" | ") for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("| f")]
-    assert [row[-1] for row in rows] == ["74.0 |", "120.1 |"]
+    assert [row[-2:] for row in rows] == [["74.0", "151.2 |"], ["120.1", "256.8 |"]]
     assert set(pd.read_csv(out / "scores.csv")["latency_ms"]) == {73.99, 120.06}
     assert cli.main([*arguments[:-1], str(costs("name,parameters\nx,1\n"))]) == 1
     assert "has costs of x, but the runs are fcn, fla" in capsys.readouterr().err
