@@ -161,7 +161,7 @@ def decision_table(studies: Mapping[str, Study]) -> str:
     return "\n".join(["### Hypotheses", "", *lines])
 
 
-def decision(row: Mapping[str, Any]) -> str:
+def decision(row: Mapping[Any, Any]) -> str:
     """``confirmed``, ``refuted``, ``open``, or ``not run yet``, by the rule of docs/size_study.md."""
     if pd.isna(row["p"]):
         return "not run yet"
