@@ -8,7 +8,10 @@ from pathlib import Path, PurePosixPath
 from segattn.data.errors import DataError, DataNotFoundError
 from segattn.io.image_listing import list_images
 
-ENDINGS = ("_gtFine", "_gtCoarse", "_leftImg8bit", "_labelIds", "_labelTrainIds", "_instanceIds", "_pred")
+ENDINGS = (
+    *("_gtFine", "_gtCoarse", "_leftImg8bit", "_labelIds", "_labelTrainIds", "_instanceIds"),  # Cityscapes
+    *("_gt", "_L", "_label", "_mask", "_pred", "_prediction"),
+)
 """Ends of file names that do not matter for pairing."""
 
 OTHER_FILES = ("_instanceIds", "_instanceTrainIds", "_color")
@@ -96,7 +99,7 @@ def _partners(labels: Mapping[str, Path], folder: Path, kind: str) -> dict[str, 
     if not found:
         raise DataNotFoundError(
             f"No {kind} in {folder} has the name of a label file; for example, there is no {kind} for "
-            f"{min(labels.values())}."
+            f"{min(labels.values())}. Extensions and these endings of names do not matter: {', '.join(ENDINGS)}."
         )
     return found
 

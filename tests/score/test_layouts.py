@@ -41,6 +41,8 @@ LAYOUTS = {
     "ADE20K, ultralytics": (ADE_TRUTH, [f"predict/masks/{name}" for name in ADE], ".png", PLAIN, "L"),
     "COCO-Stuff of OpenMMLab": (COCO_TRUTH, COCO, ".png", PLAIN, "L"),
     "COCO-Stuff pixel maps": ((182, [f"val2017/{name}" for name in COCO], ".png", PLAIN), COCO, ".png", PLAIN, "L"),
+    "CamVid, masks named as predictions": ((32, VOC, "_L.png", PLAIN), VOC, "_prediction.png", PLAIN, "L"),
+    "masks named as masks": ((3, VOC, "_label.png", PLAIN), VOC, "_mask.tif", PLAIN, "L"),
     "VOC, OpenMMLab --out": ((21, VOC, ".png", PLAIN), VOC, ".png", PLAIN, "L"),
     "VOC results with a palette": ((21, VOC, ".png", PLAIN), [f"Segmentation/{v}" for v in VOC], ".png", PLAIN, "P"),
 }
