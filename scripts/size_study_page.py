@@ -22,7 +22,8 @@ from segattn.objects import read_record
 from segattn.report import Comparison, Study, compare, load_runs
 
 ROOT = Path(__file__).parents[1]
-HYPOTHESES = ROOT / "scripts" / "studies" / "controlled_hypotheses.yaml"
+STUDY = ROOT / "scripts" / "studies" / "controlled.yaml"
+HYPOTHESES = STUDY.with_name("controlled_hypotheses.yaml")
 SIDES = {"side4": 4, "side6": 6, "side9": 9, "side14": 14}
 CONTEXTS = ("none", "neighbor", "row", "column", "image")
 EQUAL = 1.0  # points
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"no variant has records of two seeds in {given.records}/CONTEXT/records/last")
     comparisons = {name: compare(study, baseline="none") for name, study in studies.items()}
     picture = given.page.parent / "images" / "size_study.png"
-    figure(comparisons).savefig(picture, dpi=80)
+    figure(comparisons).savefig(picture, dpi=100)
     tables = [context_table(name, studies[name], each) for name, each in comparisons.items()]
     text = "\n\n".join(
         [
@@ -69,11 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def record_files(folder: Path) -> dict[str, list[Path]]:
-    """The records of each variant in the folder of a context."""
-    files: dict[str, list[Path]] = {}
-    for path in sorted((folder / "records" / "last").glob("*_seed_*.parquet")):
-        files.setdefault(path.stem.rsplit("_seed_", 1)[0], []).append(path)
-    return files
+    """The records of each variant in the folder of a context, in the order of the study file."""
+    found = {name: sorted((folder / "records" / "last").glob(f"{name}_seed_*.parquet")) for name in variants()}
+    return {name: paths for name, paths in found.items() if paths}
+
+
+def variants() -> list[str]:
+    """The variants of the study file."""
+    return list(yaml.safe_load(STUDY.read_text()))
 
 
 def load_study(folder: Path) -> Study | None:
@@ -176,25 +180,28 @@ def decision(row: Mapping[Any, Any]) -> str:
 
 def figure(comparisons: Mapping[str, Comparison]) -> Figure:
     """Differences from ``none`` by object size with bands: one row per context, one column per variant."""
-    names = list(dict.fromkeys(name for each in comparisons.values() for name in each.means["name"] if name != "none"))
-    drawn = Figure(figsize=(1 + 1.15 * len(names), 0.7 + 1.4 * len(comparisons)), layout="constrained")
-    grid = drawn.subplots(len(comparisons), len(names), sharex=True, sharey="row", squeeze=False)
+    known = {name for each in comparisons.values() for name in each.means["name"]} - {"none"}
+    names = [name for name in variants() if name in known]
+    drawn = Figure(figsize=(0.8 + 1.2 * len(names), 0.8 + 1.3 * len(comparisons)), layout="constrained")
+    grid = drawn.subplots(len(comparisons), len(names), sharex=True, sharey=True, squeeze=False)
+    for axes, name in zip(grid[0], names, strict=True):
+        axes.set_title(name, fontsize=9)
     for row, (context, comparison) in zip(grid, comparisons.items(), strict=True):
+        row[0].set_ylabel(context, fontsize=9)
         for axes, name in zip(row, names, strict=True):
-            axes.axhline(0, color="#888888", linewidth=1)
             axes.set_xscale("log", base=2)
             axes.set_xticks(list(SIDES.values()), [str(side) for side in SIDES.values()])
             axes.minorticks_off()
             axes.tick_params(labelsize=8)
-            if row is grid[0]:
-                axes.set_title(name, fontsize=8)
+            axes.axhline(0, color="#888888", linewidth=1)
             if name in set(comparison.means["name"]):
                 rows = differences(comparison, name)
                 axes.fill_between(list(SIDES.values()), rows["difference_low"], rows["difference_high"], alpha=0.25)
                 axes.plot(list(SIDES.values()), rows["difference"], marker="o", markersize=3)
-        row[0].set_ylabel(context)
-    drawn.supxlabel("object size, side in pixels", fontsize=9)
-    drawn.supylabel("mIoU minus that of none, points, by context", fontsize=9)
+            else:
+                axes.text(0.5, 0.6, "not run", transform=axes.transAxes, ha="center", fontsize=8, color="#888888")
+    drawn.supxlabel("side of the objects in pixels", fontsize=9)
+    drawn.supylabel("difference of mIoU from none in points,\nby context", fontsize=9)
     return drawn
 
 
