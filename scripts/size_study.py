@@ -12,6 +12,7 @@ interrupted runs are resumed.
 import argparse
 import multiprocessing
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -124,8 +125,10 @@ def _run_command(arguments: Sequence[str], log: Path) -> None:
 
 
 def _shape(text: str) -> tuple[int, int, int]:
-    batch, height, width = (int(number) for number in text.split("x"))
-    return batch, height, width
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the shape of a batch; write BxHxW such as 2x360x480")
+    return int(found[1]), int(found[2]), int(found[3])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -92,3 +92,11 @@ def test_costs_of_the_variants_are_in_the_comparison(study, study_file, tmp_path
     assert list(rows.index) == ["plain", "fla"]
     assert rows["fla"] != rows["plain"]
     assert f"{rows['fla'] / 1e6:.2f}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shape", ["64x96", "2x64", "0x64x96", "2x64x-1", "2x64x96x3", "large"])
+def test_another_shape_of_the_costs_is_refused(study, study_file, shape, capsys):
+    with pytest.raises(SystemExit):
+        study.main(["--study", study_file, "--costs", shape])
+    assert f"{shape!r} is not the shape of a batch; write BxHxW such as 2x360x480" in capsys.readouterr().err
+    assert not study.calls

@@ -62,6 +62,20 @@ def test_results_are_written_into_the_page(script, records, tmp_path):
     assert (tmp_path / "images" / "size_study.png").stat().st_size > 1000
 
 
+def test_figure_names_each_variant_in_the_order_of_the_study(script, records):
+    study = script.load_study(records / "image")
+    comparison = report.compare(study, baseline="none", resamples=20)
+    part = report.compare(
+        report.load_runs([run.path for name in ("none", "position") for run in study.groups[name]]),
+        baseline="none",
+        resamples=20,
+    )
+    axes = script.figure({"row": part, "image": comparison}).axes
+    assert [each.get_title() for each in axes] == ["channel", "position", "", ""]
+    assert [each.get_ylabel() for each in axes] == ["row", "", "image", ""]
+    assert [[text.get_text() for text in each.texts] for each in axes] == [["not run"], [], [], []]
+
+
 def test_costs_are_relative_to_no_attention(script, tmp_path):
     assert script.cost_table(tmp_path) == []
     (tmp_path / "row").mkdir()
