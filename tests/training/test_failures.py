@@ -84,7 +84,7 @@ def run(output, seconds=0.0):
 
 _, complete = run("complete")
 dice, kills, kills_of_resumed, turn = random.Random(3), 0, 0, 0
-while (kills < 6 or kills_of_resumed < 2) and turn < 24:
+while kills < 6 or kills_of_resumed < 2 or not last.is_file():
     resumed = last.is_file()
     killed, _ = run("killed", dice.uniform(0.02, 1.0) * complete)
     kills += killed
@@ -92,9 +92,9 @@ while (kills < 6 or kills_of_resumed < 2) and turn < 24:
     for path in Path("killed").rglob("*.ckpt"):
         if not path.name.startswith("partial-"):  # an unfinished write, under a temporary name
             load_model(path)
-    if not last.is_file():  # nothing to resume from yet
+    if not (killed and last.is_file()):  # finished, or nothing to resume from yet: begin another run
         for path in Path("killed").glob("tiny/*"):
-            path.rename(f"begun_{turn}_{path.name}")
+            path.rename(f"left_{turn}_{path.name}")
     turn += 1
 print("kills", kills, kills_of_resumed)
 """
