@@ -14,10 +14,12 @@ from torchmetrics import MeanMetric
 
 from segattn.attention.identity_start import IdentityStart
 from segattn.checkpoints import CONTENT, Part, describe_model, initialize
+from segattn.heads import FCNHead
 from segattn.inference import InferenceConfig, infer, infer_labels, predicted_classes
 from segattn.metrics.evaluation import Evaluation, FurtherScores
 from segattn.models import ModelSpec, SegmentationModel
 from segattn.models.layer_depths import layer_depths
+from segattn.models.model_spec import HeadFactory
 from segattn.objects.size_bins import ObjectSizes
 from segattn.sample import Batch, ClassTable
 from segattn.training.losses import CrossEntropy, for_mask
@@ -38,6 +40,8 @@ class SegmentationTask(LightningModule):
     Args:
         classes: classes of the data set.
         inference: how the model is applied to images in validation, test and prediction.
+        head: a head class, or a partial of one; null for :class:`segattn.heads.FCNHead`. Any other default than null
+            would leave its arguments in the config of a head that replaces it.
         init_from: checkpoint or encoder weights to start from; also a checkpoint that ``segattn import`` reads. The
             encoder's own ``weights`` are then not loaded. Null for none.
         init_part: ``all`` copies all weights that match; ``encoder`` copies the encoder, which must match completely.
@@ -54,7 +58,7 @@ class SegmentationTask(LightningModule):
             that start as the identity.
         compile: run the model through ``torch.compile``.
         channels_last: use the channels-last memory format for images and weights.
-        model: the fields of :class:`segattn.models.ModelSpec` except ``num_classes``.
+        model: the fields of :class:`segattn.models.ModelSpec` except ``num_classes`` and ``head``.
 
     Raises:
         ValueError: if an argument is out of range, does not fit the head, or has no effect.
@@ -65,6 +69,7 @@ class SegmentationTask(LightningModule):
         classes: ClassTable,
         inference: InferenceConfig = InferenceConfig(),
         *,
+        head: HeadFactory | None = None,
         init_from: str | None = None,
         init_part: Part = "all",
         object_sizes: ObjectSizes | None = ObjectSizes(),
@@ -89,7 +94,7 @@ class SegmentationTask(LightningModule):
         self.inference = inference
         if init_from is None and init_part != "all":
             raise ValueError(f"init_part {init_part} has no effect without init_from.")
-        spec = ModelSpec(num_classes=len(classes), **model)
+        spec = ModelSpec(num_classes=len(classes), head=head or FCNHead, **model)
         if init_from:
             spec = replace(spec, encoder=replace(spec.encoder, weights=None))
         self._compile, self._channels_last = compile, channels_last

@@ -1,6 +1,7 @@
 """The command line: runs, resuming after every kind of interruption, several processes, errors."""
 
 import csv
+import inspect
 import re
 import signal
 import subprocess
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from segattn import cli
 from segattn.checkpoints import load_model
+from segattn.heads import AttentionPyramid, EMANetHead
 from segattn.objects.record_files import COLUMNS, read_record
 from segattn.training.command import main
 from segattn.training.task import SegmentationTask
@@ -234,6 +237,15 @@ def test_size_metric_can_be_disabled_or_less_frequent(config, capsys):
 def test_training_with_options(config, arguments):
     assert main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "1", *arguments]) == 0
     assert load_model(run_folder("runs") / "checkpoints" / "best.ckpt")
+
+
+@pytest.mark.parametrize("head", [AttentionPyramid, EMANetHead])
+def test_a_head_has_its_own_defaults(capsys, head):
+    with pytest.raises(SystemExit):
+        main(["fit", "--data", "ShapesDataModule", "--model.head", head.__name__, "--print_config"])
+    chosen = yaml.safe_load(capsys.readouterr().out)["model"]["head"]["init_args"]
+    parameters = list(inspect.signature(head).parameters.values())[2:]
+    assert chosen == {parameter.name: parameter.default for parameter in parameters}
 
 
 def test_averaged_weights_are_used_for_prediction(config):
