@@ -4,7 +4,7 @@ The size curve and the differences, small objects found and missed, and the gate
 browser such as chromium, a screenshot of the comparison page of a study. That of the README is from
 
     python scripts/size_study.py --study scripts/studies/small_objects.yaml --variants fpn pyramid_loss_crops \
-        --seeds 0 --checkpoints last --output runs/small_objects -- --data.root data/camvid
+        --checkpoints last --output runs/small_objects -- --data.root data/camvid
     python scripts/draw_gallery.py --browser chromium --page runs/small_objects/comparison_last/index.html
 """
 
