@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention.arguments import bottleneck_width, require_choice
+from segattn.attention.base import AttentionBlock
 from segattn.attention.norms import PooledBatchNorm
 
 
-class BAM(nn.Module):
+class BAM(AttentionBlock):
     """Channel branch and spatial branch, combined into one weight per element.
 
     Args:

@@ -14,9 +14,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import bottleneck_width, require_odd
+from segattn.attention.base import AttentionBlock
 
 
-class CBAM(nn.Module):
+class CBAM(AttentionBlock):
     """Channel gate, then spatial gate.
 
     Args:

@@ -14,8 +14,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
+from segattn.attention.base import AttentionBlock
 
-class CoordinateAttention(nn.Module):
+
+class CoordinateAttention(AttentionBlock):
     """Coordinate attention.
 
     Args:

@@ -18,9 +18,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import bottleneck_width, require_odd
+from segattn.attention.base import AttentionBlock
 
 
-class CPCA(nn.Module):
+class CPCA(AttentionBlock):
     """Channel prior convolutional attention.
 
     Args:

@@ -21,12 +21,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import bottleneck_width, require_choice
+from segattn.attention.base import AttentionBlock
 from segattn.attention.dot_product import Implementation, dot_product_attention
 
 Softmax = Literal["released", "formula"]
 
 
-class PositionAttention(nn.Module):
+class PositionAttention(AttentionBlock):
     """Position attention: each position gathers from all positions whose key matches its query.
 
     Args:
@@ -65,7 +66,7 @@ class PositionAttention(nn.Module):
         return torch.addcmul(x, self.gamma, rearrange(attended, "b 1 (h w) c -> b c h w", h=x.shape[2]))
 
 
-class ChannelAttention(nn.Module):
+class ChannelAttention(AttentionBlock):
     """Channel attention: each channel gathers from all channels, weighted by their inner products.
 
     Args:
@@ -99,7 +100,7 @@ class ChannelAttention(nn.Module):
         return torch.addcmul(x, self.gamma, rearrange(weights @ channels, "b c (h w) -> b c h w", h=x.shape[2]))
 
 
-class DualAttention(nn.Module):
+class DualAttention(AttentionBlock):
     """The sum of position and channel attention on the same features.
 
     The convolutions of the paper before and after each branch are in ``segattn.heads.DANetHead``.

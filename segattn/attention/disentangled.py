@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention.arguments import bottleneck_width, require_choice
+from segattn.attention.base import AttentionBlock
 from segattn.attention.dot_product import Implementation, dot_product_attention
 from segattn.attention.global_context import weighted_mean
 
 
-class DisentangledNonLocal(nn.Module):
+class DisentangledNonLocal(AttentionBlock):
     """Disentangled non-local block; the scale of its batch norm starts at 0.
 
     Args:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import require_odd
+from segattn.attention.base import AttentionBlock
 
 
 def adaptive_kernel_size(channels: int) -> int:
@@ -23,7 +24,7 @@ def adaptive_kernel_size(channels: int) -> int:
     return size if size % 2 else size + 1
 
 
-class ECA(nn.Module):
+class ECA(AttentionBlock):
     """Efficient channel attention.
 
     Args:

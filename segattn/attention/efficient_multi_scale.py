@@ -20,10 +20,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import require_divisible
+from segattn.attention.base import AttentionBlock
 from segattn.attention.norms import GroupNorm
 
 
-class EfficientMultiScaleAttention(nn.Module):
+class EfficientMultiScaleAttention(AttentionBlock):
     """Efficient multi-scale attention.
 
     Args:

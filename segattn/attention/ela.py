@@ -24,10 +24,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import require_odd
+from segattn.attention.base import AttentionBlock
 from segattn.attention.norms import GroupNorm
 
 
-class ELA(nn.Module):
+class ELA(AttentionBlock):
     """Efficient local attention.
 
     Args:

@@ -22,6 +22,8 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
+from segattn.attention.base import AttentionBlock
+
 
 def expectation_maximization(
     x: Float[Tensor, "b n c"], bases: Float[Tensor, "#b c k"], iterations: int
@@ -34,7 +36,7 @@ def expectation_maximization(
     return weights, bases
 
 
-class ExpectationMaximizationAttention(nn.Module):
+class ExpectationMaximizationAttention(AttentionBlock):
     """Features plus their reconstruction from a few bases.
 
     Args:

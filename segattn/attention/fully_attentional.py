@@ -26,6 +26,7 @@ from torch.utils.flop_counter import register_flop_formula
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention.arguments import require_choice
+from segattn.attention.base import AttentionBlock
 from segattn.attention.dot_product import (
     Implementation,
     add_gradients,
@@ -150,7 +151,7 @@ def _backward_flops(gradient: torch.Size, *_: Any, **__: Any) -> int:
     return 2 * b * 10 * c * c * h * w
 
 
-class FullyAttentional(nn.Module):
+class FullyAttentional(AttentionBlock):
     """Fully attentional block with its closing convolution.
 
     Args:

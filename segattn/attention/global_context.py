@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import bottleneck_width
+from segattn.attention.base import AttentionBlock
 
 
 def spatial_weights(mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
@@ -33,7 +34,7 @@ def weighted_mean(x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]) -
     return rearrange(rearrange(x, "b c h w -> b c (h w)") @ weights, "b c 1 -> b c 1 1")
 
 
-class GlobalContext(nn.Module):
+class GlobalContext(AttentionBlock):
     """Global context block; the last convolution of its transform starts at 0.
 
     Args:

@@ -7,11 +7,11 @@ of them leave an eighth. The idea of a residual factor that starts at 0 is that 
 https://arxiv.org/abs/2003.04887) and of gamma in DANet. Applied to whole blocks, it is a design of this project.
 """
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from segattn.attention.base import BlockFactory
 
 
 class IdentityStart(nn.Module):
@@ -34,7 +34,7 @@ class IdentityStart(nn.Module):
         return torch.addcmul(x, self.gamma[:, None, None], self.block(x) - x)
 
 
-def attention_block(factory: Callable[[int], nn.Module], channels: int, *, identity_start: bool) -> nn.Module:
+def attention_block(factory: BlockFactory, channels: int, *, identity_start: bool) -> nn.Module:
     """Make an attention block as published, or so that it starts as the identity.
 
     A block whose class says ``starts_as_identity = True``, because its own gamma starts at 0, is never wrapped: with

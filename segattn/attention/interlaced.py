@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention.arguments import bottleneck_width, require_choice
+from segattn.attention.base import AttentionBlock
 from segattn.attention.dot_product import Implementation, dot_product_attention
 
 LONG_RANGE = "b (p q) (m n) c"
@@ -72,7 +73,7 @@ class GroupedAttention(nn.Module):
         return refined
 
 
-class InterlacedSparseAttention(nn.Module):
+class InterlacedSparseAttention(AttentionBlock):
     """Long-range attention, then short-range attention; without a residual, which is in ``segattn.heads.ISAHead``.
 
     Args:

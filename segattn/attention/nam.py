@@ -13,8 +13,10 @@ no gradient to gamma; gamma learns through the batch norm.
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from segattn.attention.base import AttentionBlock
 
-class NAM(nn.Module):
+
+class NAM(AttentionBlock):
     """Normalization-based channel attention.
 
     Examples:

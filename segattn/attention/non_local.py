@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention.arguments import bottleneck_width, require_choice
+from segattn.attention.base import AttentionBlock
 from segattn.attention.dot_product import Implementation, dot_product_attention
 
 
-class NonLocal(nn.Module):
+class NonLocal(AttentionBlock):
     """Non-local block; the scale of its batch norm starts at 0.
 
     Args:

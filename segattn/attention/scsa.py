@@ -31,13 +31,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segattn.attention.arguments import require_choice, require_divisible, require_odd
+from segattn.attention.base import AttentionBlock
 from segattn.attention.norms import GroupNorm
 
 Gate = Literal["sigmoid", "softmax"]
 Pooling = Literal["average", "max", "recombination"]
 
 
-class SMSA(nn.Module):
+class SMSA(AttentionBlock):
     """Shared multi-semantic spatial attention: weights rows and columns, with several kernel sizes.
 
     Args:
@@ -79,7 +80,7 @@ class SMSA(nn.Module):
         return x * rows[:, :, :, None] * columns[:, :, None, :]
 
 
-class PCSA(nn.Module):
+class PCSA(AttentionBlock):
     """Progressive channel self-attention: weights channels by attention between them.
 
     Args:
@@ -157,7 +158,7 @@ class PCSA(nn.Module):
         return x * gates
 
 
-class SCSA(nn.Module):
+class SCSA(AttentionBlock):
     """Spatial attention, then channel attention on its output.
 
     Args:

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention.arguments import require_odd
+from segattn.attention.base import AttentionBlock
 from segattn.attention.norms import PooledBatchNorm
 
 
-class SelectiveKernel(nn.Module):
+class SelectiveKernel(AttentionBlock):
     """Selective kernel convolution that keeps the number of channels.
 
     Args:

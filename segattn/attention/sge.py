@@ -18,9 +18,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import require_divisible
+from segattn.attention.base import AttentionBlock
 
 
-class SGE(nn.Module):
+class SGE(AttentionBlock):
     """Spatial group-wise enhance.
 
     Args:

@@ -18,10 +18,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import require_divisible
+from segattn.attention.base import AttentionBlock
 from segattn.attention.norms import GroupNorm
 
 
-class ShuffleAttention(nn.Module):
+class ShuffleAttention(AttentionBlock):
     """Shuffle attention.
 
     Args:

@@ -12,9 +12,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import bottleneck_width
+from segattn.attention.base import AttentionBlock
 
 
-class SqueezeExcite(nn.Module):
+class SqueezeExcite(AttentionBlock):
     """Squeeze-and-excitation block.
 
     Args:

@@ -11,7 +11,7 @@ UPerNet, the coarsest level has a 3x3 convolution before the levels are concaten
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchvision.ops import Conv2dNormActivation
 
+from segattn.attention.base import BlockFactory
 from segattn.attention.identity_start import attention_block
 from segattn.heads.base import FeatureInfo, Head, HeadOutput
 
@@ -67,9 +68,9 @@ class AttentionPyramid(Head):
         topology: Literal["fpn", "upernet", "concatenated"] = "fpn",
         stride: Literal[4, 2] = 4,
         channels: int = 256,
-        context: Callable[[int], nn.Module] | None = None,
+        context: BlockFactory | None = None,
         context_channels: int = 128,
-        refinement: Callable[[int], nn.Module] | None = None,
+        refinement: BlockFactory | None = None,
         identity_start: bool = True,
         dropout: float = 0.1,
         stage3_channels: int | None = None,
@@ -142,7 +143,7 @@ class AttentionPyramid(Head):
 class _Narrow(nn.Module):
     """A block between two 1x1 convolutions, in a residual connection."""
 
-    def __init__(self, block: Callable[[int], nn.Module], channels: int, *, width: int) -> None:
+    def __init__(self, block: BlockFactory, channels: int, *, width: int) -> None:
         super().__init__()
         self.reduce = Conv2dNormActivation(channels, width, kernel_size=1)
         self.block = block(width)

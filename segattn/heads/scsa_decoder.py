@@ -10,12 +10,10 @@ Differences from the papers: the SCSA paper puts the block inside the residual b
 decoder is the design of this project: one block on each merged level, before the 3x3 convolution of that level.
 """
 
-from collections.abc import Callable
 from typing import Literal
 
-from torch import nn
-
 from segattn.attention import SCSA
+from segattn.attention.base import BlockFactory
 from segattn.heads.attention_pyramid import AttentionPyramid
 from segattn.heads.base import FeatureInfo
 
@@ -50,7 +48,7 @@ class SCSADecoder(AttentionPyramid):
         *,
         form: Literal["fpn", "upernet"] = "fpn",
         channels: int = 256,
-        attention: Callable[[int], nn.Module] = SCSA,
+        attention: BlockFactory = SCSA,
         identity_start: bool = False,
         dropout: float = 0.1,
         stage3_channels: int | None = 256,

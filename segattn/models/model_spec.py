@@ -4,15 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
 
-from torch import nn
-
+from segattn.attention.base import BlockFactory
 from segattn.heads import FCNHead, FeatureInfo, Head
 from segattn.models.encoders import EncoderSpec
 from segattn.models.factories import build_factory, describe_factory, plain_factory
 from segattn.models.residual_attention import Position
 
 HeadFactory = Callable[[FeatureInfo, int], Head]
-AttentionFactory = Callable[[int], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,9 @@ class ModelSpec:
     num_classes: int
     encoder: EncoderSpec = EncoderSpec()
     head: HeadFactory = FCNHead
-    attention: AttentionFactory | None = None
+    attention: BlockFactory | None = None
     attention_levels: Sequence[int] = (-1,)
-    residual_attention: AttentionFactory | None = None
+    residual_attention: BlockFactory | None = None
     residual_position: Position = "last"
     identity_start: bool = False
     align_corners: bool = False

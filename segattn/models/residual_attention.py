@@ -4,17 +4,16 @@ Works with the blocks of torchvision and timm (``BasicBlock``, ``Bottleneck`` an
 The encoder's weights are loaded before the blocks are inserted, so pretrained weights still fit.
 """
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from segattn.attention.base import BlockFactory
+
 Position = Literal["middle", "last"]
 
 
-def insert_in_residual_blocks(
-    encoder: nn.Module, attention: Callable[[int], nn.Module], position: Position
-) -> list[nn.Module]:
+def insert_in_residual_blocks(encoder: nn.Module, attention: BlockFactory, position: Position) -> list[nn.Module]:
     """Insert an attention block into every residual block of an encoder, in place, and return the new blocks.
 
     The position ``last`` is after the last convolution and its norm, before the shortcut is added; ``middle`` is after

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from segattn import cli
+from segattn.attention import SelectiveKernel
 from segattn.checkpoints import load_model
 from segattn.heads import AttentionPyramid, EMANetHead
 from segattn.objects.record_files import COLUMNS, read_record
@@ -239,13 +240,22 @@ def test_training_with_options(config, arguments):
     assert load_model(run_folder("runs") / "checkpoints" / "best.ckpt")
 
 
-@pytest.mark.parametrize("head", [AttentionPyramid, EMANetHead])
-def test_a_head_has_its_own_defaults(capsys, head):
+@pytest.mark.parametrize(
+    ("key", "chosen", "config"),
+    [
+        ("head", AttentionPyramid, "model: {}"),
+        ("head", EMANetHead, "model: {}"),
+        ("head.attention", SelectiveKernel, "model: {head: SCSADecoder}"),
+    ],
+)
+def test_a_class_has_its_own_defaults(capsys, tmp_path, key, chosen, config):
+    (tmp_path / "own.yaml").write_text(f"{config}\ndata: ShapesDataModule")
     with pytest.raises(SystemExit):
-        main(["fit", "--data", "ShapesDataModule", "--model.head", head.__name__, "--print_config"])
-    chosen = yaml.safe_load(capsys.readouterr().out)["model"]["head"]["init_args"]
-    parameters = list(inspect.signature(head).parameters.values())[2:]
-    assert chosen == {parameter.name: parameter.default for parameter in parameters}
+        main(["fit", "--config", str(tmp_path / "own.yaml"), f"--model.{key}", chosen.__name__, "--print_config"])
+    head = yaml.safe_load(capsys.readouterr().out)["model"]["head"]
+    init_args = head["init_args"] if key == "head" else head["init_args"]["attention"]["init_args"]
+    parameters = [p for p in inspect.signature(chosen).parameters.values() if p.default is not p.empty]
+    assert init_args == {p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in parameters}
 
 
 def test_averaged_weights_are_used_for_prediction(config):
