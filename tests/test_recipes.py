@@ -18,8 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from segattn.attention.block import AttentionBlock
 
-class ChannelScale(nn.Module):
+
+class ChannelScale(AttentionBlock):
     """Multiply by a learned factor.
 
     Args:

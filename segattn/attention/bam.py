@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention.arguments import bottleneck_width, require_choice
-from segattn.attention.base import AttentionBlock
+from segattn.attention.block import AttentionBlock
 from segattn.attention.norms import PooledBatchNorm
 
 

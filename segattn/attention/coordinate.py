@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
-from segattn.attention.base import AttentionBlock
+from segattn.attention.block import AttentionBlock
 
 
 class CoordinateAttention(AttentionBlock):

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import bottleneck_width, require_odd
-from segattn.attention.base import AttentionBlock
+from segattn.attention.block import AttentionBlock
 
 
 class CPCA(AttentionBlock):

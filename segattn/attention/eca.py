@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import require_odd
-from segattn.attention.base import AttentionBlock
+from segattn.attention.block import AttentionBlock
 
 
 def adaptive_kernel_size(channels: int) -> int:

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import require_odd
-from segattn.attention.base import AttentionBlock
+from segattn.attention.block import AttentionBlock
 from segattn.attention.norms import GroupNorm
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
-from segattn.attention.base import AttentionBlock
+from segattn.attention.block import AttentionBlock
 
 
 def expectation_maximization(

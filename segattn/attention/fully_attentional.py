@@ -26,7 +26,7 @@ from torch.utils.flop_counter import register_flop_formula
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention.arguments import require_choice
-from segattn.attention.base import AttentionBlock
+from segattn.attention.block import AttentionBlock
 from segattn.attention.dot_product import (
     Implementation,
     add_gradients,

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import bottleneck_width
-from segattn.attention.base import AttentionBlock
+from segattn.attention.block import AttentionBlock
 
 
 def spatial_weights(mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:

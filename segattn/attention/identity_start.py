@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segattn.attention.base import BlockFactory
+from segattn.attention.block import BlockFactory
 
 
 class IdentityStart(nn.Module):

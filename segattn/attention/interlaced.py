@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention.arguments import bottleneck_width, require_choice
-from segattn.attention.base import AttentionBlock
+from segattn.attention.block import AttentionBlock
 from segattn.attention.dot_product import Implementation, dot_product_attention
 
 LONG_RANGE = "b (p q) (m n) c"

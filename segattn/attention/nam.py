@@ -13,7 +13,7 @@ no gradient to gamma; gamma learns through the batch norm.
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segattn.attention.base import AttentionBlock
+from segattn.attention.block import AttentionBlock
 
 
 class NAM(AttentionBlock):

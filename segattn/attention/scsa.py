@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segattn.attention.arguments import require_choice, require_divisible, require_odd
-from segattn.attention.base import AttentionBlock
+from segattn.attention.block import AttentionBlock
 from segattn.attention.norms import GroupNorm
 
 Gate = Literal["sigmoid", "softmax"]

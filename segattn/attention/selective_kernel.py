@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention.arguments import require_odd
-from segattn.attention.base import AttentionBlock
+from segattn.attention.block import AttentionBlock
 from segattn.attention.norms import PooledBatchNorm
 
 

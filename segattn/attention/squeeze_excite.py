@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segattn.attention.arguments import bottleneck_width
-from segattn.attention.base import AttentionBlock
+from segattn.attention.block import AttentionBlock
 
 
 class SqueezeExcite(AttentionBlock):

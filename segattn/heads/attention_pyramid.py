@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchvision.ops import Conv2dNormActivation
 
-from segattn.attention.base import BlockFactory
+from segattn.attention.block import BlockFactory
 from segattn.attention.identity_start import attention_block
 from segattn.heads.base import FeatureInfo, Head, HeadOutput
 

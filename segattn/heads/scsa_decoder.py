@@ -13,7 +13,7 @@ decoder is the design of this project: one block on each merged level, before th
 from typing import Literal
 
 from segattn.attention import SCSA
-from segattn.attention.base import BlockFactory
+from segattn.attention.block import BlockFactory
 from segattn.heads.attention_pyramid import AttentionPyramid
 from segattn.heads.base import FeatureInfo
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
 
-from segattn.attention.base import BlockFactory
+from segattn.attention.block import BlockFactory
 from segattn.heads import FCNHead, FeatureInfo, Head
 from segattn.models.encoders import EncoderSpec
 from segattn.models.factories import build_factory, describe_factory, plain_factory

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from segattn.attention.base import BlockFactory
+from segattn.attention.block import BlockFactory
 
 Position = Literal["middle", "last"]
 

@@ -3,7 +3,7 @@ import timm.layers
 from jsonargparse import ArgumentParser
 
 import segattn.attention
-from segattn.attention.base import BlockFactory
+from segattn.attention.block import BlockFactory
 
 
 def chosen_class(name):
