@@ -68,6 +68,7 @@ def estimate_memory(module: nn.Module, shape: Shape, optimizer: OptimizerFactory
             torch.autograd.backward(output, torch.ones_like(output))
             del output
             if steps:
-                steps.step()
+                with torch.device("cpu"):  # Adam reads its count of steps
+                    steps.step()
             module.zero_grad()
     return prediction.peak, training.peak

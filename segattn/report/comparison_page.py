@@ -9,6 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from segattn.io.html_page import write_html
+from segattn.objects import RecordError
 from segattn.report.bootstrap import Comparison
 from segattn.report.charts import (
     class_figure,
@@ -199,7 +200,11 @@ def _worst(study: Study) -> Table:
 
 def _run(run: Run) -> dict[str, Any]:
     extra = dict(run.info.extra)
-    environment = json.loads(extra.pop("environment", "{}"))
+    packed = extra.pop("environment", "{}")
+    try:
+        environment = dict(json.loads(packed))
+    except (ValueError, TypeError) as error:
+        raise RecordError(f"{run.path}: its metadata environment is damaged, got {packed[:80]!r}.") from error
     config = run.path.parent / "config.yaml"
     text = config.read_text(encoding="utf-8") if config.is_file() else ""
     return {"label": run.label, "facts": {"record": str(run.path), **extra, **environment}, "config": text}

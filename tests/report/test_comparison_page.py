@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from segattn.objects import RecordError
 from segattn.report import compare, load_runs
 from segattn.report.charts import curve_figure, to_svg
 from segattn.report.comparison_page import write_page
@@ -63,6 +64,13 @@ def test_page_of_a_single_run(tmp_path):
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "No pictures today." in html
     assert 'id="differences"' not in html
+
+
+@pytest.mark.parametrize("text", ["{bad", "3"])
+def test_damaged_versions_of_the_run_are_named(tmp_path, text):
+    study = load_runs([write_record(tmp_path / "one.parquet", images=1, extra={"environment": text})])
+    with pytest.raises(RecordError, match=rf"one\.parquet: its metadata environment is damaged, got '{text}'"):
+        write_page(study, compare(study, resamples=10), tmp_path / "index.html")
 
 
 PROBE = """
