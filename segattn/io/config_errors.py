@@ -10,6 +10,9 @@ from pathlib import Path
 from segattn.io.error_text import did_you_mean
 from segattn.io.yaml_files import key_lines
 
+_BASES = ("AttentionBlock", "Head", "Module")
+"""The classes that the parser tries where none is named."""
+
 _LONGEST = 400
 """Characters of a message of the parser that has no sentence here."""
 
@@ -37,6 +40,8 @@ def config_error(message: str, arguments: Sequence[str], *, keys: Iterable[str],
     if found := re.search(r"(?:(?:Group '([\w.]+)'|Subcommand '\w+') does not accept o|O)ption '([^']+)'", message):
         owner = re.search(r"class_path(?:=| )'([\w.]+)'", message)
         full = ".".join(filter(None, [key, found[1], found[2]]))
+        if owner and owner[1].rpartition(".")[2] in _BASES:
+            return f"The option {full}{_place(full, arguments)} needs a class: name it first, as --{key} NAME or class_path."
         full = full if owner else _first_unknown(full, keys)
         hint = did_you_mean(found[2], _parameters(owner[1])) if owner else _nearest_key(full, keys)
         return f"There is no option {full}{_place(full, arguments)}{hint}"

@@ -284,6 +284,10 @@ def test_saved_config_of_a_run_can_be_reused(config):
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
+        (
+            ["--model.attention.window", "3"],
+            "The option model.attention.window needs a class: name it first, as --model.attention NAME or class_path.",
+        ),
         (["--model.nonsense", "3"], "There is no option --model.nonsense."),
         (["--modle.head", "FCNHead"], "There is no option --modle.head: did you mean --model.head?"),
         (["--confg", "x.yaml"], "There is no option --confg: did you mean --config?"),
