@@ -41,7 +41,8 @@ def config_error(message: str, arguments: Sequence[str], *, keys: Iterable[str],
         owner = re.search(r"class_path(?:=| )'([\w.]+)'", message)
         full = ".".join(filter(None, [key, found[1], found[2]]))
         if owner and owner[1].rpartition(".")[2] in _BASES:
-            return f"The option {full}{_place(full, arguments)} needs a class: name it first, as --{key} NAME or class_path."
+            place = _place(full, arguments)
+            return f"The option {full}{place} needs a class: name it first, as --{key} NAME or class_path."
         full = full if owner else _first_unknown(full, keys)
         hint = did_you_mean(found[2], _parameters(owner[1])) if owner else _nearest_key(full, keys)
         return f"There is no option {full}{_place(full, arguments)}{hint}"
