@@ -178,6 +178,7 @@ class RecordWriter:
     def __init__(self, path: Path, info: RecordInfo) -> None:
         self._schema = _SCHEMA.with_metadata(info.to_metadata())
         self._waiting: list[pa.RecordBatch] = []
+        self._rows_waiting = 0
         with ExitStack() as stack:
             partial = stack.enter_context(atomic_write(path))
             self._file = stack.enter_context(pq.ParquetWriter(partial, self._schema, compression="zstd"))
@@ -194,7 +195,8 @@ class RecordWriter:
     def append(self, batch: pa.RecordBatch) -> None:
         """Append rows that have all columns already."""
         self._waiting.append(batch)
-        if sum(batch.num_rows for batch in self._waiting) >= ROWS_PER_GROUP:
+        self._rows_waiting += batch.num_rows
+        if self._rows_waiting >= ROWS_PER_GROUP:
             self._flush()
 
     def close(self, error: BaseException | None = None) -> None:
@@ -216,7 +218,7 @@ class RecordWriter:
     def _flush(self) -> None:
         if self._waiting:
             self._file.write_table(pa.Table.from_batches(self._waiting, schema=self._schema))
-            self._waiting = []
+            self._waiting, self._rows_waiting = [], 0
 
 
 def pack_rows(rows: Mapping[str, npt.NDArray[Any]]) -> bytes:
