@@ -60,6 +60,8 @@ def show_objects(study: Study, chosen: Mapping[str, pd.DataFrame], split: str) -
 def _open_data(run: Run, split: str) -> SegmentationDataset:
     """Open the data of a run's config."""
     path = run.path.parent / "config.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {path}")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(SegmentationDataModule, "data")
     try:

@@ -102,7 +102,8 @@ def test_trained_runs_are_compared_with_text_and_pictures(runs, capsys):
 def test_records_without_data_and_checkpoints(tmp_path, capsys):
     paths = [str(write_record(tmp_path / name / "objects_val.parquet", images=3, **named(name))) for name in "ab"]
     assert cli.main(["compare", *paths, "--output", str(tmp_path / "out"), "--resamples", "20"]) == 0
-    assert "There are no pictures because the data of a/version_0 cannot be read" in capsys.readouterr().out
+    reason = f"the data of a/version_0 cannot be read: there is no {tmp_path / 'a' / 'config.yaml'}"
+    assert f"There are no pictures because {reason}." in capsys.readouterr().out
     options = ["--resamples", "20", "--no-pictures", "--baseline", "b", "--level", "0.5"]
     assert cli.main(["compare", *paths, "--output", str(tmp_path / "out"), *options]) == 0
     assert "a compared with b" in capsys.readouterr().out
