@@ -149,8 +149,8 @@ def latency_figure(study: Study, table: pd.DataFrame, size: str) -> Figure:
         reach = np.clip([[score - low], [high - score]], 0, None)
         style = _style(study.names.index(row["name"]))
         axes.errorbar(row["latency_ms"], score, yerr=reach, label=row["name"], **style, linestyle="", elinewidth=1.6)
+    axes.margins(x=0.08)  # before the limit, which fixes both ends
     axes.set_xlim(left=0)
-    axes.margins(x=0.08)
     axes.set(xlabel="latency, ms", ylabel=f"mIoU of {size} objects, %")
     _legend(figure, axes)
     return figure
