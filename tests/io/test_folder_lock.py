@@ -18,11 +18,14 @@ def test_a_folder_is_locked_once_at_a_time(tmp_path):
     assert list((tmp_path / "new/out").iterdir()) == []
 
 
+def work(ready):
+    ready.set()
+    time.sleep(5)  # outlives the process that started it
+
+
 def hold(folder, ready):
     with folder_lock(folder):
-        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(5,))  # outlives this process
-        worker.start()
-        ready.set()
+        multiprocessing.get_context("fork").Process(target=work, args=(ready,)).start()
         multiprocessing.Event().wait()
 
 
