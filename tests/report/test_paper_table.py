@@ -3,6 +3,7 @@ import pytest
 
 from segattn import cli
 from segattn.report import compare, run_scores
+from segattn.report.charts import latency_figure
 from segattn.report.comparison_page import write_page
 from segattn.report.paper_table import model_note, model_table, model_text, read_costs, without_costs
 from tests.report.records import named, write_record
@@ -75,6 +76,13 @@ def test_page_shows_costs_and_a_picture(study, costs, tmp_path):
     assert "mIoU of small objects against latency" in html
     assert "120.1" in html
     assert "The costs do not contain fcn." in html
+
+
+def test_figure_of_costs_starts_at_zero_and_has_room_beyond_the_slowest_model(study, costs):
+    table = model_table(compare(study, resamples=10), read_costs(costs(COSTS + FCN + FLA), study.names))
+    low, high = latency_figure(study, table, "small").axes[0].get_xlim()
+    assert low == 0
+    assert high > 1.02 * 120.06
 
 
 def test_one_command_ends_in_the_table(costs, tmp_path, capsys):
