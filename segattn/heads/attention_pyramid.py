@@ -86,20 +86,20 @@ class AttentionPyramid(Head):
         strides = [features.strides[level] for level in self.levels]
         if stride == 2 and strides[0] != stride:
             raise ValueError(f"stride 2 needs an encoder with a level of stride 2, but its levels have {strides}.")
-        self.context: nn.Module = nn.Identity()
-        if context is not None:
-            narrow = partial(_Narrow, context, width=context_channels)
-            self.context = attention_block(narrow, widths[-1], identity_start=identity_start)
-
-        def refine() -> nn.Module:
-            return attention_block(refinement, channels, identity_start=identity_start) if refinement else nn.Identity()
-
+        with torch.random.fork_rng(devices=[]):  # so that a seed gives the rest the same weights without these blocks
+            self.context: nn.Module = nn.Identity()
+            if context is not None:
+                narrow = partial(_Narrow, context, width=context_channels)
+                self.context = attention_block(narrow, widths[-1], identity_start=identity_start)
+            refined: list[nn.Module] = [nn.Identity() for _ in widths]
+            if refinement is not None:
+                refined = [attention_block(refinement, channels, identity_start=identity_start) for _ in widths]
         if topology == "fpn":
             width = channels // 2
             if width < 1 or width % 32:
                 raise ValueError(f"channels must be a multiple of 64, got {channels}.")
             self.lateral = nn.ModuleList(nn.Conv2d(own, channels, kernel_size=1) for own in widths)
-            self.refine = nn.ModuleList(refine() for _ in widths)
+            self.refine = nn.ModuleList(refined)
             doublings = [round(math.log2(own / stride)) for own in strides]
             self.branches = nn.ModuleList(_Branch(channels, width, count) for count in doublings)
         else:
@@ -108,7 +108,7 @@ class AttentionPyramid(Head):
             pooled = topology == "upernet"
             self.top = PSPModule(widths[-1], channels) if pooled else Conv2dNormActivation(widths[-1], channels, 1)
             self.refine = nn.ModuleList(
-                nn.Sequential(refine(), Conv2dNormActivation(channels, channels, kernel_size=3)) for _ in widths
+                nn.Sequential(block, Conv2dNormActivation(channels, channels, kernel_size=3)) for block in refined
             )
             self.fuse = Conv2dNormActivation(channels * len(widths), channels, kernel_size=3)
         self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, num_classes, kernel_size=1))

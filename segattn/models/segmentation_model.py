@@ -45,21 +45,26 @@ class SegmentationModel(nn.Module):
             if not spec.pad_to_stride:
                 raise ValueError("A plain ViT needs pad_to_stride: true.")
             self.pyramid = SimplePyramid(self.encoder.body.channels, self.encoder.body.stride, self.encoder.info)
-        self.residual_attention: tuple[nn.Module, ...] = ()
-        if spec.residual_attention:
-            block = partial(attention_block, spec.residual_attention, identity_start=spec.identity_start)
-            blocks = insert_in_residual_blocks(self.encoder.body, block, spec.residual_position)
-            self.residual_attention = tuple(blocks)
-        self.attention = nn.ModuleDict()
-        if spec.attention:
-            channels = self.encoder.info.channels
-            levels = [_level_index(channels, level) for level in spec.attention_levels]
-            block = partial(attention_block, spec.attention, identity_start=spec.identity_start)
-            self.attention.update({str(level): block(channels[level]) for level in levels})
+        with torch.random.fork_rng(devices=[]):  # so that a seed gives the head the same weights without these blocks
+            self.residual_attention, self.attention = self._attention_blocks(spec)
         self.head = spec.head(self.encoder.info, spec.num_classes)
         if self.pyramid is not None:
             self.pyramid.keep_only(self._levels_read(training=True) | {int(level) for level in self.attention})
         self.train()
+
+    def _attention_blocks(self, spec: ModelSpec) -> tuple[tuple[nn.Module, ...], nn.ModuleDict]:
+        """Insert the blocks of the residual blocks into the encoder, and make those of its levels."""
+        inserted: list[nn.Module] = []
+        if spec.residual_attention:
+            block = partial(attention_block, spec.residual_attention, identity_start=spec.identity_start)
+            inserted = insert_in_residual_blocks(self.encoder.body, block, spec.residual_position)
+        by_level = nn.ModuleDict()
+        if spec.attention:
+            channels = self.encoder.info.channels
+            levels = [_level_index(channels, level) for level in spec.attention_levels]
+            block = partial(attention_block, spec.attention, identity_start=spec.identity_start)
+            by_level.update({str(level): block(channels[level]) for level in levels})
+        return tuple(inserted), by_level
 
     def train(self, mode: bool = True) -> "SegmentationModel":
         """Set training or evaluation mode; a frozen encoder without its attention blocks stays in evaluation mode."""

@@ -34,9 +34,7 @@ def model_with(**options):
 
 @torch.no_grad()
 def assert_same_logits(model, plain):
-    """Compare the logits of a model and of one without the blocks, after copying all other weights."""
-    weights = model.state_dict()
-    plain.load_state_dict({key: weights[key] for key in plain.state_dict()})
+    """Compare the logits of a model and of one of the same seed without the blocks: all other weights are the same."""
     image = torch.rand(2, 3, 40, 72)
     assert torch.equal(model(image).logits, plain(image).logits)
 
