@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,12 @@ def _cells(side: int, count: int, like: Tensor) -> Float[Tensor, "count side"]:
 
 
 def _exportable(model: SegmentationModel) -> SegmentationModel:
-    """Replace modules that depend on the input size in a way that a graph cannot express, or only slowly."""
+    """Replace modules that depend on the input size in a way that a graph cannot express, or only slowly.
+
+    The memory format is left to the program that runs the graph.
+    """
+    model.spec = replace(model.spec, channels_last=False)
+    model.to(memory_format=torch.contiguous_format)
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if isinstance(child, SAME_PADDING):

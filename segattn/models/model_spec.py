@@ -35,6 +35,8 @@ class ModelSpec:
         channels: number of channels of images that are not 8-bit RGB, as the data set says.
         pad_to_stride: pad images to a multiple of the output stride. If false, the logits are stretched to the size of
             the image instead.
+        channels_last: keep images, features and weights in the channels-last memory format, which is faster for many
+            encoders.
 
     Raises:
         ValueError: if attention_levels is empty, identity_start has no effect, or a factory is neither a class nor a
@@ -62,6 +64,7 @@ class ModelSpec:
     align_corners: bool = False
     channels: int | None = None
     pad_to_stride: bool = True
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         """Validate the arguments."""

@@ -50,6 +50,8 @@ class SegmentationModel(nn.Module):
         self.head = spec.head(self.encoder.info, spec.num_classes)
         if self.pyramid is not None:
             self.pyramid.keep_only(self._levels_read(training=True) | {int(level) for level in self.attention})
+        if spec.channels_last:
+            self.to(memory_format=torch.channels_last)
         self.train()
 
     def _attention_blocks(self, spec: ModelSpec) -> tuple[tuple[nn.Module, ...], nn.ModuleDict]:
@@ -106,6 +108,8 @@ class SegmentationModel(nn.Module):
         # Written as multiples of the stride so that torch.export can prove that every level divides evenly.
         padded_height, padded_width = ((side + stride - 1) // stride * stride for side in (height, width))
         padded = pad(image, (0, padded_width - width, 0, padded_height - height), mode="replicate")
+        if self.spec.channels_last:
+            padded = padded.contiguous(memory_format=torch.channels_last)
         features = self.encoder(padded)
         if self.pyramid is not None:
             features = self.pyramid(features)

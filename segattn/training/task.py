@@ -57,7 +57,6 @@ class SegmentationTask(LightningModule):
         decay_norms: whether weight decay also applies to norms and biases. It never applies to the gammas of blocks
             that start as the identity.
         compile: run the model through ``torch.compile``.
-        channels_last: use the channels-last memory format for images and weights.
         model: the fields of :class:`segattn.models.ModelSpec` except ``num_classes`` and ``head``.
 
     Raises:
@@ -82,7 +81,6 @@ class SegmentationTask(LightningModule):
         layer_decay: float = 1.0,
         decay_norms: bool = True,
         compile: bool = False,
-        channels_last: bool = False,
         **model: Any,
     ) -> None:
         super().__init__()
@@ -97,7 +95,7 @@ class SegmentationTask(LightningModule):
         spec = ModelSpec(num_classes=len(classes), head=head or FCNHead, **model)
         if init_from:
             spec = replace(spec, encoder=replace(spec.encoder, weights=None))
-        self._compile, self._channels_last = compile, channels_last
+        self._compile = compile
         self.use_model(SegmentationModel(spec))
         self.initialized = initialize(self.model, init_from, classes=classes, part=init_part) if init_from else []
         self.loss = CrossEntropy() if loss is None else loss
@@ -124,8 +122,6 @@ class SegmentationTask(LightningModule):
 
     def use_model(self, model: SegmentationModel) -> None:
         """Replace the model, for example by that of a checkpoint."""
-        if self._channels_last:
-            model.to(memory_format=torch.channels_last)
         if self._compile:
             model.compile()
         self.model = model
@@ -138,12 +134,12 @@ class SegmentationTask(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (b, classes, h, w) of images (b, 3, h, w) in 0..1, in one pass and at the size of the images."""
-        logits: Tensor = self.model(self._in_layout(images)).logits
+        logits: Tensor = self.model(images).logits
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Weighted sum of the losses of the logits and the auxiliary logits."""
-        output = self.model(self._in_layout(batch["image"]))
+        output = self.model(batch["image"])
         loss_of = for_mask(self.loss, batch["mask"])
         auxiliary = {name: loss_of(logits) for name, logits in output.auxiliary.items()}
         total = loss_of(output.logits)
@@ -205,9 +201,6 @@ class SegmentationTask(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what prediction needs besides the weights: classes, inference config and model, as plain data."""
         checkpoint[CONTENT] = describe_model(self.model, self.classes, self.inference)
-
-    def _in_layout(self, images: Tensor) -> Tensor:
-        return images.contiguous(memory_format=torch.channels_last) if self._channels_last else images
 
     @property
     def _stage(self) -> str:

@@ -58,6 +58,15 @@ def test_all_formats_load_the_same_model(lightning, slim, tmp_path):
     assert not trained.model.training
 
 
+def test_loaded_model_has_the_memory_format_it_was_trained_with(tmp_path):
+    path = save_checkpoint(tmp_path / "last.ckpt", lively_model(channels_last=True))
+    for file in (path, save_model(load_model(path), tmp_path / "slim.safetensors")):
+        model = load_model(file).model
+        assert model.spec.channels_last
+        weights = [module.weight for module in model.modules() if isinstance(module, torch.nn.Conv2d)]
+        assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
 def test_slim_files_are_readable_without_segattn(slim):
     with safe_open(slim, framework="np") as file:
         content = json.loads(file.metadata()[CONTENT])

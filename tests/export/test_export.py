@@ -49,7 +49,9 @@ def test_fixed_padding_equals_tensorflow_padding(layer):
 def files(tmp_path_factory):
     """A checkpoint, its exported files, and a folder of images."""
     folder = tmp_path_factory.mktemp("files")
-    save_checkpoint(folder / "m.ckpt", inference=InferenceConfig(window=(32, 40), stride=(16, 24)))
+    save_checkpoint(
+        folder / "m.ckpt", lively_model(channels_last=True), inference=InferenceConfig(window=(32, 40), stride=(16, 24))
+    )
     save_pictures(folder / "images", "a.png", "b/c.jpg", height=45, width=61)
     for suffix in ("pt2", "onnx"):
         assert (

@@ -1,6 +1,5 @@
 """The attention pyramid: its plain form equals a published decoder, and its blocks start without an effect."""
 
-
 import pytest
 import torch
 from segmentation_models_pytorch.decoders.fpn import decoder as published

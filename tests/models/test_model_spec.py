@@ -34,6 +34,7 @@ def test_plain_data_rebuilds_the_same_model():
         identity_start=True,
         align_corners=True,
         pad_to_stride=False,
+        channels_last=True,
     )
     torch.manual_seed(1)
     model = SegmentationModel(spec).eval()

@@ -34,6 +34,23 @@ def test_padding_shifts_no_logits():
     torch.testing.assert_close(cut[..., :40, :40], whole[..., :40, :40])
 
 
+def test_channels_last_models_use_this_format_from_image_to_head():
+    plain, model = tiny_model(), tiny_model(channels_last=True)
+    image, formats = torch.rand(2, 3, 33, 50), []
+    for module in (model.encoder, model.head):
+        module.register_forward_pre_hook(
+            lambda module, inputs: formats.extend(
+                tensor.is_contiguous(memory_format=torch.channels_last)
+                for tensor in (inputs[0] if isinstance(inputs[0], list) else inputs)
+            )
+        )
+    torch.testing.assert_close(model(image).logits, plain(image).logits, rtol=1e-4, atol=1e-5)
+    assert len(formats) > 5
+    assert all(formats)
+    convolutions = [module for module in model.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert all(each.weight.is_contiguous(memory_format=torch.channels_last) for each in convolutions)
+
+
 @pytest.mark.parametrize("position", ["middle", "last"])
 @pytest.mark.parametrize("name", ["resnet18", "tu-test_resnet", "tu-resnet50", "resnet50"])
 def test_residual_attention_keeps_the_pretrained_weights(tmp_path, name, position):
