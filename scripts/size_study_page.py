@@ -1,9 +1,10 @@
-"""Write the figure and the tables of docs/size_study.md from the object records of the study.
+"""Write the figure and the tables of docs/size_study.md from the counts of the study.
 
-    python scripts/size_study_page.py --records runs/controlled
+    python scripts/size_study_page.py --add runs/controlled
 
-The folder contains one folder of ``size_study.py`` per context. Variants with fewer than two seeds are left out.
-``--pilot`` prints the differences that would be found with 80 % probability, estimated from pilot runs in such folders.
+The folder contains one folder of ``size_study.py`` per context, whose counts are added to those of the repository
+first. Variants with fewer than two seeds are left out. ``--power`` prints the differences that are found with 80 %
+probability instead of writing the page.
 """
 
 import argparse
@@ -17,15 +18,12 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 from scipy.stats import false_discovery_control
+from study_counts import CONTEXTS, COUNTS, SIDES, add_records, read_counts, read_studies, variant_names
 
-from segattn.objects import read_record
-from segattn.report import Comparison, Study, compare, load_runs
+from segattn.report import Comparison, Study, compare
 
 ROOT = Path(__file__).parents[1]
-STUDY = ROOT / "scripts" / "studies" / "controlled.yaml"
-HYPOTHESES = STUDY.with_name("controlled_hypotheses.yaml")
-SIDES = {"side4": 4, "side6": 6, "side9": 9, "side14": 14}
-CONTEXTS = ("none", "neighbor", "row", "column", "image")
+HYPOTHESES = ROOT / "scripts" / "studies" / "controlled_hypotheses.yaml"
 EQUAL = 1.0  # points
 SEEDS, IMAGES = (10, 20, 40), (400, 1000, 4000)  # of the table of power
 
@@ -33,17 +31,19 @@ SEEDS, IMAGES = (10, 20, 40), (400, 1000, 4000)  # of the table of power
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the results into the page, or print the power."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--records", type=Path, metavar="DIR", help="one folder per context")
-    source.add_argument("--pilot", type=Path, metavar="DIR", help="the same, of pilot runs")
+    parser.add_argument("--add", type=Path, metavar="DIR", help="records to add, one folder per context")
+    parser.add_argument("--counts", type=Path, default=COUNTS, metavar="DIR", help="default: those of the repository")
+    parser.add_argument("--power", action="store_true", help="print the differences that are found, and stop")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "size_study.md", metavar="FILE")
     given = parser.parse_args(arguments)
-    if given.pilot:
-        print(power_table(given.pilot))
+    if given.add:
+        add_records(given.add, given.counts)
+    if given.power:
+        print(power_table(given.counts))
         return
-    studies = {name: study for name in CONTEXTS if (study := load_study(given.records / name))}
+    studies = read_studies(given.counts)
     if not studies:
-        parser.error(f"no variant has records of two seeds in {given.records}/CONTEXT/records/last")
+        parser.error(f"{given.counts} has no counts of two seeds of the variant none; add records with --add")
     comparisons = {name: compare(study, baseline="none") for name, study in studies.items()}
     picture = given.page.parent / "images" / "size_study.png"
     figure(comparisons).savefig(picture, dpi=100)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "## Results",
             f"![Difference from none by object size](images/{picture.name})",
             *tables,
-            *cost_table(given.records),
+            *cost_table(given.counts),
             decision_table(studies),
         ]
     )
@@ -67,23 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"{given.page} has no lines <!-- results --> and <!-- end of results -->")
     given.page.write_text(page)
     print(f"page: {given.page}\nfigure: {picture}")
-
-
-def record_files(folder: Path) -> dict[str, list[Path]]:
-    """The records of each variant in the folder of a context, in the order of the study file."""
-    found = {name: sorted((folder / "records" / "last").glob(f"{name}_seed_*.parquet")) for name in variants()}
-    return {name: paths for name, paths in found.items() if paths}
-
-
-def variants() -> list[str]:
-    """The variants of the study file."""
-    return list(yaml.safe_load(STUDY.read_text()))
-
-
-def load_study(folder: Path) -> Study | None:
-    """The variants of a context with two seeds or more; None without the baseline ``none``."""
-    files = {name: paths for name, paths in record_files(folder).items() if len(paths) > 1}
-    return load_runs([path for paths in files.values() for path in paths]) if "none" in files else None
 
 
 def differences(comparison: Comparison, name: str) -> pd.DataFrame:
@@ -108,12 +91,11 @@ def context_table(context: str, study: Study, comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def cost_table(root: Path) -> list[str]:
-    """The table of the costs that ``size_study.py --costs`` measured in the folder of a context, if there is one."""
-    files = [path for context in CONTEXTS if (path := root / context / "costs.csv").is_file()]
-    if not files:
+def cost_table(counts: Path) -> list[str]:
+    """The table of the costs that ``size_study.py --costs`` measured, if it is there."""
+    if not (counts / "costs.csv").is_file():
         return []
-    costs = pd.read_csv(files[0]).set_index("name")
+    costs = pd.read_csv(counts / "costs.csv").set_index("name")
     base = costs.loc["none"]
     lines = [f"Costs of a batch of {costs['input'].iloc[0]}, {costs['machine'].iloc[0]}; times relative to `none`", ""]
     lines += ["| variant | parameters | multiply-adds, M | prediction | training step |", "|---|---|---|---|---|"]
@@ -181,7 +163,7 @@ def decision(row: Mapping[Any, Any]) -> str:
 def figure(comparisons: Mapping[str, Comparison]) -> Figure:
     """Differences from ``none`` by object size with bands: one row per context, one column per variant."""
     known = {name for each in comparisons.values() for name in each.means["name"]} - {"none"}
-    names = [name for name in variants() if name in known]
+    names = [name for name in variant_names() if name in known]
     drawn = Figure(figsize=(0.8 + 1.2 * len(names), 0.8 + 1.3 * len(comparisons)), layout="constrained")
     grid = drawn.subplots(len(comparisons), len(names), sharex=True, sharey=True, squeeze=False)
     for axes, name in zip(grid[0], names, strict=True):
@@ -205,19 +187,23 @@ def figure(comparisons: Mapping[str, Comparison]) -> Figure:
     return drawn
 
 
-def power_table(root: Path) -> str:
+def power_table(counts: Path) -> str:
     """The smallest differences that are found with a probability of 80 % at the level of 5 %, as Markdown."""
     lines = ["| context | size | images | " + " | ".join(f"{seeds} seeds" for seeds in SEEDS) + " |"]
     lines.append("|---|---|---|" + "---|" * len(SEEDS))
     for context in CONTEXTS:
-        pilots = [paths for paths in record_files(root / context).values() if len(paths) > 1][:2]
-        if len(pilots) < 2:
+        table = read_counts(counts, context)
+        pair = [] if table is None else count_arrays(table)[:2]
+        if len(pair) < 2:
             continue
-        counts = [np.stack([image_counts(path)[:, : len(SIDES)] for path in paths]) for paths in pilots]
-        by_image, by_seed = variances(*counts)
+        by_image, by_seed = variances(*pair)
+        per_group = table["images"].mean()
         for number, size in enumerate(SIDES):
             for images in IMAGES:
-                found = [2.8 * 100 * np.sqrt(by_image[number] / images + by_seed[number] / seeds) for seeds in SEEDS]
+                found = [
+                    2.8 * 100 * np.sqrt(by_image[number] * per_group / images + by_seed[number] / seeds)
+                    for seeds in SEEDS
+                ]
                 lines.append(
                     f"| `{context}` | {size} | {images} | " + " | ".join(f"{each:.1f}" for each in found) + " |"
                 )
@@ -227,8 +213,9 @@ def power_table(root: Path) -> str:
 def variances(*counts: np.ndarray, simulations: int = 2000) -> tuple[np.ndarray, np.ndarray]:
     """Variance of the difference of two variants: by size, times the number of images, and times the number of seeds.
 
-    Images are resampled. The variance V_k of the difference of means over k runs is v + e / k, where e averages out
-    with more seeds: v = (k V_k - V_1) / (k - 1). The variance between seeds on the same images contains e.
+    Images (or groups of images) are resampled. The variance V_k of the difference of means over k runs is v + e / k,
+    where e averages out with more seeds: v = (k V_k - V_1) / (k - 1). The variance between seeds on the same images
+    contains e.
 
     Args:
         counts: of two variants, each (run, class, size, (tp, fp, fn), image), with the same number of runs k.
@@ -250,16 +237,16 @@ def mean_iou(counts: np.ndarray) -> np.ndarray:
     return iou
 
 
-def image_counts(path: Path) -> np.ndarray:
-    """Counts (class, size, (tp, fp, fn), image) of the classes ``a`` and ``b`` in a record."""
-    record = read_record(path, ["image", "class_id", "size_px", "tp", "fp", "fn"])
-    rows = record.rows[record.rows["class_id"] > 0]
-    images = pd.factorize(record.rows["image"], sort=True)[0][record.rows["class_id"] > 0]
-    sizes = np.searchsorted(record.info.edges, rows["size_px"], side="right")
-    shape = (2, len(record.info.edges) + 1, images.max() + 1)
-    cells = np.ravel_multi_index((rows["class_id"].to_numpy() - 1, sizes, images), shape)
-    sums = [np.bincount(cells, rows[column], minlength=np.prod(shape)).reshape(shape) for column in ("tp", "fp", "fn")]
-    return np.stack(sums, axis=2)
+def count_arrays(table: pd.DataFrame) -> list[np.ndarray]:
+    """Counts (run, class, size, (tp, fp, fn), group) of each variant with two seeds, the same number for all."""
+    found = []
+    for name in variant_names():
+        rows = table[table["variant"] == name].sort_values(["seed", "class_id", "side", "group"])
+        if rows["seed"].nunique() > 1:
+            values = rows[["tp", "fp", "fn"]].to_numpy().reshape(rows["seed"].nunique(), 2, len(SIDES), -1, 3)
+            found.append(np.moveaxis(values, -1, 3))
+    runs = min((len(each) for each in found), default=0)
+    return [each[:runs] for each in found]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """The script that writes the figure and the tables of docs/size_study.md."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import size_study_page as script
+import study_counts
 
 from segattn import report
 from segattn.data.controlled_shapes import CLASSES, ControlledDrawing
@@ -13,14 +15,6 @@ from segattn.objects.record_files import RecordInfo, RecordWriter
 
 ROOT = Path(__file__).parents[1]
 EDGES, NAMES = (24, 54, 126, 600), ("side4", "side6", "side9", "side14", "background")
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("size_study_page", ROOT / "scripts" / "size_study_page.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +37,18 @@ def records(tmp_path_factory):
     return root
 
 
-def test_results_are_written_into_the_page(script, records, tmp_path):
+@pytest.fixture(scope="module")
+def counts(records, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("counts")
+    study_counts.add_records(records, folder)
+    return folder
+
+
+def test_results_are_written_into_the_page(records, tmp_path):
     page = tmp_path / "size_study.md"
     (tmp_path / "images").mkdir()
     page.write_text("before\n<!-- results -->\nold\n<!-- end of results -->\nafter\n")
-    script.main(["--records", str(records), "--page", str(page)])
+    script.main(["--add", str(records), "--counts", str(tmp_path / "counts"), "--page", str(page)])
     text = page.read_text()
     assert text.startswith("before\n<!-- results -->\n## Results")
     assert text.endswith("<!-- end of results -->\nafter\n")
@@ -62,48 +63,79 @@ def test_results_are_written_into_the_page(script, records, tmp_path):
     assert (tmp_path / "images" / "size_study.png").stat().st_size > 1000
 
 
-def test_figure_names_each_variant_in_the_order_of_the_study(script, records):
-    study = script.load_study(records / "image")
-    comparison = report.compare(study, baseline="none", resamples=20)
-    part = report.compare(
-        report.load_runs([run.path for name in ("none", "position") for run in study.groups[name]]),
-        baseline="none",
-        resamples=20,
-    )
+def test_figure_names_each_variant_in_the_order_of_the_study(counts):
+    study = study_counts.read_studies(counts)["image"]
+    pair = report.Study({name: study.groups[name] for name in ("none", "position")})
+    comparison, part = (report.compare(each, baseline="none", resamples=20) for each in (study, pair))
     axes = script.figure({"row": part, "image": comparison}).axes
     assert [each.get_title() for each in axes] == ["channel", "position", "", ""]
     assert [each.get_ylabel() for each in axes] == ["row", "", "image", ""]
     assert [[text.get_text() for text in each.texts] for each in axes] == [["not run"], [], [], []]
 
 
-def test_costs_are_relative_to_no_attention(script, tmp_path):
+def test_costs_are_relative_to_no_attention(tmp_path):
     assert script.cost_table(tmp_path) == []
-    (tmp_path / "row").mkdir()
-    (tmp_path / "row" / "costs.csv").write_text(
+    (tmp_path / "records" / "row").mkdir(parents=True)
+    (tmp_path / "records" / "row" / "costs.csv").write_text(
         "name,input,parameters,multiply_adds,latency_ms,step_ms,machine\n"
         "none,8x3x64x64,458867,2000000,2.0,8.0,1 thread\nposition,8x3x64x64,470508,3000000,3.0,10.0,1 thread\n"
     )
+    study_counts.add_records(tmp_path / "records", tmp_path)
     (text,) = script.cost_table(tmp_path)
     assert text.startswith("Costs of a batch of 8x3x64x64, 1 thread")
     assert text.splitlines()[-1] == "| `position` | 470,508 | 3 | 1.50 | 1.25 |"
 
 
-def test_missing_records_are_reported(script, tmp_path, capsys):
+def test_missing_counts_are_reported(tmp_path, capsys):
     with pytest.raises(SystemExit):
-        script.main(["--records", str(tmp_path)])
-    assert "no variant has records of two seeds in" in capsys.readouterr().err
+        script.main(["--counts", str(tmp_path)])
+    assert "has no counts of two seeds of the variant none; add records with --add" in capsys.readouterr().err
 
 
-def test_counts_by_image_give_the_scores_of_the_report(script, records):
-    paths = script.record_files(records / "image")["channel"]
-    others = script.record_files(records / "image")["none"]
-    table = report.size_table(report.load_runs([*paths, *others])).query("name == 'channel'").set_index("size")
-    counts = np.stack([script.image_counts(path)[:, :4] for path in paths]).sum(axis=-1)
-    scores = (counts[..., 0] / counts.sum(axis=-1)).mean(axis=(0, 1))
-    np.testing.assert_allclose(scores, table["miou"][list(NAMES[:4])])
+def test_counts_give_the_scores_and_intervals_of_the_records(records, counts):
+    """With one image in each group, nothing is lost."""
+    summed = study_counts.read_studies(counts)["image"]
+    assert summed.names == ["none", "channel", "position"]
+    folder = records / "image" / "records" / "last"
+    paths = [folder / f"{name}_seed_{seed}.parquet" for name in summed.names for seed in (0, 1)]
+    columns = ["name", "size", "score", "difference", "difference_low", "difference_high"]
+    tables = [
+        report.compare(study, baseline="none", resamples=50).means.query("measure == 'miou' and size in @NAMES[:4]")
+        for study in (report.load_runs(paths), summed)
+    ]
+    pd.testing.assert_frame_equal(*(table[columns].reset_index(drop=True) for table in tables))
+    table = study_counts.read_counts(counts, "image")
+    arrays = [part.sum(axis=-1) for part in script.count_arrays(table)]
+    scores = report.size_table(summed).query("size in @NAMES[:4]")["miou"]
+    np.testing.assert_allclose(np.ravel([script.mean_iou(array).mean(axis=0) for array in arrays]), scores)
 
 
-def test_variances_of_simulated_runs_are_found(script):
+def test_images_are_summed_in_groups_of_equal_size(records, monkeypatch):
+    (path, *_) = sorted((records / "image" / "records" / "last").glob("*.parquet"))
+    each = study_counts.run_counts(path)
+    monkeypatch.setattr(study_counts, "GROUPS", 7)
+    groups = study_counts.run_counts(path)
+    key, values = ["class_id", "side"], ["tp", "fp", "fn"]
+    assert groups.drop_duplicates("group")["images"].tolist() == [6, 6, 6, 5, 6, 6, 5]
+    pd.testing.assert_frame_equal(groups.groupby(key)[values].sum(), each.groupby(key)[values].sum())
+    first = each[each["group"] < 6].groupby(key)[values].sum()
+    pd.testing.assert_frame_equal(groups[groups["group"] == 0].set_index(key)[values], first)
+
+
+def test_added_records_keep_other_runs_and_replace_their_own(records, tmp_path):
+    folder = records / "image" / "records" / "last"
+    for names in (["none_seed_0", "none_seed_1"], ["none_seed_1", "position_seed_0"]):
+        part = tmp_path / names[1] / "image" / "records" / "last"
+        part.mkdir(parents=True)
+        for name in names:
+            (part / f"{name}.parquet").write_bytes((folder / f"{name}.parquet").read_bytes())
+        study_counts.add_records(tmp_path / names[1], tmp_path)
+    table = study_counts.read_counts(tmp_path, "image")
+    runs = table.groupby(["variant", "seed"]).size()
+    assert runs.to_dict() == dict.fromkeys([("none", 0), ("none", 1), ("position", 0)], 40 * 2 * 4)
+
+
+def test_variances_of_simulated_runs_are_found():
     """Runs whose errors have a part by seed, and a part by image that all runs of a variant share."""
     rng = np.random.default_rng(0)
     images, runs, found = 300, 4, []
@@ -120,8 +152,8 @@ def test_variances_of_simulated_runs_are_found(script):
     assert by_seed == pytest.approx(2 * (0.03**2 + 0.05**2 / images), rel=0.2)
 
 
-def test_more_seeds_and_images_find_smaller_differences(script, records):
-    lines = script.power_table(records).splitlines()[2:]
+def test_more_seeds_and_images_find_smaller_differences(counts):
+    lines = script.power_table(counts).splitlines()[2:]
     assert len(lines) == 4 * 3
     found = np.array([[float(cell) for cell in line.split("|")[4:7]] for line in lines]).reshape(4, 3, 3)
     assert (np.diff(found, axis=1) <= 0).all()
@@ -141,12 +173,12 @@ def test_more_seeds_and_images_find_smaller_differences(script, records):
         ("equal", -2.0, -1.1, 0.5, "refuted"),
     ],
 )
-def test_decisions(script, expected, low, high, adjusted, decided):
+def test_decisions(expected, low, high, adjusted, decided):
     interval = {"difference": (low + high) / 2, "difference_low": low, "difference_high": high}
     assert script.decision({"expected": expected, "p": 0.01, "adjusted_p": adjusted, **interval}) == decided
 
 
-def test_hypotheses_name_variants_of_the_study(script):
+def test_hypotheses_name_variants_of_the_study():
     import yaml
 
     variants = yaml.safe_load((ROOT / "scripts" / "studies" / "controlled.yaml").read_text())
