@@ -16,7 +16,7 @@ from torch import Tensor
 
 from segattn.metrics.attribution import Attribution, attribute
 from segattn.metrics.error_kinds import error_kinds
-from segattn.objects.ground_truth import Array, ranges, sum_by, target_objects
+from segattn.objects.ground_truth import Array, ranges, runs, sum_by, target_objects
 
 _LARGEST_BOX = 512
 """Longest side of a box in which OpenCV's distance transform, with numbers of 32 bits, is exact."""
@@ -154,9 +154,13 @@ def _false_positive_pieces(rows: Attribution) -> _Pieces:
     pixel_part = np.repeat(np.where(excess[place] == pair, part[shared][place], -1), contested.pixels)
     chosen = pixel_part >= 0
     y, x = contested.quad.decode(contested.keys[chosen])
-    true = rows.objects.classes[y, x].astype(np.int64)
-    flat = y.astype(np.int64) * rows.objects.classes.shape[1] + x
-    pixels = _Pieces(pixel_part[chosen], flat, np.ones_like(flat), true - 1)
+    parts = np.full(rows.objects.classes.shape, -1)  # a pixel has at most one: its region has one owner for it
+    parts[y, x] = pixel_part[chosen]
+    start, length = runs(parts, rows.objects.classes)
+    inside = parts.ravel()[start] >= 0
+    start, length = start[inside], length[inside]
+    true = rows.objects.classes.ravel()[start].astype(np.int64)
+    pixels = _Pieces(parts.ravel()[start], start, length, true - 1)
     return _Pieces(*map(np.concatenate, zip(pieces, pixels, strict=True)))
 
 
