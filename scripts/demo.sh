@@ -9,7 +9,7 @@ export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 run() {
   local config=$1.yaml checkpoint=demo/runs/$1/version_0/checkpoints/best.ckpt
-  local data=(--data.root demo/shapes --data.num_workers 0 --output demo/runs --model.channels_last true)
+  local data=(--data.root demo/shapes --data.num_workers 0 --output demo/runs)
   segattn fit --config "$config" "${data[@]}" --trainer.max_epochs 4 --trainer.check_val_every_n_epoch 4
   segattn validate --config "$config" "${data[@]}" --ckpt_path "$checkpoint"
   segattn predict --checkpoint "$checkpoint" --images demo/shapes/images/val --output "demo/masks/$1" --overlay
