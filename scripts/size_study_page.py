@@ -193,8 +193,7 @@ def power_table(counts: Path) -> str:
     lines.append("|---|---|---|" + "---|" * len(SEEDS))
     for context in CONTEXTS:
         table = read_counts(counts, context)
-        pair = [] if table is None else count_arrays(table)[:2]
-        if len(pair) < 2:
+        if table is None or len(pair := count_arrays(table)[:2]) < 2:
             continue
         by_image, by_seed = variances(*pair)
         per_group = table["images"].mean()

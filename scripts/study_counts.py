@@ -82,9 +82,10 @@ def as_study(table: pd.DataFrame, path: Path) -> Study:
         fn_boundary=0,
     )
     runs: dict[str, list[Run]] = {}
-    for (name, seed), part in rows.groupby(["variant", "seed"]):
-        run = Run(name, f"{name}/{seed}", path, part.reset_index(drop=True), pd.DataFrame(), info)
-        runs.setdefault(name, []).append(run)
+    for name, of_variant in rows.groupby("variant"):
+        for seed, part in of_variant.groupby("seed"):
+            run = Run(str(name), f"{name}/{seed}", path, part.reset_index(drop=True), pd.DataFrame(), info)
+            runs.setdefault(run.name, []).append(run)
     return Study({name: runs[name] for name in variant_names() if len(runs.get(name, ())) > 1})
 
 
