@@ -55,12 +55,22 @@ class ClassInfo:
         color: RGB, each 0..255, for overlays and palettes.
         label_id: the value of the class in the label files of the data set, 0..65535.
         thing: whether it is countable (cars) rather than stuff (sky).
+
+    Raises:
+        ValueError: if the color or the label id is out of range.
     """
 
     name: str
     color: tuple[int, int, int]
     label_id: int
     thing: bool = False
+
+    def __post_init__(self) -> None:
+        """Validate the arguments."""
+        if self.label_id not in range(1 << 16):
+            raise ValueError(f"The label id of the class {self.name!r} must be 0 to 65535, got {self.label_id!r}.")
+        if len(self.color) != 3 or not all(value in range(256) for value in self.color):
+            raise ValueError(f"The color of the class {self.name!r} must be three numbers 0 to 255, got {self.color}.")
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,18 @@ def test_invalid_class_tables_are_rejected(infos, what):
         ClassTable(infos)
 
 
+@pytest.mark.parametrize("label", [-1, 1 << 16, 10**30])
+def test_label_ids_out_of_range_are_rejected(label):
+    with pytest.raises(ValueError, match="The label id of the class 'a' must be 0 to 65535, got "):
+        ClassInfo("a", (0, 0, 0), label)
+
+
+@pytest.mark.parametrize("color", [(0, 0, 256), (0, -1, 0)])
+def test_colors_out_of_range_are_rejected(color):
+    with pytest.raises(ValueError, match="The color of the class 'a' must be three numbers 0 to 255, got "):
+        ClassInfo("a", color, 0)
+
+
 def test_size_rule_keeps_the_aspect_ratio_and_the_upper_bound():
     assert SizeRule().resized(7, 3000) == (7, 3000)
     assert SizeRule(short_side=512).resized(1024, 2048) == (512, 1024)
