@@ -27,6 +27,7 @@ OTHERS = {
     "python scripts/prepare_tiles.py": "run by tests/data/test_prepare_tiles.py",
     "python scripts/size_study.py": "run by tests/test_size_study.py",
     "python scripts/size_study_page.py": "run by tests/test_size_study_page.py",
+    "python scripts/study_attention.py": "run by tests/test_study_attention.py",
 }
 """Lines for a shell that do not start with segattn, and why they are not run here."""
 
