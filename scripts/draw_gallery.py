@@ -1,7 +1,7 @@
 r"""Draw the pictures of the README and of docs/explain.md from the runs of ``make demo``.
 
-The size curve and the differences, small objects found and missed, and the gates of an attention block; and, with a
-browser such as chromium, a screenshot of the comparison page of a study. That of the README is from
+The size curve and the differences, small objects found and missed, and an explanation; and, with a browser such as
+chromium, a screenshot of the comparison page of a study. That of the README is from
 
     python scripts/size_study.py --study scripts/studies/small_objects.yaml --variants fpn pyramid_loss_crops \
         --checkpoints last --output runs/small_objects -- --data.root data/camvid
@@ -46,8 +46,6 @@ def main() -> None:
     image = most_improved_image(study)
     images, masks = given.demo / "shapes/images/val", given.demo / "masks"
     save(found_figure(study, image, masks), given.output / "found_objects.png", dpi=100)
-    drawn = figures.draw(explain(given.demo / "runs" / RUNS[1], images / image, POINT))
-    save(drawn[[name for name in drawn if name.endswith("SMSA")][-1]], given.output / "attention.png", dpi=80)
     drawn = figures.draw(explain(given.demo / "runs" / RUNS[1], images / EXAMPLE, POINT))
     save(drawn["class"], given.output / "explain.png", dpi=80)
     mask = CLASSES.palette[np.array(Image.open(masks / RUNS[1] / EXAMPLE))]  # the label ids are the indices

@@ -63,6 +63,22 @@ def test_results_are_written_into_the_page(records, tmp_path):
     assert (tmp_path / "images" / "size_study.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("context", study_counts.CONTEXTS)
+def test_page_agrees_with_the_counts_of_the_repository(context):
+    table = study_counts.read_counts(study_counts.COUNTS, context)
+    title = f"Context `{context}`"
+    _, found, rest = (ROOT / "docs" / "size_study.md").read_text().partition(title)
+    assert bool(found) == (table is not None)
+    if table is not None:
+        rows = [line.split("|")[1:-1] for line in rest.split("\n\n")[1].splitlines()[2:]]
+        seeds = table.groupby("variant")["seed"].nunique()
+        assert {row[0].strip(" `"): int(row[1]) for row in rows} == dict(seeds[seeds > 1])
+        sums = table[table["variant"] == "none"].groupby(["seed", "class_id", "side"])[["tp", "fp", "fn"]].sum()
+        expected = (100 * sums["tp"] / sums.sum(axis=1)).groupby("side").mean()
+        (shown,) = ([float(cell) for cell in row[2:]] for row in rows if row[0].strip(" `") == "none")
+        np.testing.assert_allclose(shown, expected, atol=0.0501)
+
+
 def test_figure_names_each_variant_in_the_order_of_the_study(counts):
     study = study_counts.read_studies(counts)["image"]
     pair = report.Study({name: study.groups[name] for name in ("none", "position")})
