@@ -22,9 +22,8 @@ from segattn.data.controlled_shapes import CLASSES, ControlledDrawing
 from segattn.explain import explain
 from segattn.explain.explanation import Explanation
 
-DRAWING = ControlledDrawing(
-    image_size=64, sides=(4.0, 6.0, 9.0, 14.0), context="image"
-)  # as in configs/controlled.yaml
+DRAWING = ControlledDrawing(image_size=64, sides=(4.0, 6.0, 9.0, 14.0), context="image")
+"""As in configs/controlled.yaml."""
 
 
 class Scene(NamedTuple):

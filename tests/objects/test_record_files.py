@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from segattn import __version__
+from segattn.metrics.functional import object_rows
 from segattn.objects import (
     COLUMNS,
     RecordError,
@@ -175,3 +176,9 @@ def test_unknown_format():
 def test_objects_do_not_import_torch():
     code = "import sys, segattn.objects; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_class_that_does_not_fit_is_refused(tmp_path):
+    rows = object_rows(np.zeros((2, 2), int), np.zeros((2, 2), int), 1, image="a")
+    with pytest.raises(pa.ArrowInvalid, match="32768"):
+        records.pack_rows({**rows, "class_id": rows["class_id"] + (1 << 15)})
