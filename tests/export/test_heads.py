@@ -1,4 +1,4 @@
-"""Every head can be exported in both formats, for any batch size, height and width."""
+"""Every head can be exported, for any batch size, height and width."""
 
 from functools import partial
 
@@ -58,6 +58,9 @@ HEADS = {
 SIZES = [(2, 97, 130), (1, 45, 61), (1, 1, 1), (3, 7, 200), (1, 64, 20)]
 """Batch, height and width: multiples of the stride or not, smaller than the stride, and very flat."""
 
+BOTH_FORMATS = ("DANet", "FLA", "pyramid")
+"""Heads that are also written as torch.export files; ONNX files of all heads come from the same program."""
+
 
 def test_every_head_is_tested():
     assert {head.func for head in HEADS.values()} == {getattr(heads, name) for name in heads.__all__} - {
@@ -68,7 +71,7 @@ def test_every_head_is_tested():
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_both_formats_compute_the_same_at_every_size(name, tmp_path):
+def test_exported_files_compute_the_same_at_every_size(name, tmp_path):
     torch.manual_seed(0)
     spec = EncoderSpec("tu-test_resnet", None, 32)
     model = SegmentationModel(ModelSpec(len(CLASSES), spec, HEADS[name]))
@@ -79,7 +82,7 @@ def test_both_formats_compute_the_same_at_every_size(name, tmp_path):
     images = [torch.rand(batch, 3, height, width) for batch, height, width in SIZES]
     with torch.no_grad():
         expected = [model(image).logits for image in images]
-    for format in ("onnx", "torch"):
+    for format in ("onnx", "torch") if name in BOTH_FORMATS else ("onnx",):
         suffix = SUFFIXES[format]
         write_program(program, trained, tmp_path / f"m{suffix}", format=format)
         network = exported_model(tmp_path / f"m{suffix}")

@@ -26,18 +26,15 @@ def data_arguments(name, folder):
     """A tiny data set for a config, and how often to validate on it."""
     make = getattr(layouts, name.split("_")[0], None)
     if make is None:  # the built-in shapes, drawn into the user's cache
-        return SMALL_SHAPES
+        return ["--data.image_size", "56", "--data.num_train", "4", "--data.num_val", "2", "--data.num_test", "0"]
     options = ["--data.root", str(make(folder / "data", size=(40, 56)))]
     if not name.startswith("camvid"):
         options += ["--trainer.val_check_interval", "2"]
     if name.startswith(("ade20k", *ALIKE)):
         options += ["--data.size_rule.short_side", "40"]
-    if not name.startswith("camvid") and name != "ade20k_danet.yaml":  # of ResNet-50, one is enough
-        options += ["--model.encoder.name", "resnet18"]
+    if not name.startswith("camvid") and name != "ade20k_danet.yaml":  # of the large encoders, one is enough
+        options += ["--model.encoder.name", "tu-test_resnet"]
     return options
-
-
-SMALL_SHAPES = ["--data.image_size", "56", "--data.num_train", "4", "--data.num_val", "2"]
 
 
 @pytest.mark.parametrize("name", TRAINED)
