@@ -79,9 +79,13 @@ def test_a_run_stopped_by_a_signal_resumes_exactly(config, monkeypatch, capsys, 
     signal.signal(signal.SIGINT, handlers[0])  # Lightning ignores it after an interruption
 
 
-def test_validation_by_two_processes_counts_every_image_once(config):
+def test_two_processes_train_and_their_validation_counts_every_image_once(config):
     assert main(["fit", "--config", "tiny.yaml", "--output", "one", "--trainer.max_epochs", "1"]) == 0
     checkpoint = str(run_folder("one") / "checkpoints" / "best.ckpt")
+    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    command = [Path(sys.executable).with_name("segattn"), "fit", "--config", "tiny.yaml", "--output", "two", *two]
+    subprocess.run([*command, "--trainer.max_epochs", "1"], check=True, capture_output=True, timeout=200)
+    assert (run_folder("two") / "checkpoints" / "best.ckpt").is_file()
     validate = ["validate", "--config", "tiny.yaml", "--ckpt_path", checkpoint]
     assert main([*validate, "--output", "alone"]) == 0
     alone_results = results("one")
@@ -90,9 +94,7 @@ def test_validation_by_two_processes_counts_every_image_once(config):
     order = ["image", "kind", "y0", "x0", "size_px", "class_id"]
     alone = read_record(record, columns).rows.sort_values(order, ignore_index=True)
     record.unlink()
-    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--output", "both"]
-    command = [Path(sys.executable).with_name("segattn"), *validate, *two]
-    subprocess.run(command, check=True, capture_output=True, timeout=200)
+    subprocess.run([command[0], *validate, "--output", "both", *two], check=True, capture_output=True, timeout=200)
     both_results = results("one")
     scores = ("miou", "pixel_accuracy", "mean_accuracy", "iou/building", "miou_small", "found")
     for key in (f"val/{score}" for score in scores):
