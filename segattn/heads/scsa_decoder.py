@@ -22,9 +22,9 @@ class SCSADecoder(AttentionPyramid):
     """Feature pyramid over all encoder levels of stride 4 and above, with an attention block on each.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
-        form: ``fpn``, or ``upernet`` with a pyramid pooling module on the last level.
+        topology: how the levels are fused, see ``AttentionPyramid``.
         channels: width of the pyramid; a multiple of 4 for SCSA.
         attention: makes the block of each level from its number of channels.
         identity_start: whether the blocks return their input at the first step.
@@ -46,19 +46,17 @@ class SCSADecoder(AttentionPyramid):
         features: FeatureInfo,
         num_classes: int,
         *,
-        form: Literal["fpn", "upernet"] = "fpn",
+        topology: Literal["fpn", "upernet", "concatenated"] = "concatenated",
         channels: int = 256,
         attention: BlockFactory = SCSA,
         identity_start: bool = False,
         dropout: float = 0.1,
         stage3_channels: int | None = 256,
     ) -> None:
-        if form not in ("fpn", "upernet"):
-            raise ValueError(f"form must be fpn or upernet, got {form!r}.")
         super().__init__(
             features,
             num_classes,
-            topology="upernet" if form == "upernet" else "concatenated",
+            topology=topology,
             channels=channels,
             refinement=attention,
             identity_start=identity_start,

@@ -66,7 +66,7 @@ VARIANTS = [
     (partial(AttentionPyramid, topology="concatenated", channels=16, stride=2), DILATED),
     (partial(AttentionPyramid, channels=64, stride=2, context=FullyAttentional, context_channels=8), PYRAMID),
     (partial(SCSADecoder, channels=16, stage3_channels=8), PYRAMID),
-    (partial(SCSADecoder, form="upernet", channels=16, stage3_channels=None), DILATED),
+    (partial(SCSADecoder, topology="upernet", channels=16, stage3_channels=None), DILATED),
     *((partial(ChannelSpatialHead, kind=kind, channels=16), DILATED) for kind in ("position", "channel", "dual")),
     (partial(ChannelSpatialHead, kind="channel_position", channels=16, stage3_channels=None), PYRAMID),
     *((partial(SMPDecoder, decoder=name, channels=64), PYRAMID) for name in ("fpn", "unetplusplus", "unet", "upernet")),
