@@ -41,7 +41,7 @@ class Processes:
     Attributes:
         rank: number of this process, from 0.
         count: number of processes.
-        device: where this process computes.
+        device: device of this process.
         cores: number of cores for this process: its part of the cores that it may use.
     """
 

@@ -25,9 +25,9 @@ class BAM(AttentionBlock):
     """Channel branch and spatial branch, combined into one weight per element.
 
     Args:
-        channels: of input and output, at least ``reduction``.
+        channels: number of input and output channels, at least ``reduction``.
         reduction: both branches have ``channels // reduction`` channels inside.
-        dilation: of the two 3x3 convolutions of the spatial branch.
+        dilation: dilation of the two 3x3 convolutions of the spatial branch.
         combination: ``product`` of the branches as released, or their ``sum`` as in equation 2.
 
     Examples:

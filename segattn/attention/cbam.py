@@ -21,9 +21,9 @@ class CBAM(AttentionBlock):
     """Channel gate, then spatial gate.
 
     Args:
-        channels: of input and output, at least ``reduction``.
+        channels: number of input and output channels, at least ``reduction``.
         reduction: the bottleneck of the channel gate has ``channels // reduction`` channels.
-        kernel_size: of the convolution of the spatial gate, odd.
+        kernel_size: kernel size of the convolution of the spatial gate, odd.
 
     Examples:
         >>> import torch

@@ -21,7 +21,7 @@ class CoordinateAttention(AttentionBlock):
     """Coordinate attention.
 
     Args:
-        channels: of input and output.
+        channels: number of input and output channels.
         reduction: the encoding has ``channels // reduction`` channels, but at least ``min_width``.
         min_width: smallest width of the encoding.
 

@@ -25,7 +25,7 @@ class CPCA(AttentionBlock):
     """Channel prior convolutional attention.
 
     Args:
-        channels: of input and output, at least ``reduction``.
+        channels: number of input and output channels, at least ``reduction``.
         reduction: the bottleneck of the channel gate has ``channels // reduction`` channels.
         strips: odd lengths of the pairs of depth-wise strips (1 x length, then length x 1).
 

@@ -149,7 +149,7 @@ class CrissCrossAttention(PositionAttention):
     """Criss-cross attention, applied ``recurrence`` times with the same weights.
 
     Args:
-        channels: of input and output, at least ``reduction``.
+        channels: number of input and output channels, at least ``reduction``.
         reduction: query and key have ``channels // reduction`` channels.
         recurrence: number of passes; 2 in the paper.
         implementation: ``plain`` builds the map of H*W*(H + W) pairs, ``fused`` does not; results agree within

@@ -31,7 +31,7 @@ class PositionAttention(AttentionBlock):
     """Position attention: each position gathers from all positions whose key matches its query.
 
     Args:
-        channels: of input and output, at least ``reduction``.
+        channels: number of input and output channels, at least ``reduction``.
         reduction: query and key have ``channels // reduction`` channels.
         implementation: ``plain`` builds the map of (H*W)² pairs, ``fused`` does not; results agree within rounding.
 
@@ -70,7 +70,7 @@ class ChannelAttention(AttentionBlock):
     """Channel attention: each channel gathers from all channels, weighted by their inner products.
 
     Args:
-        channels: of input and output. The only parameter is gamma, so the number has no effect.
+        channels: number of input and output channels. The only parameter is gamma, so the number has no effect.
         softmax: ``released`` takes the softmax of (row maximum - energy), ``formula`` that of the energy.
 
     Examples:
@@ -106,10 +106,10 @@ class DualAttention(AttentionBlock):
     The convolutions of the paper before and after each branch are in ``segattn.heads.DANetHead``.
 
     Args:
-        channels: of input and output, at least ``reduction``.
+        channels: number of input and output channels, at least ``reduction``.
         reduction: query and key of the position attention have ``channels // reduction`` channels.
-        softmax: of the channel attention, see ``ChannelAttention``.
-        implementation: of the position attention, see ``PositionAttention``.
+        softmax: softmax of the channel attention, see ``ChannelAttention``.
+        implementation: implementation of the position attention, see ``PositionAttention``.
 
     Examples:
         >>> import torch

@@ -28,7 +28,7 @@ class DisentangledNonLocal(AttentionBlock):
     """Disentangled non-local block; the scale of its batch norm starts at 0.
 
     Args:
-        channels: of input and output, at least ``reduction``.
+        channels: number of input and output channels, at least ``reduction``.
         reduction: query, key and value have ``channels // reduction`` channels.
         temperature: divides the energies of the pairs; above 0.
         implementation: ``plain`` builds the map of (H*W)² pairs, ``fused`` does not; results agree within rounding.

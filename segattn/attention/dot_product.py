@@ -142,7 +142,7 @@ def add_gradients(
     Args:
         gradient: G of the image (g, n, e).
         inputs: query, key and value of the image.
-        sums: where to add their gradients. Query and value may share one tensor.
+        sums: tensors to which their gradients are added. Query and value may share one tensor.
         buffers: memory for two blocks of the map.
     """
     query, key, value = inputs

@@ -28,7 +28,7 @@ class ECA(AttentionBlock):
     """Efficient channel attention.
 
     Args:
-        channels: of input and output.
+        channels: number of input and output channels.
         kernel_size: odd number of neighboring channels; None uses ``adaptive_kernel_size``.
 
     Examples:

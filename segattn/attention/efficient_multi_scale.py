@@ -28,7 +28,7 @@ class EfficientMultiScaleAttention(AttentionBlock):
     """Efficient multi-scale attention.
 
     Args:
-        channels: of input and output, divisible by the number of groups.
+        channels: number of input and output channels, divisible by the number of groups.
         groups: number of groups, which share parameters; None uses the greatest common divisor of 32 and channels.
 
     Examples:

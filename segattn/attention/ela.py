@@ -32,11 +32,11 @@ class ELA(AttentionBlock):
     """Efficient local attention.
 
     Args:
-        channels: of input and output.
-        kernel_size: of the 1-D convolution, odd.
-        conv_groups: of the 1-D convolution, a divisor of the channels; None makes it depth-wise.
-        norm_groups: of the group norm, a divisor of the channels; None uses the greatest common divisor of 16 and
-            channels.
+        channels: number of input and output channels.
+        kernel_size: kernel size of the 1-D convolution, odd.
+        conv_groups: number of groups of the 1-D convolution, a divisor of the channels; None makes it depth-wise.
+        norm_groups: number of groups of the group norm, a divisor of the channels; None uses the greatest common
+            divisor of 16 and channels.
 
     Examples:
         >>> import torch

@@ -40,9 +40,9 @@ class ExpectationMaximizationAttention(AttentionBlock):
     """Features plus their reconstruction from a few bases.
 
     Args:
-        channels: of input and output.
+        channels: number of input and output channels.
         bases: number of bases.
-        iterations: of the estimation, at least 1.
+        iterations: number of iterations of the estimation, at least 1.
         momentum: weight of a batch in the moving average of the bases, in 0..1.
 
     Examples:

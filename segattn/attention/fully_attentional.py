@@ -155,7 +155,7 @@ class FullyAttentional(AttentionBlock):
     """Fully attentional block with its closing convolution.
 
     Args:
-        channels: of input and output.
+        channels: number of input and output channels.
         implementation: ``plain`` builds the (H + W) maps of C² pairs, ``fused`` does not; results agree within
             rounding.
 

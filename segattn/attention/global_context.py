@@ -38,7 +38,7 @@ class GlobalContext(AttentionBlock):
     """Global context block; the last convolution of its transform starts at 0.
 
     Args:
-        channels: of input and output, at least ``reduction``.
+        channels: number of input and output channels, at least ``reduction``.
         reduction: the transform has ``channels // reduction`` channels.
 
     Examples:

@@ -21,7 +21,7 @@ class IdentityStart(nn.Module):
 
     Args:
         block: maps (B, C, H, W) to the same shape.
-        channels: of input and output, C.
+        channels: number of input and output channels, C.
     """
 
     def __init__(self, block: nn.Module, channels: int) -> None:
@@ -42,7 +42,7 @@ def attention_block(factory: BlockFactory, channels: int, *, identity_start: boo
 
     Args:
         factory: makes the block from its number of channels.
-        channels: of input and output.
+        channels: number of input and output channels.
         identity_start: whether the block must return its input at the first step.
     """
     block = factory(channels)

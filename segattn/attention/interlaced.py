@@ -46,7 +46,7 @@ class GroupedAttention(nn.Module):
     """Self-attention inside groups of positions, and a closing 1x1 conv-BN-ReLU.
 
     Args:
-        channels: of input and output.
+        channels: number of input and output channels.
         width: channels of query and key.
         groups: :data:`LONG_RANGE` or :data:`SHORT_RANGE`.
         implementation: see :class:`InterlacedSparseAttention`.
@@ -77,7 +77,7 @@ class InterlacedSparseAttention(AttentionBlock):
     """Long-range attention, then short-range attention; without a residual, which is in ``segattn.heads.ISAHead``.
 
     Args:
-        channels: of input and output, at least ``reduction``.
+        channels: number of input and output channels, at least ``reduction``.
         reduction: query and key have ``channels // reduction`` channels.
         window: height and width of a window, in positions.
         implementation: ``plain`` builds the maps of all groups at once, ``fused`` does not; results agree within

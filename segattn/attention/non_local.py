@@ -29,7 +29,7 @@ class NonLocal(AttentionBlock):
     """Non-local block; the scale of its batch norm starts at 0.
 
     Args:
-        channels: of input and output, at least ``reduction``.
+        channels: number of input and output channels, at least ``reduction``.
         reduction: query, key and value have ``channels // reduction`` channels.
         implementation: ``plain`` builds the map of (H*W)² pairs, ``fused`` does not; results agree within rounding.
 

@@ -42,7 +42,7 @@ class SMSA(AttentionBlock):
     """Shared multi-semantic spatial attention: weights rows and columns, with several kernel sizes.
 
     Args:
-        channels: of input and output, divisible by the number of kernel sizes.
+        channels: number of input and output channels, divisible by the number of kernel sizes.
         kernel_sizes: odd kernel size for each group of channels.
         gate: ``sigmoid``, or ``softmax`` over the positions of a direction.
 
@@ -84,7 +84,7 @@ class PCSA(AttentionBlock):
     """Progressive channel self-attention: weights channels by attention between them.
 
     Args:
-        channels: of input and output, divisible by ``heads``.
+        channels: number of input and output channels, divisible by ``heads``.
         heads: number of attention heads; 1 in the released models.
         window: side of the pooling windows in pixels of the map; None pools the whole map.
         pooling: ``average``, ``max``, or ``recombination`` (positions become channels, then a 1x1 convolution), which
@@ -162,14 +162,14 @@ class SCSA(AttentionBlock):
     """Spatial attention, then channel attention on its output.
 
     Args:
-        channels: of input and output, divisible by ``heads`` and by the number of kernel sizes.
-        kernel_sizes: of the spatial half, see ``SMSA``.
-        heads: of the channel half, see ``PCSA``.
-        window: of the channel half; None pools the whole map.
-        pooling: of the channel half: ``average``, ``max`` or ``recombination``.
-        gate: of both halves, ``sigmoid`` or ``softmax``.
+        channels: number of input and output channels, divisible by ``heads`` and by the number of kernel sizes.
+        kernel_sizes: kernel sizes of the spatial half, see ``SMSA``.
+        heads: number of heads of the channel half, see ``PCSA``.
+        window: pooling window of the channel half; None pools the whole map.
+        pooling: pooling of the channel half: ``average``, ``max`` or ``recombination``.
+        gate: gate of both halves, ``sigmoid`` or ``softmax``.
         qkv_bias: whether query, key and value of the channel half have a bias.
-        dropout: of the attention weights of the channel half in training.
+        dropout: probability of dropping an attention weight of the channel half in training.
 
     Examples:
         >>> import torch

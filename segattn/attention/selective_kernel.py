@@ -28,10 +28,10 @@ class SelectiveKernel(AttentionBlock):
     """Selective kernel convolution that keeps the number of channels.
 
     Args:
-        channels: of input and output, divisible by the number of groups.
+        channels: number of input and output channels, divisible by the number of groups.
         kernel_sizes: odd kernel size of each branch.
         dilated: whether a kernel larger than 3x3 is a dilated 3x3 kernel of the same extent.
-        groups: of the convolutions; None uses the greatest common divisor of 32 and channels.
+        groups: number of groups of the convolutions; None uses the greatest common divisor of 32 and channels.
         reduction: the fused vector has ``channels // reduction`` channels, but at least ``min_width``.
         min_width: smallest width of the fused vector, L in the paper.
 

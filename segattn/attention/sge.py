@@ -25,7 +25,7 @@ class SGE(AttentionBlock):
     """Spatial group-wise enhance.
 
     Args:
-        channels: of input and output, divisible by the number of groups.
+        channels: number of input and output channels, divisible by the number of groups.
         groups: number of groups; None uses the greatest common divisor of 64 and channels.
 
     Examples:

@@ -26,7 +26,7 @@ class ShuffleAttention(AttentionBlock):
     """Shuffle attention.
 
     Args:
-        channels: of input and output, divisible by twice the number of groups.
+        channels: number of input and output channels, divisible by twice the number of groups.
         groups: number of groups, which share parameters; None uses the greatest common divisor of 64 and half the
             channels.
 

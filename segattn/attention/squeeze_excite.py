@@ -19,7 +19,7 @@ class SqueezeExcite(AttentionBlock):
     """Squeeze-and-excitation block.
 
     Args:
-        channels: of input and output, at least ``reduction``.
+        channels: number of input and output channels, at least ``reduction``.
         reduction: the bottleneck has ``channels // reduction`` channels.
         bias: whether the two linear layers have biases.
 

@@ -76,7 +76,7 @@ def benchmark(
         classes: classes of the head
         option: arguments of the block or head
         dtype: dtype of the computation
-        device: where to measure
+        device: device to measure on
         repeats: timed runs of each module, after one that is not timed
         output: table of the costs, for segattn compare --costs; .csv, .md or .tex
         predict: estimate the memory from shapes alone, without running the model

@@ -23,7 +23,7 @@ class Network:
         classes: classes of the training data.
         inference: how the model is applied to images.
         version: version of segattn that wrote the file.
-        device: where the model computes.
+        device: device of the model.
         exported: whether the model was loaded from an exported file, whose precision is fixed.
         channels: number of channels of its images; None for 8-bit RGB.
     """
@@ -42,7 +42,7 @@ def load_network(path: Path, device: torch.device, *, compile: bool = False) -> 
 
     Args:
         path: a checkpoint or its folder, or an ``.onnx`` file of ``segattn export``.
-        device: where the model computes.
+        device: device of the model.
         compile: whether to compile the model, which pays off for many images of one size.
     """
     if not path.exists():

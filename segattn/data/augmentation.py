@@ -260,7 +260,7 @@ class TrainingTransform:
         Args:
             image: 8-bit RGB, or the given number of channels.
             mask: class indices or ``IGNORE_INDEX``.
-            seed: of all random numbers.
+            seed: seed of all random numbers.
             center: pixel (row, column) that the crop contains, in its middle where the image allows it; then
                 ``max_class_share`` has no effect. None draws the crop at random.
             patches: objects to paste into the crop, after the flips and before the photometric changes.

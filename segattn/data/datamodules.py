@@ -327,7 +327,7 @@ class DrawnDataModule(SegmentationDataModule):
     """Images that are drawn on first use.
 
     Args:
-        root: where they are, or are drawn to; null uses a folder in the user's cache.
+        root: folder of the images, which are drawn if missing; null uses a folder in the user's cache.
         drawing: what is drawn.
         crop_size: (height, width) of training crops.
     """
@@ -349,7 +349,7 @@ class ShapesDataModule(DrawnDataModule):
     """Shapes, drawn on first use.
 
     Args:
-        root: where they are, or are drawn to; null uses a folder in the user's cache.
+        root: folder of the images, which are drawn if missing; null uses a folder in the user's cache.
         crop_size: (height, width) of training crops.
         image_size: side length of the images in pixels.
         num_train: number of training images.
@@ -382,7 +382,7 @@ class ControlledShapesDataModule(DrawnDataModule):
     """Ellipses whose properties are set independently of each other, drawn on first use; see docs/size_study.md.
 
     Args:
-        root: where they are, or are drawn to; null uses a folder in the user's cache.
+        root: folder of the images, which are drawn if missing; null uses a folder in the user's cache.
         crop_size: (height, width) of training crops.
         image_size: side length of the images in pixels.
         num_train: number of training images.

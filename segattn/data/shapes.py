@@ -122,7 +122,7 @@ class Shapes(SegmentationDataset):
     """Textured shapes of all sizes on a textured background, or the scenes of another drawing.
 
     Args:
-        root: where they are, or are drawn to; None uses a folder in the user's cache.
+        root: folder of the images, which are drawn if missing; None uses a folder in the user's cache.
         split: ``train``, ``val`` or, if ``drawing.num_test`` is positive, ``test``.
         drawing: size and number of the images, and how they are drawn.
 

@@ -34,7 +34,7 @@ class Explanation:
     Attributes:
         point: (x, y) of the pixel in the image.
         class_index: class whose evidence is shown.
-        probabilities: of every class at the pixel.
+        probabilities: probability of every class at the pixel.
         class_map: probability of that class over the model's input.
         evidence: non-negative Grad-CAM of that class at the pixel, over the encoder's last level.
         views: what each attention block did for the pixel, in the order of the model's layers.

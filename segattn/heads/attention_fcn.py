@@ -21,11 +21,11 @@ class CCHead(FCNHead):
     """3x3 convolution, criss-cross attention, 3x3 convolution, concatenated with the input of the head; a classifier.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
         channels: width of the convolutions.
         recurrence: number of passes of the attention, with the same weights.
-        implementation: of the attention: ``plain`` builds the map of all pairs in a row or column, ``fused`` does not.
+        implementation: ``plain`` builds the map of all pairs in a row or column, ``fused`` does not.
         dropout: probability of dropping a channel before the classifier.
         stage3_channels: width of the auxiliary head ``stage3`` on the second to last level; null for none.
 
@@ -60,7 +60,7 @@ class GCHead(FCNHead):
     """3x3 convolution, global context, 3x3 convolution, concatenated with the input of the head, and a classifier.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
         channels: width of the convolutions.
         reduction: the transform of the context has ``channels // reduction`` channels.
@@ -95,12 +95,12 @@ class DNLHead(FCNHead):
     """3x3 convolution, disentangled non-local block, 3x3 convolution, concatenated with the input; a classifier.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
         channels: width of the convolutions.
         reduction: query, key and value have ``channels // reduction`` channels.
         temperature: divides the energies of the pairs.
-        implementation: of the attention: ``plain`` builds the map of all pixel pairs, ``fused`` does not.
+        implementation: ``plain`` builds the map of all pixel pairs, ``fused`` does not.
         dropout: probability of dropping a channel before the classifier.
         stage3_channels: width of the auxiliary head ``stage3`` on the second to last level; null for none.
 
@@ -137,11 +137,11 @@ class NLHead(FCNHead):
     """3x3 convolution, non-local block, 3x3 convolution, concatenated with the input of the head, and a classifier.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
         channels: width of the convolutions.
         reduction: query, key and value have ``channels // reduction`` channels.
-        implementation: of the attention: ``plain`` builds the map of all pixel pairs, ``fused`` does not.
+        implementation: ``plain`` builds the map of all pixel pairs, ``fused`` does not.
         dropout: probability of dropping a channel before the classifier.
         stage3_channels: width of the auxiliary head ``stage3`` on the second to last level; null for none.
 

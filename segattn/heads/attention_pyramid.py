@@ -30,12 +30,12 @@ class AttentionPyramid(Head):
     """Feature pyramid over all encoder levels from a finest stride on, with attention blocks.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
         topology: ``fpn`` adds the levels after they are brought to the finest resolution by convolutions; ``upernet``
             concatenates them, and has pyramid pooling on the coarsest level; ``concatenated`` has no pooling.
-        stride: of the finest level and of the logits, 4 or 2. At 2, all steps at the finest resolution cost four times
-            as much.
+        stride: stride of the finest level and of the logits, 4 or 2. At 2, all steps at the finest resolution cost four
+            times as much.
         channels: width of the top-down path. With ``fpn``, the segmentation branch has half of it, which must be a
             multiple of 32.
         context: makes the block on the coarsest encoder level from a number of channels; null for none.

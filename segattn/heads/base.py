@@ -13,8 +13,9 @@ class FeatureInfo:
     """What a head needs to know about an encoder.
 
     Attributes:
-        channels: of each level. Level 0 is the normalized image. A level that the encoder lacks has 0 channels.
-        strides: of each level: pixels of the image per pixel of the level, from 1 to the output stride.
+        channels: number of channels of each level. Level 0 is the normalized image. A level that the encoder lacks
+            has 0 channels.
+        strides: stride of each level: pixels of the image per pixel of the level, from 1 to the output stride.
 
     Examples:
         >>> from segattn.heads import FeatureInfo

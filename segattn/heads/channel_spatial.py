@@ -24,14 +24,14 @@ class ChannelSpatialHead(Head):
     differ only in the kind of attention.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
         kind: ``position``, ``channel``, ``dual`` (the sum of both) or ``channel_position`` (channel attention, then
             position attention).
         channels: width of the attention and of the classifier.
         dropout: probability of dropping a channel before the classifier.
-        softmax: of the channel attention: ``released`` (of max - energy) or ``formula`` (of energy).
-        implementation: of the position attention: ``plain`` builds the map of all pixel pairs, ``fused`` does not.
+        softmax: softmax of the channel attention: ``released`` (of max - energy) or ``formula`` (of energy).
+        implementation: ``plain`` builds the map of all pixel pairs, ``fused`` does not.
         stage3_channels: width of the auxiliary head on the second to last level; null for none.
 
     Raises:

@@ -22,12 +22,12 @@ class DANetHead(Head):
     Auxiliary outputs: ``position`` and ``channel``, one classifier per branch, and ``stage3``.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
         channels: width of the branches; null uses a quarter of the last encoder level, as in the paper.
         dropout: probability of dropping a channel before each classifier.
-        softmax: of the channel attention: ``released`` (of max - energy) or ``formula`` (of energy).
-        implementation: of the position attention: ``plain`` builds the map of all pixel pairs, ``fused`` does not.
+        softmax: softmax of the channel attention: ``released`` (of max - energy) or ``formula`` (of energy).
+        implementation: ``plain`` builds the map of all pixel pairs, ``fused`` does not.
         skip_channels: width of a skip from the finest level of stride 4 and above, as in DeepLabV3+ (48 there);
             the logits then have its resolution; null for none, as in the paper.
         stage3_channels: width of the auxiliary head on the second to last level; null for none.

@@ -21,12 +21,12 @@ class EMANetHead(Head):
     """3x3 convolution, attention, 3x3 convolution, concatenated with the input of the head, and a classifier.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
         channels: width of the second convolution and of the classifier.
         attention_channels: width of the attention.
         bases: number of bases of the attention.
-        iterations: of the estimation of the bases.
+        iterations: number of iterations of the estimation of the bases.
         momentum: weight of a batch in the moving average of the bases.
         dropout: probability of dropping a channel before the classifier.
         stage3_channels: width of the auxiliary head ``stage3`` on the second to last level; null for none.

@@ -20,7 +20,7 @@ class FCNHead(Head):
     """Convolutions on the last level, concatenated with their input, and a classifier.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
         channels: width of the convolutions.
         convs: number of 3x3 convolutions before the concatenation.

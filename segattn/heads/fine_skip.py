@@ -20,10 +20,10 @@ class FineSkip(nn.Module):
     """Concatenate upsampled features and the finest level of stride 4 and above, then two 3x3 convolutions.
 
     Args:
-        features: of the encoder.
-        in_channels: of the features to upsample.
-        channels: of the result.
-        skip_channels: of the fine level after a 1x1 convolution; 48 in the paper.
+        features: channels and strides of the levels of the encoder.
+        in_channels: number of channels of the features to upsample.
+        channels: number of output channels.
+        skip_channels: number of channels of the fine level after a 1x1 convolution; 48 in the paper.
 
     Raises:
         ValueError: if the encoder has no level finer than its last one.

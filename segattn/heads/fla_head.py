@@ -25,7 +25,7 @@ class FLAHead(Head):
     Auxiliary outputs: ``stage3`` and ``stage2``, small classifiers on the two levels before the last.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
         channels: width of the block and of the classifier.
         dropout: probability of dropping a channel before each classifier.

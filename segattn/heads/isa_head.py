@@ -20,7 +20,7 @@ class ISAHead(Head):
     """3x3 convolution and attention, concatenated with the attention's input, 1x1 convolution, and a classifier.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
         channels: width of the convolutions.
         reduction: query and key have ``channels // reduction`` channels.

@@ -32,7 +32,7 @@ class ObjectContext(nn.Module):
     """What each position gathers from the regions of all classes.
 
     Args:
-        channels: of input and output.
+        channels: number of input and output channels.
         width: channels of query, key and value.
     """
 
@@ -71,7 +71,7 @@ class OCRHead(Head):
     Auxiliary output: ``coarse``, the prediction from the second to last level that outlines the regions.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
         channels: width of the convolutions.
         attention_channels: width of query, key and value.

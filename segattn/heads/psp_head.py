@@ -20,7 +20,7 @@ class PSPHead(Head):
     """Means over grids of cells, resized and concatenated with the input of the head, and a classifier.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
         channels: width of the pooled features and of the classifier.
         bins: sides of the grids.

@@ -24,7 +24,7 @@ class SMPDecoder(Head):
     """A decoder of segmentation-models-pytorch, dropout and a 1x1 classifier.
 
     Args:
-        features: of the encoder.
+        features: channels and strides of the levels of the encoder.
         num_classes: number of output channels.
         decoder: name of the decoder. ``fpn`` and ``unetplusplus`` need output stride 32, ``deeplabv3plus`` 8 or 16.
         channels: width of the decoder; for the U-Nets the width of the deepest block, which halves at each step up.

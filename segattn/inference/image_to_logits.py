@@ -44,7 +44,7 @@ def infer(
         logits_of: the model.
         images: RGB at their original size, float32 in 0..1 or uint8, or float32 of other channels.
         config: how the model is applied.
-        device: where the model computes; None is the device of the images.
+        device: device of the model; None is the device of the images.
 
     Returns:
         float32 logits on the device of the model.

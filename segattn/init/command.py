@@ -58,7 +58,7 @@ def init(
         name: the files are NAME.yaml, NAME_classes.yaml and, without subfolders, NAME_train.txt and NAME_val.txt
         output: folder for these files
         encoder: encoder of the model; default: resnet50 with a GPU, a smaller one without
-        weights: of the encoder: imagenet (downloaded), null for random ones, or a file
+        weights: encoder weights: imagenet (downloaded), null (random), or a file
         epochs: length of the training
         channels: number of channels of the images, if they are to be read as they are, also with 16 bits; default: the
             images are read as 8-bit RGB

@@ -59,13 +59,13 @@ def config_text(
     Args:
         splits: training and validation images.
         paths: the class file (``classes``) and the lists of images of each split.
-        cost: of a training step.
+        cost: time and memory of a training step.
         size: typical (width, height) of the images.
         crop: height and width of the training crops.
         encoder: its name.
-        weights: of the encoder: a name, a file, or null.
+        weights: encoder weights: a name, a file, or null.
         epochs: length of the training.
-        channels: of images that are not RGB.
+        channels: number of channels of images that are not RGB.
     """
     folders = [path.absolute() for split in splits.values() for path in (split.images, split.masks)]
     root = Path(os.path.commonpath(folders))

@@ -11,8 +11,8 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Write a file under a temporary name and rename it at the end of the ``with`` block.
 
     Args:
-        path: of the file. Its folder is created if needed; a symbolic link is followed. An existing file stays as it is
-            until the new one is complete.
+        path: path of the file. Its folder is created if needed; a symbolic link is followed. An existing file stays as
+            it is until the new one is complete.
         durable: flush the file to the disk before renaming, so that it survives a power failure.
 
     Yields:

@@ -49,7 +49,7 @@ def run_command(
 
     Args:
         function: does the work and returns the exit code. Its type hints must exist at run time.
-        arguments: of the command line, after the name of the command.
+        arguments: arguments of the command line, after the name of the command.
         prog: name of the command in the help and in errors.
         names: name of an option where it differs from the parameter or field: ``{"class_name": "class"}``.
 

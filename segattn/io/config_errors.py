@@ -21,8 +21,8 @@ def config_error(message: str, arguments: Sequence[str], *, keys: Iterable[str],
     """The sentence for an error of the argument parser, with the file and line of the key and the nearest valid name.
 
     Args:
-        message: of the parser.
-        arguments: of the command line, with ``--config`` before the path of each config.
+        message: message of the parser.
+        arguments: arguments of the command line, with ``--config`` before the path of each config.
         keys: all valid keys.
         classes: class names that configs can use without their module.
     """

@@ -28,7 +28,7 @@ def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
     on Windows and on file systems that cannot lock folders.
 
     Args:
-        folder: to lock.
+        folder: folder to lock.
         shared: allow other shared locks, for several processes of one command.
 
     Raises:

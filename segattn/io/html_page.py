@@ -18,7 +18,7 @@ def write_html(path: Path, template: str, **content: Any) -> None:
     """Render a template that extends ``io/assets/page.html`` and write it.
 
     Args:
-        path: of the page. Its folder is created if needed.
+        path: path of the page. Its folder is created if needed.
         template: path of the template inside the package, such as ``check/assets/check.html``.
         content: values of the template. Markup in them and control characters are escaped, except in
             :class:`markupsafe.Markup`.

@@ -39,7 +39,7 @@ def list_images(
     Hidden files and folders are skipped. Symbolic links are followed, except a link to a folder that contains it.
 
     Args:
-        folder: where to search. A missing folder contains no images.
+        folder: folder to search. A missing folder contains no images.
         skip_folder: called with the path of every subfolder; those for which it returns True are not searched.
         on_error: called for every folder that cannot be read, with the folder in ``filename``; such folders are
             skipped.

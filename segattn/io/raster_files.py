@@ -77,7 +77,7 @@ def mean_and_std(moments: Sequence[Float64[np.ndarray, "2 c"]], pixels: Sequence
     """The mean and the standard deviation of each channel as lists of YAML.
 
     Args:
-        moments: of images, from :func:`channel_moments`.
+        moments: moments of images, from :func:`channel_moments`.
         pixels: number of pixels of each image.
     """
     mean, square = np.average(moments, axis=0, weights=pixels)

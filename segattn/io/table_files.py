@@ -21,7 +21,7 @@ def write_table(path: Path, values: pd.DataFrame, text: pd.DataFrame, *, note: s
     """Write a table.
 
     Args:
-        path: of the file; ``.csv``, ``.md`` or ``.tex`` (a ``tabular`` that needs the LaTeX package booktabs).
+        path: path of the file; ``.csv``, ``.md`` or ``.tex`` (a ``tabular`` that needs the LaTeX package booktabs).
         values: the numbers, for CSV.
         text: the same rows formatted, with titles as column names, for Markdown and LaTeX.
         note: one line that explains the numbers, below a Markdown table and as a comment in LaTeX.

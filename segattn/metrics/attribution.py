@@ -98,7 +98,7 @@ def attribute(prediction: Array, objects: TargetObjects, num_classes: int) -> At
 
     Args:
         prediction: class indices, shape (height, width). Values at ignored pixels have no effect.
-        objects: of the ground truth.
+        objects: objects of the ground truth.
         num_classes: number of classes.
 
     Raises:
@@ -143,7 +143,7 @@ def size_counts(rows: Attribution, edges: Array, num_classes: int) -> npt.NDArra
     """Sum the rows of one image by class and size.
 
     Args:
-        rows: of the image.
+        rows: attribution of the image, from :func:`attribute`.
         edges: ascending areas in pixels; bin i holds edges[i - 1] <= size < edges[i].
         num_classes: number of classes.
 

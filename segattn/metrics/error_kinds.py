@@ -42,8 +42,8 @@ def error_kinds(rows: Attribution, width: int | None = None) -> dict[str, Array]
     The errors charged to an object by bounded blame are boundary errors first.
 
     Args:
-        rows: of the image.
-        width: of the band in pixels; None is :data:`BAND_FRACTION` of the image diagonal.
+        rows: attribution of the image, from :func:`segattn.metrics.functional.attribute`.
+        width: width of the band in pixels; None is :data:`BAND_FRACTION` of the image diagonal.
     """
     objects, regions = rows.objects, rows.regions
     height, across = objects.labels.shape
@@ -94,7 +94,7 @@ def boundary_errors(found: Runs, shape: tuple[int, int], width: int, classes: Ar
     Args:
         found: the runs of the image.
         shape: height and width of the image.
-        width: of the band in pixels.
+        width: width of the band in pixels.
         classes: class + 1 of the classes that can have boundary errors, those with true positives and errors.
 
     Returns:

@@ -51,14 +51,14 @@ class Evaluation(nn.Module):
     :data:`MAX_PENDING` batches wait for it.
 
     Args:
-        classes: of the data set.
+        classes: classes of the data set.
         object_sizes: how to split scores by object size; None does not split them.
         further_scores: additional scores; None for none.
 
     Attributes:
-        scores: of the last evaluation: those of :meth:`segattn.metrics.ConfusionMetric.compute`, and, if computed,
-            those of :meth:`segattn.metrics.ObjectSizeIoU.compute` under ``sizes`` and the additional ones under
-            ``further``.
+        scores: scores of the last evaluation: those of :meth:`segattn.metrics.ConfusionMetric.compute`, and, if
+            computed, those of :meth:`segattn.metrics.ObjectSizeIoU.compute` under ``sizes`` and the additional ones
+            under ``further``.
         keep_rows: whether to keep the rows of the object record for :meth:`take_rows`.
     """
 

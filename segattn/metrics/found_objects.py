@@ -18,7 +18,7 @@ def found_counts(rows: Attribution, edges: Array, num_classes: int) -> npt.NDArr
     """Count the objects found and the false alarms of one image by class and size.
 
     Args:
-        rows: of the image.
+        rows: attribution of the image, from :func:`segattn.metrics.functional.attribute`.
         edges: ascending areas in pixels; bin i holds edges[i - 1] <= size < edges[i].
         num_classes: number of classes.
 

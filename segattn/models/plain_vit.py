@@ -32,7 +32,7 @@ class PlainViT(nn.Module):
 
     Attributes:
         stride: pixels of the image per pixel of the features, a power of two.
-        channels: of the features.
+        channels: number of channels of the features.
 
     Raises:
         ValueError: if the model is not a plain vision transformer of at least four blocks for images of any size.

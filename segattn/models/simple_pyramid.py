@@ -21,8 +21,8 @@ class SimplePyramid(nn.Module):
     """Transposed convolutions for levels finer than the features, max pooling for coarser ones.
 
     Args:
-        channels: of the features.
-        stride: of the features, a power of two.
+        channels: number of channels of the features.
+        stride: stride of the features, a power of two.
         info: channels and strides of the levels, from :func:`pyramid_info`.
     """
 

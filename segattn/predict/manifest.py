@@ -30,7 +30,7 @@ class Manifest:
     read one after the other, because there may be millions.
 
     Args:
-        folder: of the results.
+        folder: folder of the results.
         run: description of the run with the keys ``segattn`` (first), ``checkpoint`` and ``fingerprint``. Results are
             valid for one fingerprint.
         rank: number of the process; methods other than :meth:`appending` and :meth:`require_shared_folder` are for

@@ -61,8 +61,8 @@ class ResultWriter:
 
         Args:
             stem: relative path without extension.
-            prediction: of the image.
-            image: to draw on.
+            prediction: prediction for the image.
+            image: image to draw on.
             georeference: content of ``STEM.png.aux.xml``, which geographic information systems read with the mask.
 
         Returns:

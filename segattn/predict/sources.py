@@ -15,7 +15,7 @@ class Source:
     """An image or video to predict.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         name: path relative to the deepest folder that contains all inputs, with forward slashes.
         stem: name of the results: ``name`` without its extension, unless another input has the same stem.
     """

@@ -64,9 +64,9 @@ class Comparison:
     Attributes:
         baseline: name of the run that the others are compared with.
         groups: the images that were drawn together.
-        means: by ``name``, ``measure`` and ``size`` (a bucket, or ``all``).
-        curve: by ``name``, ``measure`` (``miou``, ``mrecall`` or ``found``) and fine bin, with its edges ``low_edge``
-            and ``high_edge``.
+        means: scores by ``name``, ``measure`` and ``size`` (a bucket, or ``all``).
+        curve: scores by ``name``, ``measure`` (``miou``, ``mrecall`` or ``found``) and fine bin, with its edges
+            ``low_edge`` and ``high_edge``.
         classes: IoU by ``name``, ``class_name`` and ``size``.
         found: measures of objects found by ``name``, ``measure``, ``class_name`` and ``size``.
 
@@ -107,8 +107,8 @@ def compare(
         baseline: name of the run that the others are compared with.
         group_by: the images that are drawn together, as :func:`segattn.report.image_groups.group_images` explains.
         resamples: number of resamples.
-        seed: of the resamples.
-        level: of the intervals.
+        seed: seed of the resamples.
+        level: confidence level of the intervals.
 
     Raises:
         ValueError: if no run has the name of the baseline, a number is out of range, or images cannot be grouped.

@@ -32,8 +32,8 @@ class Run:
     Attributes:
         name: common to the runs of several seeds.
         label: unique among all runs.
-        path: of the record.
-        rows: of the record, sorted by image, without the lists of confusions.
+        path: file of the record.
+        rows: rows of the record, sorted by image, without the lists of confusions.
         confusions: as returned by :func:`segattn.objects.record_files.read_confusions`, with positions in ``rows``.
         info: metadata of the record.
 

@@ -71,9 +71,9 @@ def score_parts(
     """Score parts and write them.
 
     Args:
-        parts: to write.
+        parts: parts to write.
         info: properties of the record.
-        scorer: of the pairs of all parts, one part after the other.
+        scorer: scorer of the pairs of all parts, one part after the other.
         workers: number of reading processes; 0 reads in this process.
         progress: show a progress bar in a terminal.
     """

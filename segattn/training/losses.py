@@ -75,7 +75,7 @@ class ObjectBalancedCrossEntropy(nn.Module):
 
     Args:
         exponent: 0 is plain cross-entropy; with 1, all objects of at least ``min_area`` pixels have equal influence.
-        min_area: in pixels; smaller objects have the weight of this area, because they are often annotation noise.
+        min_area: area in pixels; smaller objects have the weight of this area, because they are often annotation noise.
 
     Raises:
         ValueError: if an argument is out of range.
