@@ -1,4 +1,4 @@
-"""``python -m segattn`` is the segattn command; torchrun starts it so."""
+"""``python -m segattn`` is the segattn command; torchrun needs this form."""
 
 import sys
 

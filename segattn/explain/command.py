@@ -35,7 +35,7 @@ def explain_point(
     """Show what a model looked at to decide on one pixel: attention maps and class evidence.
 
     Args:
-        checkpoint: checkpoint written by segattn fit, or the folder of a run (runs/NAME)
+        checkpoint: the folder of a run (runs/NAME), a checkpoint of segattn fit, or a .safetensors file
         image: image file
         point: the pixel, counted from the upper left corner
         output: folder for the figures and arrays

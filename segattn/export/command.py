@@ -25,7 +25,7 @@ def export(
     """Write a trained model as one file and compare it with the checkpoint.
 
     Args:
-        checkpoint: checkpoint written by segattn fit, or the folder of a run (runs/NAME)
+        checkpoint: the folder of a run (runs/NAME), a checkpoint of segattn fit, or a .safetensors file
         format: onnx (.onnx), torch for torch.export (.pt2), or slim for a checkpoint without training state
             (.safetensors)
         output: the file to write

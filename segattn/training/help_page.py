@@ -26,15 +26,17 @@ _DOCUMENTED = {
 _RUN = """\
 run
   --config FILE                  your config or a shipped one such as camvid_fla.yaml; may be repeated
-  --output DIR, --name NAME      the run is written to OUTPUT/NAME/version_N (default: runs/CONFIG/version_N)
 """
 _FIT = """\
+  --output DIR, --name NAME      the run is written to OUTPUT/NAME/version_N (default: runs/CONFIG/version_N)
   --ckpt_path last|FILE          resume a run: the last checkpoint of this name, or a file
   --seed_everything N            seed of weights, data order and augmentation (default: 0)
   --check false                  skip the check of the labels before training
 """
 _SCORE = """\
-  --ckpt_path best|last|FILE     the checkpoint: the newest one of this name, a file, or the folder of a run
+  --ckpt_path best|last|FILE     the checkpoint: the newest one of this name, a file, or the folder of a run; results are
+                                 written into the folder of its run
+  --output DIR, --name NAME      best and last are searched in OUTPUT/NAME (default: runs/CONFIG)
 """
 _DATA = """\
 data
