@@ -41,7 +41,7 @@ def confusion_counts(
                 [0, 3]])
     """
     check_same_shape(tuple(prediction.shape), tuple(target.shape))
-    valid = target != ignore_index
+    valid = target.long() != ignore_index  # a narrow type would wrap ignore_index around
     for name, labels in (("target", target), ("prediction", prediction)):
         wrong = ((labels < 0) | (labels >= num_classes)) & valid
         if wrong.any():

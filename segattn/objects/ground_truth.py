@@ -117,7 +117,7 @@ def _instance_labels(classes: Array, instances: Array) -> Array:
     start, length = runs(classes, instances, unnamed)
     # One integer per run identifies its object: the component, or, above all components, the pair (class, id).
     pairs = classes.ravel()[start].astype(np.int64) * (int(instances.max(initial=0)) + 1)
-    pairs += instances.ravel()[start] + int(unnamed.max(initial=0))
+    pairs += instances.ravel()[start].astype(np.int64) + int(unnamed.max(initial=0))
     values = np.where(has_id.ravel()[start], pairs, unnamed.ravel()[start])
     # Renumber the objects by their first pixels; value 0 (ignored) stays 0.
     found, first, inverse = np.unique(values, return_index=True, return_inverse=True)

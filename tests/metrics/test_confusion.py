@@ -77,3 +77,11 @@ def test_scores_without_pixels_are_nan():
 def test_invalid_maps(prediction, target, what):
     with pytest.raises(ValueError, match=what):
         confusion_counts(torch.tensor(prediction), torch.tensor(target), 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+def test_an_ignored_value_outside_of_the_type_of_the_labels(dtype):
+    """-100 is 156 in uint8, which is a class here."""
+    counts = confusion_counts(torch.tensor([[3, 3]]), torch.tensor([[156, 3]], dtype=dtype), 171, ignore_index=-100)
+    assert counts.sum() == 2
+    assert counts[156, 3] == 1

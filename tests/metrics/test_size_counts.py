@@ -158,3 +158,12 @@ def test_map_without_labelled_pixels():
 def test_invalid_maps(prediction, target, instances, what):
     with pytest.raises(ValueError, match=what):
         counted(np.array(prediction), np.array(target), 2, instances=None if instances is None else np.array(instances))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.uint64])
+def test_instance_ids_of_any_integer_type(dtype):
+    """Ids near the largest value of the type, beside more objects without an id."""
+    target = np.array([[0, 1] + [0, 1] * 5])
+    instances = np.array([[245, 250] + [0] * 10])
+    counts = counted(target, target, 2, instances=instances.astype(dtype))
+    assert counts.sum(1).tolist() == [[6, 0, 0, 6], [6, 0, 0, 6]]
