@@ -66,7 +66,7 @@ class ObjectSizeIoU(Metric):
     Attributes:
         counts: int64 [classes, fine bins, 4]: true positives, false positives, false negatives, ground-truth objects.
         found: int64 [classes, fine bins, 2]: objects found, false alarms.
-        images: number of images.
+        images: number of images with a pixel that is not ignored.
 
     Examples:
         >>> import torch
@@ -135,7 +135,7 @@ class ObjectSizeIoU(Metric):
         edges = pixel_edges(self.fine_edges, *prediction.shape[1:], relative=self.sizes.relative)
         for state, count in ((self.counts, size_counts), (self.found, found_counts)):
             state += torch.as_tensor(sum(count(image, edges, self.num_classes) for image in rows), device=state.device)
-        self.images += len(rows)
+        self.images += sum(len(image.size) > 0 for image in rows)
 
     def bucket_counts(self) -> Int64[Tensor, "k buckets 4"]:
         """The counts summed over the fine bins of each bucket."""
