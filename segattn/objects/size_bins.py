@@ -19,6 +19,8 @@ COCO_EDGES = (32**2, 96**2)
 FINE_EDGES = tuple(side**2 for side in (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512))
 RELATIVE_FINE_EDGES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 _TOO_LARGE = 2**62  # for int64
+_RESERVED = {"all", "things", "name", "class_name"}
+"""Names of other scores and of the columns of tables."""
 
 
 def fine_edges(edges: Sequence[int | float], *, relative: bool) -> tuple[int | float, ...]:
@@ -76,7 +78,11 @@ class ObjectSizes:
             raise ValueError(f"Relative edges are fractions of the image area between 0 and 1, got {edges}.")
         if not self.relative and not all(1 <= edge < _TOO_LARGE for edge in edges):
             raise ValueError(f"Edges are areas of at least one pixel, got {edges}; for fractions set relative.")
+        if not edges:
+            raise ValueError("Edges must contain at least one area.")
         if len(names) != len(edges) + 1 or len(set(names)) < len(names):
             raise ValueError(f"{len(edges)} edges need {len(edges) + 1} different bucket names, got {names}.")
+        if reserved := sorted(_RESERVED.intersection(names)):
+            raise ValueError(f"Bucket names must not be {', '.join(sorted(_RESERVED))}, got {reserved[0]}.")
         if self.min_objects < 1 or self.every < 1:
             raise ValueError(f"min_objects and every must be at least 1, got {self.min_objects} and {self.every}.")

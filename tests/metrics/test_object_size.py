@@ -43,6 +43,15 @@ def test_hand_case_scores():
     assert scores["iou"][1].tolist()[:2] == [1 / 2, 0]
 
 
+def test_ignored_images_do_not_dilute_false_alarms():
+    prediction, target = torch.zeros(2, 3, 4, dtype=torch.int64), torch.zeros(2, 3, 4, dtype=torch.int64)
+    prediction[:, 0, 0] = 1
+    target[1] = 255
+    metric = ObjectSizeIoU(2)
+    metric.update(prediction, target)
+    assert metric.compute()["false_alarms"].item() == 1  # in one image, not in two
+
+
 def test_fine_counts_equal_the_oracle():
     prediction, target, instances = blocks(images=2)
     metric = ObjectSizeIoU(4)
@@ -181,6 +190,8 @@ def test_counts_of_two_processes(tmp_path):
         ({"edges": (0.1, 5.0)}, "at least one pixel"),
         ({"edges": (0.1, 1.5), "relative": True}, "between 0 and 1"),
         ({"edges": (5.0,)}, "1 edges need 2 different bucket names"),
+        ({"edges": (), "names": ("any",)}, "Edges must contain at least one area"),
+        ({"edges": (5.0,), "names": ("small", "all")}, "must not be all, class_name, name, things, got all"),
         ({"names": ("a", "a", "b")}, "different bucket names"),
         ({"min_objects": 0}, "at least 1"),
     ],
