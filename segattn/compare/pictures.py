@@ -45,12 +45,18 @@ def show_objects(study: Study, chosen: Mapping[str, pd.DataFrame], split: str) -
         return {}, f"There are no pictures because the data of {first.label} cannot be read: {one_line(error)}."
     images = sorted({image for objects in chosen.values() for image in objects["image"]})
     models, missing = _open_models(study, dataset.channels)
-    layers = {image: _layers(dataset, image, models) for image in images}
+    layers = {}
+    for image in images:
+        try:
+            layers[image] = _layers(dataset, image, models)
+        except (ValueError, OSError) as error:
+            missing.append(f"Objects of {image} are not shown: {one_line(error)}.")
     palette = dataset.classes.palette
     exhibits = {
         title: [
             _exhibit(row, *layers[row["image"]], palette=palette, names=study.names)
             for row in objects.to_dict("records")
+            if row["image"] in layers
         ]
         for title, objects in chosen.items()
     }
@@ -94,7 +100,10 @@ def _layers(
     dataset: SegmentationDataset, name: str, models: Mapping[str, TrainedModel]
 ) -> tuple[UInt8[np.ndarray, "h w 3"], dict[str, Integer[np.ndarray, "h w"]]]:
     """An image, and its ground truth and predictions by name."""
-    raw = dataset.read([pair.name for pair in dataset.pairs].index(name))
+    names = [pair.name for pair in dataset.pairs]
+    if name not in names:
+        raise FileNotFoundError("it is not in the data any more")
+    raw = dataset.read(names.index(name))
     image = rearrange(torch.from_numpy(raw.image), "h w c -> 1 c h w")
     labels: dict[str, np.ndarray] = {"ground truth": raw.mask}
     for label, trained in models.items():

@@ -27,6 +27,8 @@ def verdict(study: Study, comparison: Comparison) -> list[str]:
         >>> sentences[0]
         'quickstart compared with quickstart_fcn (mIoU in points, 95 % interval): better overall (...'
     """
+    if comparison.groups.count == 1:
+        return ["With one image there are no intervals, so no run can be called better or worse."]
     sentences = [_result(comparison, name) for name in study.names if name != comparison.baseline]
     return [*sentences, *_limits(study, comparison)]
 

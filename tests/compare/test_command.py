@@ -91,6 +91,12 @@ def test_trained_runs_are_compared_with_text_and_pictures(runs, capsys):
     curve = pd.read_csv(runs.parents[1] / "out" / "found_curve.csv")
     assert curve["recall"].nunique() == 20
 
+    image = next((runs.parents[1] / "shapes").rglob("images/val/*.png"))
+    content = image.read_bytes()
+    image.write_bytes(content[:100])
+    assert cli.main(arguments) == 0
+    assert f"Objects of {image.name} are not shown: " in capsys.readouterr().out
+    image.write_bytes(content)
     shutil.rmtree(runs / "version_7" / "checkpoints")
     assert cli.main(arguments) == 0
     assert f"{runs / 'version_7'} are not shown: There is no checkpoint" in capsys.readouterr().out
@@ -107,6 +113,21 @@ def test_records_without_data_and_checkpoints(tmp_path, capsys):
     options = ["--resamples", "20", "--no-pictures", "--baseline", "b", "--level", "0.5"]
     assert cli.main(["compare", *paths, "--output", str(tmp_path / "out"), *options]) == 0
     assert "a compared with b" in capsys.readouterr().out
+
+
+def test_one_image_gives_scores_but_no_verdict(tmp_path, capsys):
+    qualities = {"a": 0.9, "b": 0.0}
+    paths = [
+        str(write_record(tmp_path / name / "objects_val.parquet", images=1, lost=lost, **named(name)))
+        for name, lost in qualities.items()
+    ]
+    assert cli.main(["compare", *paths, "--output", str(tmp_path / "out"), "--no-pictures"]) == 0
+    printed = capsys.readouterr().out
+    assert "With one image there are no intervals, so no run can be called better or worse." in printed
+    assert "nan" not in printed
+    scores = pd.read_csv(tmp_path / "out" / "scores.csv")
+    assert scores["score"].notna().any()
+    assert scores[["score_low", "difference_low", "p", "p_adjusted", "result", "adjusted_result"]].isna().all(axis=None)
 
 
 def test_user_errors_are_one_sentence(tmp_path, capsys):
