@@ -32,8 +32,8 @@ def predict(
     the exit code is then 1.
 
     Args:
-        checkpoint: the folder of a run (runs/NAME), a checkpoint of segattn fit, a .safetensors file, or an ONNX file of
-            segattn export
+        checkpoint: the folder of a run (runs/NAME), a checkpoint of segattn fit, a .safetensors file, or an ONNX file
+            of segattn export
         images: folders with their subfolders, files, glob patterns, lists of paths (.txt files or @FILE), videos
         output: folder for the results
         options: described there

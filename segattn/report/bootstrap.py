@@ -32,6 +32,7 @@ from segattn.report.scores import (
     Bins,
     Scores,
     count_cells,
+    counted,
     known_mean,
     object_cells,
     score,
@@ -129,9 +130,11 @@ def compare(
     groups = group_images(study, group_by)
     sampler = _Sampler(study, groups, np.random.default_rng(seed))
     exact = sampler.scores(np.ones((1, groups.count)), None)
-    pieces = list(sampler.draw(resamples))
-    join = partial(np.concatenate, axis=-1)
-    drawn = {name: Scores.combine([piece[name] for piece in pieces], join) for name in study.names}
+    if groups.count > 1:
+        pieces, join = list(sampler.draw(resamples)), partial(np.concatenate, axis=-1)
+        drawn = {name: Scores.combine([piece[name] for piece in pieces], join) for name in study.names}
+    else:  # all resamples would be the same image, and every interval a point
+        drawn = {name: Scores.combine([exact[name]], lambda values: values[0] * np.nan) for name in study.names}
     tail = 100 * (1 - level) / 2
     tables = _Tables(exact, drawn, baseline=baseline, tails=(tail, 100 - tail)).all(study, sampler.bins)
     tables = {key: add_adjustment(table, level) for key, table in tables.items()}
@@ -199,15 +202,16 @@ class _Tables:
         names, buckets = study.info.class_names, study.info.bucket_names
         present, objects = (bins.objects.sum(1) > 0).sum(), bins.objects.sum()
         overall = {"size": [_ALL], "classes": [present], "objects": [objects]}
-        by_bucket = {"size": buckets, "classes": bins.bucket_supported.sum(0), "objects": bins.bucket_objects.sum(0)}
+        by_bucket = {"size": buckets, **counted(bins.bucket_objects, bins.bucket_supported)}
         edges = [0, *bins.edges, np.inf]
         by_bin = {"low_edge": edges[:-1], "high_edge": edges[1:]}
-        by_bin |= {"classes": bins.supported.sum(0), "objects": bins.objects.sum(0)}
+        by_bin |= counted(bins.objects, bins.supported)
         class_overall = {"class_name": names, "size": _ALL, "objects": bins.objects.sum(1)}
         class_by_bucket = {"class_name": np.repeat(names, len(buckets)), "size": np.tile(buckets, len(names))}
         class_by_bucket |= {"objects": bins.bucket_objects.ravel()}
         sizes = [_ALL, *buckets]
         by_size = {key: [*overall[key], *by_bucket[key]] for key in ("size", "classes", "objects")}
+        found_by_size = {"size": sizes, **counted(with_total(bins.bucket_objects), bins.size_supported)}
         class_by_size = {"class_name": np.repeat(names, len(sizes)), "size": np.tile(sizes, len(names))}
         class_by_size |= {"objects": with_total(bins.bucket_objects).ravel()}
         means, curve, classes, found = [], [], [], []
@@ -221,7 +225,7 @@ class _Tables:
             for kind in KINDS:
                 means.append(self._table(name, f"lost_{kind}", {"measure": f"lost_{kind}", **by_size}))
             for measure in FOUND_MEASURES:
-                means.append(self._table(name, measure, {"measure": measure, **by_size}))
+                means.append(self._table(name, measure, {"measure": measure, **found_by_size}))
                 found.append(self._table(name, f"class_{measure}", {"measure": measure, **class_by_size}))
         parts = {"means": means, "curve": curve, "classes": classes, "found": found}
         return {key: pd.concat(tables, ignore_index=True) for key, tables in parts.items()}
@@ -234,7 +238,7 @@ class _Tables:
         difference_low, difference_high = intervals(drawn - base_drawn, self._tails)
         results = ["loss", "win"] if key.removeprefix("class_") in LOWER_IS_BETTER else ["win", "loss"]
         result = np.select([difference_low > 0, difference_high < 0], results, "tie")
-        undefined = np.isnan(difference) if name != self._baseline else True
+        undefined = np.isnan(difference) | np.isnan(difference_low) if name != self._baseline else True
         return pd.DataFrame(
             {"name": name, **columns, "score": exact[:, 0], "score_low": low, "score_high": high}
             | {"difference": difference, "difference_low": difference_low, "difference_high": difference_high}

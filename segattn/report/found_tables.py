@@ -47,6 +47,9 @@ def found_curve(study: Study, recalls: Sequence[float] = RECALLS) -> pd.DataFram
     It is the mean over the classes with enough objects, and then over the runs of a name. At threshold 0 an object is
     found if one of its pixels is.
 
+    Raises:
+        ValueError: if the thresholds are out of range or not ascending.
+
     Examples:
         >>> from segattn import report
         >>> study = report.load_runs(["runs/quickstart_fcn", "runs/quickstart"])
@@ -54,6 +57,8 @@ def found_curve(study: Study, recalls: Sequence[float] = RECALLS) -> pd.DataFram
         >>> list(curve.columns)
         ['name', 'size', 'recall', 'found']
     """
+    if list(recalls) != sorted(recalls) or not all(0 <= recall < 1 for recall in recalls):
+        raise ValueError(f"recalls must be ascending numbers of at least 0 and below 1, got {list(recalls)}.")
     sizes = ["all", *study.info.bucket_names]
     parts = []
     for name, runs in study.groups.items():
@@ -64,7 +69,7 @@ def found_curve(study: Study, recalls: Sequence[float] = RECALLS) -> pd.DataFram
 
 
 def _mean_found(run: Run, recalls: Sequence[float]) -> Array:
-    """The share of objects found, mean over classes: (sizes, thresholds). The thresholds are ascending."""
+    """The share of objects found, mean over classes: (sizes, thresholds)."""
     chosen = (run.rows["kind"] == "object").to_numpy()
     rows, buckets = run.rows[chosen], len(run.info.bucket_names)
     shape = (len(run.info.class_names), buckets, len(recalls) + 1)

@@ -70,7 +70,10 @@ def property_table(study: Study, which: str) -> pd.DataFrame:
     keys = ["name", "size", "value"]
     table = pd.concat(parts, ignore_index=True)
     table["name"] = pd.Categorical(table["name"], study.names)
-    mean = table.groupby(keys, observed=True, sort=True).mean().reset_index()
+    grouped = table.groupby(keys, observed=True, sort=True)
+    mean = grouped.mean().reset_index()
+    runs = mean["name"].map({name: len(runs) for name, runs in study.groups.items()}).astype(int)
+    mean["objects"] = grouped["objects"].sum().to_numpy() / runs  # a run without such an object counts as 0
     return mean.astype({"name": str, "size": str, "value": str})
 
 

@@ -114,7 +114,8 @@ def load_runs(paths: Sequence[str | Path], split: str = "val") -> Study:
     files = [file for path in paths for file in _find_records(Path(path), split)]
     if not files:
         raise ValueError("No runs are given.")
-    repeated = sorted({str(file) for file in files if files.count(file) > 1})
+    places = [file.resolve() for file in files]
+    repeated = sorted({str(file) for file, place in zip(files, places, strict=True) if places.count(place) > 1})
     if repeated:
         raise ValueError(f"{', '.join(repeated)} was given twice.")
     runs = _labelled([_read(file) for file in files])

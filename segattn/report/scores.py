@@ -228,6 +228,11 @@ def run_scores(run: Run, recall: float = FOUND_RECALL) -> tuple[Scores, Bins]:
     return Scores.combine([scores], lambda values: values[0][..., 0]), bins
 
 
+def counted(objects: Array, supported: Array) -> dict[str, Array]:
+    """The numbers of classes in a mean and of their objects, by size, from the objects (classes, sizes)."""
+    return {"classes": supported.sum(0), "objects": (objects * supported).sum(0)}
+
+
 def with_total(counts: Array) -> Array:
     """Counts (classes, buckets, ...) with the sum over all buckets in front of the buckets."""
     return np.concatenate([counts.sum(axis=1, keepdims=True), counts], axis=1)

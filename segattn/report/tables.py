@@ -7,7 +7,7 @@ import pandas as pd
 
 from segattn.objects.size_bins import fine_edges
 from segattn.report.runs import Run, Study
-from segattn.report.scores import Array, divide, known_mean, row_bins, row_buckets, run_scores
+from segattn.report.scores import Array, counted, divide, known_mean, row_bins, row_buckets, run_scores
 
 
 def size_table(study: Study) -> pd.DataFrame:
@@ -31,8 +31,9 @@ def size_table(study: Study) -> pd.DataFrame:
         for key, values in (("miou", miou), ("recall", recall)):
             part[key] = np.mean(values, axis=0)
             part[f"{key}_std"] = np.std(values, axis=0, ddof=1) if len(runs) > 1 else np.nan
-        part["classes"] = [(bins.objects.sum(1) > 0).sum(), *bins.bucket_supported.sum(0)]
-        part["objects"] = [int(bins.objects.sum()), *bins.bucket_objects.sum(0).astype(int)]
+        by_bucket = counted(bins.bucket_objects, bins.bucket_supported)
+        part["classes"] = [(bins.objects.sum(1) > 0).sum(), *by_bucket["classes"]]
+        part["objects"] = [int(bins.objects.sum()), *by_bucket["objects"].astype(int)]
         parts.append(pd.DataFrame(part))
     return pd.concat(parts, ignore_index=True)
 

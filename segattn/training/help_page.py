@@ -34,8 +34,8 @@ _FIT = """\
   --check false                  skip the check of the labels before training
 """
 _SCORE = """\
-  --ckpt_path best|last|FILE     the checkpoint: the newest one of this name, a file, or the folder of a run; results are
-                                 written into the folder of its run
+  --ckpt_path best|last|FILE     the checkpoint: the newest one of this name, a file, or the folder of a run; the
+                                 results are written into the folder of its run
   --output DIR, --name NAME      best and last are searched in OUTPUT/NAME (default: runs/CONFIG)
 """
 _DATA = """\

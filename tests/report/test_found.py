@@ -25,6 +25,9 @@ def test_found_table_by_hand(study):
     assert strict.loc[("fla", "ring", "small"), "found"] == (objects["recall"] > 0.9).sum() / len(objects)
     with pytest.raises(ValueError, match="at least 0 and below 1, got 1"):
         found_table(study, 1.0)
+    for wrong in ([0.5, 0.25], [0.5, 1.0], [-0.1]):
+        with pytest.raises(ValueError, match="ascending numbers of at least 0 and below 1"):
+            found_curve(study, wrong)
 
 
 def test_found_curve_contains_the_scores_of_every_threshold(study):

@@ -2,9 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from segattn.data.scenes import CLASSES
+from segattn.metrics.functional import object_rows
+from segattn.objects.record_files import RecordWriter
 from segattn.report import (
     PROPERTIES,
     class_table,
+    compare,
     confusion_matrix,
     confusions,
     curves,
@@ -17,7 +21,7 @@ from segattn.report import (
     worst_objects,
 )
 from segattn.report.charts import confusion_figure
-from tests.report.records import EDGES, NAMES, write_record
+from tests.report.records import EDGES, NAMES, info, named, write_record
 
 
 def test_size_table_averages_seeds(study):
@@ -131,3 +135,46 @@ def test_worst_and_divided_objects(study):
         assert same[same["size_px"] == first["size_px"]]["iou"].mean() == first[f"iou {name}"]
     divided = divided_objects(study, "small", 3)
     assert (divided["iou fcn"] != divided["iou fla"]).all()
+
+
+def test_a_run_without_merged_objects_counts_as_0(tmp_path):
+    """Two discs that touch each other in the prediction of the first seed only."""
+    mask = np.zeros((20, 40), dtype=np.uint8)
+    mask[5:9, 5:9] = mask[5:9, 10:14] = 1
+    merged = mask.copy()
+    merged[5:9, 9] = 1
+    for version, prediction in enumerate((merged, mask)):
+        with RecordWriter(
+            tmp_path / f"version_{version}" / "objects_val.parquet", info(**named("fcn", version))
+        ) as out:
+            out.write(object_rows(prediction, mask, len(CLASSES), image="0.png", class_names=CLASSES.names))
+    other = write_and_load(tmp_path, mask)
+    table = property_table(other, "merged").query("name == 'fcn' and size == 'small'").set_index("value")["objects"]
+    assert table["merged with another object"] == 1
+    assert table["separate"] == 1
+
+
+def write_and_load(folder, mask):
+    """The runs of the test above, and one of another name, so that they are one group."""
+    path = folder / "other" / "objects_val.parquet"
+    with RecordWriter(path, info(**named("other"))) as out:
+        out.write(object_rows(mask, mask, len(CLASSES), image="0.png", class_names=CLASSES.names))
+    return load_runs([folder, path])
+
+
+def test_counts_beside_a_mean_are_those_of_its_classes(tmp_path):
+    """Classes with fewer than min_objects objects of a size are in no mean of this size."""
+    study = load_runs([write_record(tmp_path / "a.parquet", min_objects=8, **named("a"))])
+    objects = study.runs[0].objects
+    counts = objects[objects["size_px"] < EDGES[0]]["class_name"].value_counts()
+    kept = counts[counts >= 8]
+    assert 0 < len(kept) < len(counts)
+    row = size_table(study).set_index("size").loc["small"]
+    assert (row["classes"], row["objects"]) == (len(kept), kept.sum())
+    means = compare(study, resamples=2).means.set_index(["measure", "size"])
+    for measure in ("miou", "found", "lost_extent"):
+        row = means.loc[(measure, "small")]
+        assert (row["classes"], row["objects"]) == (len(kept), kept.sum())
+    every = objects["class_name"].value_counts()
+    assert means.loc[("found", "all"), "objects"] == every[every >= 8].sum()
+    assert means.loc[("miou", "all"), "objects"] == len(objects)
