@@ -165,8 +165,9 @@ class Dice(nn.Module):
 
     def forward(self, logits: Float[Tensor, "b k h w"], mask: Int64[Tensor, "b h w"]) -> Tensor:
         """Scalar loss."""
-        loss: Tensor = self.loss(logits, mask)
-        return loss
+        present = mask[mask != IGNORE_INDEX].unique().numel()
+        loss: Tensor = self.loss(logits, mask)  # the sum over the present classes, divided by the number of all
+        return loss * (logits.shape[1] / max(1, present))
 
 
 class Lovasz(nn.Module):

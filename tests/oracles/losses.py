@@ -55,3 +55,22 @@ def object_balanced_cross_entropy(logits, mask, ignore_index, *, exponent, min_a
                     total -= weight * scores[label]
                     weights += weight
     return total / weights if weights else 0.0
+
+
+def dice(logits, mask, ignore_index):
+    """1 - 2 |P T| / (|P| + |T|) of each class with a pixel, averaged."""
+    batch, classes, height, width = logits.shape
+    shared, predicted, true = ([0.0] * classes for _ in range(3))
+    for b in range(batch):
+        for y in range(height):
+            for x in range(width):
+                label = int(mask[b, y, x])
+                if label == ignore_index:
+                    continue
+                scores = log_softmax([float(logits[b, c, y, x]) for c in range(classes)])
+                for c in range(classes):
+                    predicted[c] += math.exp(scores[c])
+                shared[label] += math.exp(scores[label])
+                true[label] += 1
+    losses = [1 - 2 * shared[c] / (predicted[c] + true[c]) for c in range(classes) if true[c]]
+    return sum(losses) / len(losses)

@@ -55,6 +55,15 @@ def test_object_balanced_cross_entropy_equals_the_oracle(seed, classes, exponent
         assert value == pytest.approx(CrossEntropy()(logits, mask).item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("classes", [1, 4, 9])
+def test_dice_equals_the_oracle(seed, classes):
+    logits, mask = random_case(seed, classes=min(classes, 4))
+    logits = torch.cat([logits, torch.randn(*logits.shape)], dim=1)[:, :classes]  # the last classes are absent
+    expected = oracle.dice(logits, mask, IGNORE_INDEX)
+    assert Dice()(logits, mask).item() == pytest.approx(expected, rel=1e-4)
+
+
 def test_pixel_weights_of_objects():
     mask = torch.full((2, 260, 260), IGNORE_INDEX)
     mask[0, :256, :256] = 254  # 65,536 pixels
