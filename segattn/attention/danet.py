@@ -94,10 +94,22 @@ class ChannelAttention(AttentionBlock):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The features plus gamma times what each channel gathered; gamma starts at 0."""
         channels = rearrange(x, "b c h w -> b c (h w)")
-        energy = channels @ channels.mT
+        energy = _inner_products(channels)
         # The row maximum of the released code cancels in the softmax, and torch's softmax subtracts it anyway.
-        weights = (-energy if self.softmax == "released" else energy).softmax(dim=-1)
+        weights = (-energy if self.softmax == "released" else energy).softmax(dim=-1).to(x.dtype)
         return torch.addcmul(x, self.gamma, rearrange(weights @ channels, "b c (h w) -> b c h w", h=x.shape[2]))
+
+
+def _inner_products(channels: Float[Tensor, "b c n"]) -> Float[Tensor, "b c c"]:
+    """The inner products of all pairs of channels, at least in single precision.
+
+    They are sums over all positions, often in the thousands, where numbers of 16 bits are up to 8 apart.
+    """
+    precise = channels.to(torch.promote_types(channels.dtype, torch.float32))
+    if not torch.is_autocast_enabled(channels.device.type):
+        return precise @ precise.mT
+    with torch.autocast(channels.device.type, enabled=False):
+        return precise @ precise.mT
 
 
 class DualAttention(AttentionBlock):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from segattn.attention import PCSA, SCSA, SGE, FullyAttentional, SelectiveKernel
+from segattn.attention import PCSA, SCSA, SGE, ChannelAttention, FullyAttentional, SelectiveKernel
 from segattn.attention.eca import adaptive_kernel_size
 from segattn.attention.norms import PooledBatchNorm
 from tests.attention.blocks import build
@@ -91,3 +91,18 @@ def test_receptive_field_of_dilated_kernels() -> None:
         reach = module.branches[1][0](x).abs().sum(dim=(0, 1)).nonzero()
         assert reach.amin(dim=0).tolist() == [1, 1]
         assert reach.amax(dim=0).tolist() == [7, 7]
+
+
+@pytest.mark.parametrize("softmax", ["released", "formula"])
+def test_channel_attention_keeps_its_energies_under_autocast(softmax: str) -> None:
+    """Energies of features after ReLU are in the thousands, where numbers of 16 bits are 8 apart."""
+    generator = torch.Generator().manual_seed(0)
+    base = torch.randn(2, 8, 48, 64, generator=generator)
+    mixed = torch.einsum("dc,bchw->bdhw", torch.randn(64, 8, generator=generator), base)
+    x = (0.3 * mixed + torch.randn(2, 64, 48, 64, generator=generator)).relu().bfloat16()
+    block = ChannelAttention(64, softmax=softmax)
+    torch.nn.init.ones_(block.gamma)
+    exact = block.double()(x.double()) - x.double()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        gathered = block.float()(x).double() - x.double()
+    assert (gathered - exact).norm() < 0.01 * exact.norm()
