@@ -10,6 +10,13 @@ def require_choice(allowed: Sequence[str], **values: str) -> None:
             raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
 
 
+def require_positive(**values: int) -> None:
+    """Validate that each named number is at least 1."""
+    for name, value in values.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}.")
+
+
 def require_odd(name: str, *kernel_sizes: int) -> None:
     """Validate that kernel sizes are positive and odd; an even kernel would change the size of the map."""
     for size in kernel_sizes:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
+from segattn.attention.arguments import require_positive
 from segattn.attention.block import AttentionBlock
 
 
@@ -35,6 +36,7 @@ class CoordinateAttention(AttentionBlock):
 
     def __init__(self, channels: int, *, reduction: int = 32, min_width: int = 8) -> None:
         super().__init__()
+        require_positive(reduction=reduction, min_width=min_width)
         width = max(min_width, channels // reduction)
         self.encode = Conv2dNormActivation(
             channels, width, kernel_size=1, bias=True, activation_layer=nn.Hardswish, inplace=None

@@ -30,7 +30,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segattn.attention.arguments import require_choice, require_divisible, require_odd
+from segattn.attention.arguments import require_choice, require_divisible, require_odd, require_positive
 from segattn.attention.block import AttentionBlock
 from segattn.attention.norms import GroupNorm
 
@@ -116,6 +116,7 @@ class PCSA(AttentionBlock):
         require_divisible(channels, heads=heads)
         require_choice(("average", "max", "recombination"), pooling=pooling)
         require_choice(("sigmoid", "softmax"), gate=gate)
+        require_positive(window=1 if window is None else window)
         if window is None and pooling == "recombination":
             raise ValueError("pooling recombination needs a window, got window None.")
         self.heads, self.window, self.pooling, self.gate = heads, window, pooling, gate

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
-from segattn.attention.arguments import require_odd
+from segattn.attention.arguments import require_odd, require_positive
 from segattn.attention.block import AttentionBlock
 from segattn.attention.norms import PooledBatchNorm
 
@@ -55,6 +55,7 @@ class SelectiveKernel(AttentionBlock):
     ) -> None:
         super().__init__()
         require_odd("kernel_sizes", *kernel_sizes)
+        require_positive(reduction=reduction, min_width=min_width)
         groups = math.gcd(channels, 32) if groups is None else groups
         self.branches = nn.ModuleList()
         for kernel_size in kernel_sizes:

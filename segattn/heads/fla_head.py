@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention import FullyAttentional
+from segattn.attention.arguments import require_choice
 from segattn.heads.base import FeatureInfo, Head, HeadOutput, conv_classifier
 from segattn.heads.fine_skip import FineSkip
 
@@ -72,6 +73,7 @@ class FLAHead(Head):
         super().__init__(features)
         if upsample < 1:
             raise ValueError(f"upsample must be at least 1 (no upsampling), got {upsample}.")
+        require_choice(("bilinear", "nearest"), upsample_mode=upsample_mode)
         in_channels = features.channels[-1]
         self.upsample = upsample
         self.upsample_mode = upsample_mode

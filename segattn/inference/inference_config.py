@@ -59,6 +59,8 @@ class InferenceConfig:
             raise ValueError("whole_image_weight has no effect without a window.")
         if not self.scales or not min(self.scales) > 0:
             raise ValueError(f"scales must be positive, got {list(self.scales)}.")
+        if self.precision not in ("32", "bf16"):
+            raise ValueError(f"precision must be 32 or bf16, got {self.precision!r}.")
 
     @property
     def window_stride(self) -> Pair | None:

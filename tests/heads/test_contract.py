@@ -150,6 +150,7 @@ def test_autocast(factory, info):
     assert logits.isfinite().all()
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("make", "what"),
     [
@@ -157,6 +158,7 @@ def test_autocast(factory, info):
         (partial(PSPHead, bins=()), "bins must be at least one positive number"),
         (partial(PSPHead, bins=(1, 0)), "bins must be at least one positive number"),
         (partial(FLAHead, upsample=0), "upsample must be at least 1"),
+        (partial(FLAHead, upsample_mode="bicubic"), "upsample_mode must be one of bilinear, nearest"),
         (partial(ChannelSpatialHead, kind="position", softmax="formula"), "no effect for kind position"),
         (partial(ChannelSpatialHead, kind="channel", implementation="plain"), "no effect for kind channel"),
         (partial(SMPDecoder, decoder="fpn"), "needs output stride 32, got 8"),

@@ -7,6 +7,7 @@ from segattn.inference import InferenceConfig
 from segattn.sample import SizeRule
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -17,6 +18,7 @@ from segattn.sample import SizeRule
         ({"window": (4, 4), "whole_image_weight": 1.0}, "less than 1"),
         ({"scales": ()}, "scales must be positive"),
         ({"scales": (1.0, 0.0)}, "scales must be positive"),
+        ({"precision": "bf16-mixed"}, "precision must be 32 or bf16, got 'bf16-mixed'"),
     ],
 )
 def test_invalid_configs_raise(values, message):
