@@ -108,10 +108,12 @@ class Head(nn.Module):
         return output
 
 
-def conv_classifier(in_channels: int, channels: int, num_classes: int, dropout: float) -> nn.Sequential:
-    """3x3 convolution, batch norm, ReLU, dropout, 1x1 classifier."""
+def conv_classifier(
+    in_channels: int, channels: int, num_classes: int, dropout: float, *, kernel_size: int = 3
+) -> nn.Sequential:
+    """Convolution, batch norm, ReLU, dropout, 1x1 classifier."""
     return nn.Sequential(
-        Conv2dNormActivation(in_channels, channels, kernel_size=3),
+        Conv2dNormActivation(in_channels, channels, kernel_size=kernel_size),
         nn.Dropout2d(dropout),
         nn.Conv2d(channels, num_classes, kernel_size=1),
     )

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import Conv2dNormActivation
 
 from segattn.attention import InterlacedSparseAttention
-from segattn.heads.base import FeatureInfo, Head, HeadOutput
+from segattn.heads.base import FeatureInfo, Head, HeadOutput, conv_classifier
 
 
 class ISAHead(Head):
@@ -58,11 +58,7 @@ class ISAHead(Head):
         self.attention = InterlacedSparseAttention(
             channels, reduction=reduction, window=window, implementation=implementation
         )
-        self.classifier = nn.Sequential(
-            Conv2dNormActivation(2 * channels, channels, kernel_size=1),
-            nn.Dropout2d(dropout),
-            nn.Conv2d(channels, num_classes, kernel_size=1),
-        )
+        self.classifier = conv_classifier(2 * channels, channels, num_classes, dropout, kernel_size=1)
         self.add_stage3(features, stage3_channels, num_classes, dropout)
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:

@@ -107,11 +107,7 @@ class OCRHead(Head):
         self.coarse = conv_classifier(features.channels[-2], coarse_channels, num_classes, dropout)
         self.reduce = Conv2dNormActivation(features.channels[-1], channels, kernel_size=3)
         self.context = ObjectContext(channels, attention_channels)
-        self.classifier = nn.Sequential(
-            Conv2dNormActivation(2 * channels, channels, kernel_size=1),
-            nn.Dropout2d(dropout),
-            nn.Conv2d(channels, num_classes, kernel_size=1),
-        )
+        self.classifier = conv_classifier(2 * channels, channels, num_classes, dropout, kernel_size=1)
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Logits at the output stride."""

@@ -5,7 +5,6 @@ from segattn.inference.image_to_logits import (
     infer,
     infer_bands,
     infer_labels,
-    model_input,
     predicted_classes,
 )
 from segattn.inference.inference_config import InferenceConfig
@@ -18,6 +17,5 @@ __all__ = [
     "infer",
     "infer_bands",
     "infer_labels",
-    "model_input",
     "predicted_classes",
 ]

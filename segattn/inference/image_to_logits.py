@@ -132,22 +132,6 @@ def infer_bands(
         yield Area(top, 0, bottom, size[1]), _averaged([resized_rows(view, size, top, bottom) for view in views])
 
 
-def model_input(
-    images: Images, config: InferenceConfig, *, device: torch.device | None = None
-) -> Float[Tensor, "b c model_h model_w"]:
-    """Images as the model sees them in one pass at scale 1: float in 0..1, resized by the size rule.
-
-    Examples:
-        >>> import torch
-        >>> from segattn.inference import InferenceConfig, model_input
-        >>> from segattn.sample import SizeRule
-        >>> config = InferenceConfig(SizeRule(short_side=32))
-        >>> model_input(torch.randint(0, 256, (1, 3, 60, 90), dtype=torch.uint8), config).shape
-        torch.Size([1, 3, 32, 48])
-    """
-    return _resized(images, config.size_rule.resized(images.shape[-2], images.shape[-1]), device)
-
-
 def predicted_classes(logits: Float[Tensor, "b k h w"]) -> Int64[Tensor, "b h w"]:
     """Class index of the largest logit of every pixel.
 

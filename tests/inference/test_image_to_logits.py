@@ -3,7 +3,7 @@ import pytest
 import torch
 from einops import rearrange
 
-from segattn.inference import InferenceConfig, image_to_logits, infer, infer_bands, infer_labels, model_input
+from segattn.inference import InferenceConfig, image_to_logits, infer, infer_bands, infer_labels
 from segattn.inference.image_to_logits import resized_rows
 from segattn.sample import SizeRule
 from tests.checkpoints.saved import lively_model
@@ -125,12 +125,6 @@ def test_the_config_decides_the_precision_inside_mixed_precision():
         full = infer(logits_of, images, InferenceConfig())
         with torch.autocast("cpu", torch.bfloat16):
             assert torch.equal(infer(logits_of, images, InferenceConfig()), full)
-
-
-def test_model_input_is_resized_by_the_size_rule():
-    images = random_images()
-    assert model_input(images, InferenceConfig(SizeRule(66))).shape == (2, 3, 66, 92)
-    torch.testing.assert_close(model_input(images, InferenceConfig()), images.float() / 255)
 
 
 def test_many_windows_are_named_once_before_the_first(caplog):
