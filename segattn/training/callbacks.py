@@ -195,7 +195,8 @@ class GracefulStop(Callback):
     """On Ctrl-C or SIGTERM, finishes the step and writes ``last.ckpt``, from which ``--ckpt_path last`` resumes.
 
     A validation that runs or is due is finished first, and the run stops after the next step: Lightning skips the
-    validation when it resumes from a checkpoint between step and validation. A second Ctrl-C stops at once.
+    validation when it resumes from a checkpoint between step and validation. The batches of a step are finished too,
+    because a checkpoint does not contain accumulated gradients. A second Ctrl-C stops at once.
 
     Args:
         folder: folder of the run's checkpoints.
@@ -225,6 +226,7 @@ class GracefulStop(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save and stop if any process got a signal, unless a validation is due or this was the last step anyway."""
         stop = trainer.strategy.reduce_boolean_decision(self._stop, all=False)  # all processes stop at the same step
+        stop = stop and not trainer.fit_loop._should_accumulate()
         if stop and not is_last_step(trainer) and not validation_is_due(trainer):
             path = trainer.strategy.broadcast(self.folder) / "last.ckpt"  # the version number may differ by process
             trainer.save_checkpoint(path, weights_only=False)

@@ -55,8 +55,11 @@ CLASSES_IN_CONFIGS = (
 )
 """The classes that configs can name without their module, because it is imported."""
 
-_TRAINED_PARAMETERS = ("model.optimizer.class_path", "model.encoder.freeze", "model.layer_decay")
-"""Keys of the config that decide what the state of the optimizer contains."""
+_STATE_OF_OPTIMIZER = ("model.optimizer", "model.encoder.freeze", "model.layer_decay", "model.head_lr_factor")
+"""Keys of the config whose values are part of the state of the optimizer, which resuming restores."""
+
+_LOWER_IS_BETTER = ("loss", "false_alarms")
+"""First parts of the names of scores of which the lowest is the best."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -160,7 +163,10 @@ class SegattnCLI(LightningCLI):
         """Find the checkpoint, which replaces all other weights."""
         config = self.config[self.subcommand]
         config.base = None  # already merged, and its paths are relative to another folder than that of the saved config
+        self._require_one_best_checkpoint(config.checkpoint)
         given = config.get("ckpt_path")
+        if not given and self.subcommand != "fit" and not config.model.init_from:
+            raise ValueError(f"{self.subcommand} needs a checkpoint: --ckpt_path best, last or FILE.")
         root = Path(config.output) / config.name
         if given:
             named = given in ("last", "best")
@@ -176,6 +182,17 @@ class SegattnCLI(LightningCLI):
         self.in_place = self.subcommand == "fit" and given == "last"
         if config.trainer.logger is False or (self.in_place and (self.folder / "config.yaml").is_file()):
             self.save_config_callback = None  # a resumed run keeps its first config
+
+    @staticmethod
+    def _require_one_best_checkpoint(checkpoint: Any) -> None:
+        """Validate that several checkpoints have several names, and minimize scores of which the lowest is best."""
+        if checkpoint.save_top_k not in (0, 1) and "{" not in checkpoint.filename:
+            raise ValueError(
+                f"checkpoint.save_top_k {checkpoint.save_top_k} needs a name for each checkpoint: set "
+                f"checkpoint.filename, for example to '{{epoch}}' (without it, {checkpoint.filename}.ckpt is the best)."
+            )
+        if str(checkpoint.monitor).rpartition("/")[2].startswith(_LOWER_IS_BETTER):
+            checkpoint.mode = "min"
 
     @cached_property
     def folder(self) -> Path:
@@ -213,7 +230,7 @@ class SegattnCLI(LightningCLI):
         differences = config_differences(read_config(saved), now)
         for difference in differences:
             # A key that was "nothing" did not exist when the run started.
-            if difference.startswith(_TRAINED_PARAMETERS) and ": nothing ->" not in difference:
+            if difference.startswith(_STATE_OF_OPTIMIZER) and ": nothing ->" not in difference:
                 raise ValueError(
                     f"A run must resume with its own optimizer and trained parameters ({difference}): keep them, or "
                     f"start a new run from the checkpoint with --model.init_from."

@@ -22,7 +22,7 @@ from segattn.models.layer_depths import layer_depths
 from segattn.models.model_spec import HeadFactory
 from segattn.objects.size_bins import ObjectSizes
 from segattn.sample import Batch, ClassTable
-from segattn.training.losses import CrossEntropy, for_mask
+from segattn.training.losses import IGNORE_INDEX, CrossEntropy, for_mask
 from segattn.training.schedule import PolynomialSchedule
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
@@ -103,6 +103,9 @@ class SegmentationTask(LightningModule):
             inspect.signature(self.loss.forward).bind("logits", "mask")
         except TypeError as error:
             raise ValueError(f"{type(self.loss).__name__} is not a loss of logits and a mask: {error}.") from error
+        if getattr(self.loss, "ignore_index", IGNORE_INDEX) != IGNORE_INDEX:
+            name, value = type(self.loss).__name__, self.loss.ignore_index
+            raise ValueError(f"{name} ignores {value}, but ignored pixels are {IGNORE_INDEX}: set ignore_index.")
         self.auxiliary_weights = _auxiliary_weights(auxiliary_weights, self.model.head.auxiliary_names)
         self.optimizer = optimizer
         self.schedule = schedule
@@ -195,12 +198,17 @@ class SegmentationTask(LightningModule):
         optimizer = self.optimizer(self._parameter_groups())
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("lr_factor")
-        scheduler = self.schedule.scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        scheduler = self.schedule.scheduler(optimizer, self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what prediction needs besides the weights: classes, inference config and model, as plain data."""
         checkpoint[CONTENT] = describe_model(self.model, self.classes, self.inference)
+        checkpoint["validations"] = self._validations
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue counting the validations, of which every n-th splits the scores by object size."""
+        self._validations = checkpoint.get("validations", 0)
 
     @property
     def _stage(self) -> str:
@@ -224,13 +232,15 @@ class SegmentationTask(LightningModule):
             for parameter in module.parameters(recurse=False)
         }
         gammas = {id(module.gamma) for module in self.model.modules() if isinstance(module, IdentityStart)}
+        inserted = {id(parameter) for block in self.model.residual_attention for parameter in block.parameters()}
         groups: dict[tuple[bool, float, bool], list[Tensor]] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 decays = self.decay_norms or not (id(parameter) in norms or name.endswith("bias"))
                 decays = decays and id(parameter) not in gammas
                 in_encoder = name.startswith("encoder.")
-                factor = self._lr_factors.get(name, 1.0) if in_encoder else self.head_lr_factor
+                is_pretrained = in_encoder and id(parameter) not in inserted
+                factor = self._lr_factors.get(name, 1.0 if is_pretrained else self.head_lr_factor)
                 groups.setdefault((in_encoder, factor, decays), []).append(parameter)
         return [
             {"params": parameters, "lr_factor": factor} | ({} if decays else {"weight_decay": 0.0})

@@ -217,7 +217,8 @@ def test_fit_reports_missing_files_together_with_other_errors(config, capfd):
 def test_validate_accepts_configs_with_the_key_check(config, capsys):
     own = Path("own.yaml")
     own.write_text(f"{own.read_text()}check: false\n")
-    assert cli.main(["validate", "--config", "own.yaml", "--data.root", "gone"]) == 1
+    weights = ["--model.init_from", "some.ckpt"]
+    assert cli.main(["validate", "--config", "own.yaml", "--data.root", "gone", *weights]) == 1
     assert "No data found in" in capsys.readouterr().err
 
 

@@ -49,32 +49,34 @@ def test_the_schedule_is_stepped_every_iteration(config):
 
 
 @pytest.mark.parametrize(
-    ("number", "stop_at"),  # in mid-epoch, and after the last step of the second epoch
-    [(signal.SIGINT, 5), (signal.SIGINT, 8), (signal.SIGTERM, 6)],
+    ("number", "stop_at", "batches"),  # in mid-epoch, after the last step of the second epoch, and in mid-step
+    [(signal.SIGINT, 5, 1), (signal.SIGINT, 8, 1), (signal.SIGTERM, 6, 1), (signal.SIGINT, 4, 2)],
 )
-def test_a_run_stopped_by_a_signal_resumes_exactly(config, monkeypatch, capsys, number, stop_at):
+def test_a_run_stopped_by_a_signal_resumes_exactly(config, monkeypatch, capsys, number, stop_at, batches):
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    assert main(["fit", "--config", "tiny.yaml", "--output", "complete"]) == 0
-    train = SegmentationTask.training_step
+    fit = ["fit", "--config", "tiny.yaml", "--trainer.accumulate_grad_batches", str(batches)]
+    assert main([*fit, "--output", "complete"]) == 0
+    train, started = SegmentationTask.training_step, []
 
     def interrupted(task, batch, batch_idx):
-        if task.global_step == stop_at - 1:
+        started.append(batch_idx)
+        if len(started) == 1 + (stop_at - 1) * batches:
             signal.raise_signal(number)
         return train(task, batch, batch_idx)
 
     monkeypatch.setattr(SegmentationTask, "training_step", interrupted)
     with pytest.raises(SystemExit):
-        main(["fit", "--config", "tiny.yaml", "--output", "stopped"])
+        main([*fit, "--output", "stopped"])
     assert "--ckpt_path last" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) == handlers[1]
     monkeypatch.setattr(SegmentationTask, "training_step", train)
     begun = (run_folder("stopped") / "config.yaml").read_text()
-    assert main(["fit", "--config", "tiny.yaml", "--output", "stopped", "--ckpt_path", "last"]) == 0
+    assert main([*fit, "--output", "stopped", "--ckpt_path", "last"]) == 0
     assert (run_folder("stopped") / "config.yaml").read_text() == begun
     assert_same_end("complete", "stopped")
     for key in ("train/loss", "val/miou", "lr-AdamW/pg1"):
         assert logged("complete", key) == logged("stopped", key)
-    assert main(["fit", "--config", "tiny.yaml", "--output", "stopped", "--ckpt_path", "last"]) == 0  # it is finished
+    assert main([*fit, "--output", "stopped", "--ckpt_path", "last"]) == 0  # it is finished
     assert logged("complete", "train/loss") == logged("stopped", "train/loss")
     signal.signal(signal.SIGINT, handlers[0])  # Lightning ignores it after an interruption
 
@@ -132,6 +134,15 @@ def test_every_fit_ends_with_a_validation_and_checkpoints(config, capsys, interv
     more = ["--trainer.max_steps", "8", "--model.schedule.power", "0", "--ckpt_path", "last"]
     assert main(["fit", "--config", "tiny.yaml", "--output", "a", *more, *interval]) == 0
     assert torch.load(run_folder("a") / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 8
+
+
+def test_the_best_loss_is_the_lowest_one(config):
+    monitored = ["--checkpoint.monitor", "val/loss", "--model.optimizer.lr", "1e-9", "--trainer.max_epochs", "2"]
+    assert main(["fit", "--config", "tiny.yaml", *monitored]) == 0
+    losses = logged("runs", "val/loss")
+    best = torch.load(run_folder("runs") / "checkpoints" / "best.ckpt", weights_only=True)
+    assert losses[0] != losses[1]
+    assert best["epoch"] == min((0, 1), key=losses.__getitem__)
 
 
 def test_run_extended_after_its_last_validation_continues_exactly(config):
@@ -351,6 +362,12 @@ def test_typos_in_configs_are_found_with_file_and_line(config, capsys, content, 
         (["fit", "--config", "tiny.yaml", "--data.batch_size", "9"], "8 training images are too few for a batch of 9"),
         (["fit", "--config", "tiny.yaml", "--trainer.max_steps", "-5"], "max_steps. must be a non-negative integer"),
         (["fit", "--config", "tiny.yaml", "--model.loss", "torch.nn.ReLU"], "ReLU is not a loss of logits and a mask"),
+        (
+            ["fit", "--config", "tiny.yaml", "--model.loss", "torch.nn.CrossEntropyLoss"],
+            "CrossEntropyLoss ignores -100, but ignored pixels are 255: set ignore_index",
+        ),
+        (["fit", "--config", "tiny.yaml", "--checkpoint.save_top_k", "3"], "save_top_k 3 needs a name for each"),
+        (["validate", "--config", "tiny.yaml"], "validate needs a checkpoint: --ckpt_path best, last or FILE"),
     ],
 )
 def test_user_errors_are_one_sentence(config, capfd, arguments, what):

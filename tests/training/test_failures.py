@@ -406,7 +406,8 @@ def test_checkpoints_that_cannot_be_resumed_are_errors(capfd):
     assert "foreign.ckpt was not written by segattn" in sentence_of(capfd, [*start, "foreign.ckpt"])
     assert "The description of the model in wide.ckpt" in sentence_of(capfd, [*start, "wide.ckpt"])
     other = ["--model.optimizer", "torch.optim.SGD", "--model.optimizer.lr", "0.1"]
-    assert "must resume with its own optimizer" in sentence_of(capfd, [*RESUME, *other])
+    for change in (other, ["--model.optimizer.lr", "0.1"], ["--model.head_lr_factor", "2"]):
+        assert "must resume with its own optimizer" in sentence_of(capfd, [*RESUME, *change])
     sentence = sentence_of(capfd, [*RESUME, "--model.head.channels", "16"])
     assert re.search(r"the model of the config \(size mismatch .*\): resume with the config of the run", sentence)
 

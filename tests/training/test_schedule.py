@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -32,3 +34,14 @@ def test_every_group_decays_from_its_own_rate_to_the_same_floor():
 def test_negative_values_are_errors(name, value):
     with pytest.raises(ValueError, match="must not be negative"):
         PolynomialSchedule(**{name: value})
+
+
+def test_a_rate_of_0_and_a_decay_without_an_end_are_errors():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.0)
+    with pytest.raises(ValueError, match="learning rate must be positive, got 0"):
+        PolynomialSchedule().scheduler(optimizer, total_steps=2)
+    optimizer.param_groups[0]["lr"] = 0.1
+    with pytest.raises(ValueError, match=r"set trainer\.max_epochs or trainer\.max_steps, or model\.schedule\.power 0"):
+        PolynomialSchedule().scheduler(optimizer, total_steps=math.inf)
+    PolynomialSchedule(power=0.0).scheduler(optimizer, total_steps=math.inf)
+    assert optimizer.param_groups[0]["lr"] == 0.1

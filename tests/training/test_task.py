@@ -10,6 +10,7 @@ from torch.optim import SGD
 from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassJaccardIndex
 
+from segattn.attention import SqueezeExcite
 from segattn.checkpoints import load_model
 from segattn.data.cityscapes import CLASSES as CITYSCAPES_CLASSES
 from segattn.heads import DANetHead, FCNHead
@@ -189,6 +190,28 @@ def test_parameter_groups_follow_the_options(tmp_path):
         lr = 0.1 if name.startswith("encoder.") else 1.0
         decays = parameter.ndim > 1
         assert found[id(parameter)] == (pytest.approx(lr), 0.01 if decays else 0.0), name
+
+
+def test_attention_in_residual_blocks_has_the_rate_of_the_head():
+    optimizer, schedule = partial(SGD, lr=0.1), PolynomialSchedule(power=0.0, floor=0.0)
+    task = tiny_task(optimizer=optimizer, schedule=schedule, head_lr_factor=10.0, residual_attention=SqueezeExcite)
+    task._trainer = SimpleNamespace(estimated_stepping_batches=4)
+    groups = task.configure_optimizers()["optimizer"].param_groups
+    found = {id(p): group["lr"] for group in groups for p in group["params"]}
+    inserted = [p for block in task.model.residual_attention for p in block.parameters()]
+    assert inserted
+    assert {found[id(p)] for p in inserted} == {1.0}
+    assert found[id(next(task.model.encoder.parameters()))] == 0.1
+
+
+def test_the_number_of_validations_is_resumed():
+    """It decides which validations split the scores by object size."""
+    task, checkpoint = tiny_task(), {}
+    task._validations = 5
+    task.on_save_checkpoint(checkpoint)
+    resumed = tiny_task()
+    resumed.on_load_checkpoint(checkpoint)
+    assert resumed._validations == 5
 
 
 def test_learning_rates_decay_with_the_distance_from_the_head():
