@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from segattn.attention.arguments import bottleneck_width, require_choice
 from segattn.attention.block import AttentionBlock
-from segattn.attention.dot_product import Implementation, dot_product_attention
+from segattn.attention.dot_product import Implementation, dot_product_attention, is_autocast
 
 Softmax = Literal["released", "formula"]
 
@@ -106,7 +106,7 @@ def _inner_products(channels: Float[Tensor, "b c n"]) -> Float[Tensor, "b c c"]:
     They are sums over all positions, often in the thousands, where numbers of 16 bits are up to 8 apart.
     """
     precise = channels.to(torch.promote_types(channels.dtype, torch.float32))
-    if not torch.is_autocast_enabled(channels.device.type):
+    if not is_autocast(channels):
         return precise @ precise.mT
     with torch.autocast(channels.device.type, enabled=False):
         return precise @ precise.mT

@@ -59,12 +59,15 @@ def dot_product_attention(
 
 def as_autocast(*inputs: Tensor) -> tuple[Tensor, ...]:
     """Cast the inputs as autocast does for a matrix product, because it does not know custom operators."""
-    device = inputs[0].device.type
-    if inputs[0].dtype == torch.float64 or not torch.amp.is_autocast_available(device):
+    if inputs[0].dtype == torch.float64 or not is_autocast(inputs[0]):
         return inputs  # autocast does not change double precision
-    if not torch.is_autocast_enabled(device):
-        return inputs
-    return tuple(part.to(torch.get_autocast_dtype(device)) for part in inputs)
+    return tuple(part.to(torch.get_autocast_dtype(part.device.type)) for part in inputs)
+
+
+def is_autocast(tensor: Tensor) -> bool:
+    """Whether operations on this tensor run under autocast, which some devices, such as ``meta``, do not have."""
+    device = tensor.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def attention_by_kernel(
