@@ -63,8 +63,9 @@ def init(
         channels: number of channels of the images, if they are to be read as they are, also with 16 bits; default: the
             images are read as 8-bit RGB
     """
-    if channels is not None and channels < 1:
-        raise ValueError(f"--channels must be at least 1, got {channels}.")
+    for option, value in (("channels", channels), ("epochs", epochs)):
+        if value is not None and value < 1:
+            raise ValueError(f"--{option} must be at least 1, got {value}.")
     splits = find_splits(images, masks)
     lists = [split for split, each in splits.items() if each.is_listed]
     paths = {key: output / f"{name}_{key}.txt" for key in lists}
@@ -109,6 +110,9 @@ def init(
         with atomic_write(path) as draft:
             draft.write_text(texts[key], encoding="utf-8")
         say(f"wrote {path}")
+    if without := [pair for split in splits.values() for pair in split.without_mask]:
+        missing = f"{without[0].image} ({without[0].mask} is missing)"
+        say(f"warning: {len(without)} of {len(without) + len(pairs)} images have no mask, for example {missing}")
     run = f"segattn {{}} --config {shlex.quote(str(paths['config']))}"
     say(f"{len(splits['train'].pairs)} training and {len(splits['val'].pairs)} validation images. Next:")
     say(f"  {run.format('check')}\n  {run.format('fit')}\n  {run.format('validate')} --ckpt_path best")

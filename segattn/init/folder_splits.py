@@ -15,12 +15,21 @@ NAMES = {"train": ("train", "training"), "val": ("val", "validation", "valid")}
 
 @dataclass(frozen=True)
 class Split:
-    """The images of a split that have a mask, and whether they are all the images of the folder."""
+    """The images of a split.
+
+    Attributes:
+        images: folder of the images.
+        masks: folder of the masks.
+        pairs: the images that have a mask.
+        is_listed: whether the split is only a part of the folder, so that a list of its images is needed.
+        without_mask: the other images of the folder; those of all listed splits are in the first.
+    """
 
     images: Path
     masks: Path
     pairs: Sequence[Pair]
     is_listed: bool
+    without_mask: Sequence[Pair] = ()
 
 
 def find_splits(images: Path, masks: Path) -> Mapping[str, Split]:
@@ -36,20 +45,22 @@ def find_splits(images: Path, masks: Path) -> Mapping[str, Split]:
     for split, names in NAMES.items():
         for name in names:
             if (images / name).is_dir() and (masks / name).is_dir():
-                found[split] = Split(images / name, masks / name, _with_mask(images / name, masks / name), False)
+                pairs, others = _with_mask(images / name, masks / name)
+                found[split] = Split(images / name, masks / name, pairs, False, others)
     if len(found) == len(NAMES):
         return found
-    pairs = _with_mask(images, masks)
+    pairs, others = _with_mask(images, masks)
     folders: dict[Path, list[Pair]] = defaultdict(list)
     for pair in pairs:
         folders[pair.image.parent].append(pair)
     val = [pair for members in folders.values() for pair in members[len(members) - len(members) // 5 :]] or pairs[-1:]
     chosen = {pair.name for pair in val}
     train = [pair for pair in pairs if pair.name not in chosen]
-    return {"train": Split(images, masks, train, True), "val": Split(images, masks, val, True)}
+    return {"train": Split(images, masks, train, True, others), "val": Split(images, masks, val, True)}
 
 
-def _with_mask(images: Path, masks: Path) -> list[Pair]:
+def _with_mask(images: Path, masks: Path) -> tuple[list[Pair], list[Pair]]:
+    """The images with a mask, and the others."""
     for folder in (images, masks):
         if not folder.is_dir():
             raise DataNotFoundError(f"There is no folder {folder.absolute()}.")
@@ -61,4 +72,4 @@ def _with_mask(images: Path, masks: Path) -> list[Pair]:
             f"{len(found)} of the {len(pairs)} images in {images} have a mask in {masks}{example}. At least two are "
             "needed, and a mask must have the relative path of its image, apart from the extension."
         )
-    return found
+    return found, [pair for pair in pairs if not pair.mask.is_file()]

@@ -14,6 +14,9 @@ from segattn.data.label_map import color_values
 MAX_CLASSES = 255
 """Largest number of classes of a data set."""
 
+MAX_LABEL = 65535
+"""Largest label of a class file."""
+
 
 @dataclass
 class LabelValues:
@@ -34,6 +37,9 @@ class LabelValues:
         colors = read_colors(mask)
         values = color_values(colors) if self.of_colors else read_labels(mask)
         found, first, counts = np.unique(values, return_index=True, return_counts=True)
+        if found[0] < 0 or (not self.of_colors and found[-1] > MAX_LABEL):
+            value = found[0] if found[0] < 0 else found[-1]
+            raise DataError(f"The mask {mask} contains {value}; labels must be 0 to {MAX_LABEL}.")
         for value, position, count in zip(found.tolist(), first, counts.tolist(), strict=True):
             self.pixels[value] += count
             red, green, blue = colors.reshape(-1, 3)[position].tolist()
@@ -66,7 +72,8 @@ def label_values(masks: Sequence[Path]) -> LabelValues:
 def class_file(values: LabelValues, *, masks: int) -> str:
     """The text of a class file with a class for every value.
 
-    255 is ignored, except in masks of 0 and 255 alone, where it is the foreground.
+    255 is ignored, except in masks of 0 and 255 alone, where it is the foreground. The names contain the value, so that
+    equal names mean the same in the class files of two data sets.
     """
     found = sorted(values.pixels)
     total = values.pixels.total()
@@ -79,7 +86,13 @@ def class_file(values: LabelValues, *, masks: int) -> str:
         "classes:",
     ]
     for index, value in enumerate(each for each in found if each not in ignored):
-        name = ("background", "foreground")[index] if binary else f"class {index if values.of_colors else value}"
+        name = (
+            ("background", "foreground")[index]
+            if binary
+            else f"color {value:06x}"
+            if values.of_colors
+            else f"class {value}"
+        )
         color = ", ".join(map(str, values.shown[value]))
         entry = f"name: {name}" if values.of_colors else f"name: {name}, label: {value}"
         if values.of_colors or len(set(values.shown[value])) > 1:

@@ -63,6 +63,16 @@ def test_subfolders_are_the_splits(data):
 
 
 @pytest.mark.usefixtures("unmeasured")
+def test_images_without_a_mask_are_reported(data, capsys):
+    lost = sorted(data.glob("labels/*/*"))[1]
+    lost.unlink()
+    assert init() == 0
+    printed = capsys.readouterr().out
+    assert "warning: 1 of 10 images have no mask, for example photos/" in printed
+    assert f"({lost.relative_to(data)} is missing)" in printed
+
+
+@pytest.mark.usefixtures("unmeasured")
 def test_channels_that_are_not_rgb_are_measured(data, capsys):
     rasterio = pytest.importorskip("rasterio", reason="the extra `tiff` is not installed")
     values = np.arange(5, dtype=np.uint16)[:, None, None] * 6553 + np.zeros((70, 90), np.uint16)
@@ -90,6 +100,7 @@ def test_channels_that_are_not_rgb_are_measured(data, capsys):
         (["--masks", "empty"], "0 of the 10 images in photos have a mask in empty, for example empty"),
         (["--encoder", "resnet5000"], "resnet5000"),
         (["--channels", "0"], "--channels must be at least 1, got 0."),
+        (["--epochs", "-3"], "--epochs must be at least 1, got -3."),
         (["--output", "labels/day/4.png"], "labels/day/4.png"),
     ],
 )

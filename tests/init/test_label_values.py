@@ -49,6 +49,13 @@ def test_color_masks_become_classes_of_colors(tmp_path):
     found = scheme(tmp_path, gray(0, 0), Image.fromarray(colors))  # the first one alone looks like label values
     assert found.label_map.of_colors
     assert [each.color for each in found.classes.classes] == [(0, 0, 0), (0, 0, 255), (128, 64, 0)]
+    assert found.classes.names == ("color 000000", "color 0000ff", "color 804000")  # not those of gray masks
+
+
+def test_negative_labels_name_the_mask(tmp_path):
+    Image.fromarray(np.int32([[-1, 3]])).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=r"mask .*a\.tif contains -1; labels must be 0 to 65535"):
+        label_values([tmp_path / "a.tif"])
 
 
 def test_photographs_are_no_masks(tmp_path):
