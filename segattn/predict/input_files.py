@@ -29,7 +29,7 @@ def find_inputs(
 
     Raises:
         FileNotFoundError: if there are no images.
-        ValueError: if a mask would overwrite an image.
+        ValueError: if a mask would overwrite an image, or the output is one of the folders of images.
     """
     skipped = SkippedFiles() if skipped is None else skipped
     search = _Search(output, skipped)
@@ -75,6 +75,11 @@ class _Search:
         """Add the files of an argument or of a line of a list. Paths are text, because there may be millions."""
         path = os.path.abspath(name)
         if os.path.isdir(path):
+            if Path(path).resolve() == self.output:
+                raise ValueError(
+                    f"The output {self.output} is a folder of images, and the next prediction would take the masks for "
+                    "images: choose another output, such as a new subfolder."
+                )
             images = list_images(
                 path, skip_folder=self._is_results, on_error=self._add_unreadable_folder, skipped=self.skipped
             )
