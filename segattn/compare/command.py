@@ -54,7 +54,7 @@ def compare_runs(
     """Compare runs by object size and write a web page.
 
     Tables give mIoU by object size with bootstrap intervals. Runs of the same name are treated as seeds of one model
-    and averaged.
+    and averaged, unless all runs have one name; then each is shown on its own.
 
     Args:
         runs: folder of a validated run (runs/NAME/version_0, or runs/NAME for all versions), or an object record

@@ -36,7 +36,7 @@ class ResultWriter:
         indices = np.arange(len(classes), dtype=np.uint8)
         self.values = indices if options.ids == "train" else classes.to_label_ids(indices)
         if options.palette and self.values.dtype != np.uint8:
-            raise ValueError(f"A palette has 256 colors, but label ids go up to {self.values.max()}: use ids train.")
+            raise ValueError(f"A palette has 256 colors, but label ids go up to {self.values.max()}: use --ids train.")
 
     def write_classes(self) -> None:
         """Write a file that describes the values and colors in the other files."""

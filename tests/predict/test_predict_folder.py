@@ -136,7 +136,7 @@ def test_large_label_ids_take_16_bits(tmp_path):
     images = save_pictures(tmp_path / "in", "1.png")
     predict_folder(checkpoint, images, tmp_path / "out", settings=QUIET)
     assert set(np.unique(mask(tmp_path / "out/1.png"))) <= {1, 4000}
-    with pytest.raises(ValueError, match="label ids go up to 4000: use ids train"):
+    with pytest.raises(ValueError, match="label ids go up to 4000: use --ids train"):
         predict_folder(checkpoint, images, tmp_path / "out2", settings=QUIET, palette=True)
 
 
