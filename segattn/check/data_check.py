@@ -10,7 +10,14 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader
 
-from segattn.check.file_rules import class_findings, crop_findings, duplicate_findings, file_findings, has_wrong_labels
+from segattn.check.file_rules import (
+    class_findings,
+    crop_findings,
+    dark_findings,
+    duplicate_findings,
+    file_findings,
+    has_wrong_labels,
+)
 from segattn.check.findings import SEVERITIES, Finding
 from segattn.check.inspection import Inspection, Inspector
 from segattn.check.label_rules import IGNORED, is_foreground, label_findings, may_be_foreground
@@ -124,7 +131,7 @@ def check_data(
         results[split] = SplitResult(split, dataset, inspections, sizes)
     for split, result in results.items():
         elsewhere = [seen for other in results if other != split for seen in results[other].inspections]
-        found = [*file_findings(result), *label_findings(result, elsewhere)]
+        found = [*file_findings(result), *dark_findings(result), *label_findings(result, elsewhere)]
         findings += found
         if not has_wrong_labels(found, result):
             findings += class_findings(result)

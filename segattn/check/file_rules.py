@@ -9,6 +9,9 @@ from segattn.check.findings import Finding
 from segattn.check.split_result import SplitResult
 from segattn.data.augmentation import TrainingTransform
 
+DARK = 15
+"""Largest value of images that use at most 12 of 16 bits, after scaling to 8 bits."""
+
 MOSTLY = 0.5
 """Minimum share of ignored pixels of a split that is mostly ignored."""
 
@@ -35,6 +38,15 @@ def file_findings(result: SplitResult) -> Iterator[Finding]:
         if affected:
             what = f"{_count(affected, name)} {text.format(first=affected[0].problems[kind])}"
             yield Finding(kind, result.name, what, result.paths(affected, file))
+
+
+def dark_findings(result: SplitResult) -> Iterator[Finding]:
+    """Nearly black images, if they are at least half of all."""
+    read = [seen for seen in result.inspections if seen.brightest is not None]
+    dark = [seen for seen in read if seen.brightest is not None and seen.brightest <= DARK]
+    if dark and 2 * len(dark) >= len(read):
+        what = f"{len(dark)} of {len(read)} images have no value above {DARK} of 255."
+        yield Finding("dark-image", result.name, what, result.paths(dark, "image"))
 
 
 def class_findings(result: SplitResult) -> Iterator[Finding]:

@@ -51,6 +51,11 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "imbalance": ("warning", "Try a loss for rare classes (OHEM, Dice, Lovasz), or add images of them."),
     "surplus-label": ("warning", "Add the images, or remove the label files."),
     "duplicates": ("warning", "Keep every image in one split: images seen in training score too well."),
+    "dark-image": (
+        "warning",
+        "Scale the values to the complete range, or read them as they are (data.channels): this is how images of 10 or 12 "
+        "bits in 16-bit files are read.",
+    ),
     "large-crop": ("warning", "Use a smaller crop_size: the rest of every such crop is padding, which is ignored."),
 }
 """Severity and remedy by kind. The names are stable between versions."""

@@ -35,6 +35,7 @@ class Inspection:
         problems: reasons why a file cannot be used, by kind of finding.
         size: (height, width) of the image after EXIF rotation; None if it cannot be read.
         digest: size, checksum and, of RGB, channel sums of the image's pixels.
+        brightest: largest value of 8-bit RGB; None for other images.
         moments: mean of each channel, and mean of its squares, shape (2, channels); empty for 8-bit RGB.
         values: the values in the label file, ascending.
         pixels: number of pixels with each value.
@@ -50,6 +51,7 @@ class Inspection:
     problems: dict[str, str] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     digest: tuple[int, ...] = ()
+    brightest: int | None = None
     moments: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 0)))
     values: Array = field(default_factory=_EMPTY.copy)
     pixels: Array = field(default_factory=_EMPTY.copy)
@@ -92,6 +94,7 @@ class Inspector(Dataset[Inspection]):
             seen.digest = (*image.shape[:2], zlib.crc32(image.data))
             if self.dataset.channels is None:
                 seen.digest += tuple(map(int, cv2.sumElems(image)))
+                seen.brightest = int(image.max())
             else:
                 seen.moments = channel_moments(image)
         except DataError as error:

@@ -351,6 +351,15 @@ def test_splits_of_the_same_files(tmp_path):
     assert kinds(data) == {"duplicates"}
 
 
+def test_images_of_12_bits_in_16(tmp_path):
+    data = make_folder(tmp_path, [layouts.quarters([0, 1, 1, 0])] * 3, labels(0, 1))
+    for path in images_of(data):
+        cv2.imwrite(str(path), 16 * cv2.imread(str(path)).astype(np.uint16))
+    finding = found(data)["dark-image", "train"]
+    assert finding.what == "3 of 3 images have no value above 15 of 255."
+    assert ("dark-image", "val") not in found(data)
+
+
 def test_crops_larger_than_images(camvid):
     root, _ = camvid
     data = CamVidDataModule(str(root), crop_size=(48, 65), num_workers=0)  # images of 24x32, enlarged twice at most

@@ -95,7 +95,7 @@ def test_an_error_lists_where_no_images_were_found(tmp_path):
 
 def test_an_error_names_folders_of_results_that_were_not_searched(tmp_path):
     save_pictures(tmp_path, "io/1.jpg", "io/2.jpg")
-    with pytest.raises(ValueError, match="/io is a folder of images, .*: choose another output"):
+    with pytest.raises(ValueError, match=r"/io is a folder of images, .*: choose another output"):
         found(tmp_path / "io", output=tmp_path / "io")
     with pytest.raises(FileNotFoundError, match=r"\(.*/io: folders of results are searched only if they are named"):
         found(tmp_path, output=tmp_path / "io")
