@@ -53,8 +53,8 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "duplicates": ("warning", "Keep every image in one split: images seen in training score too well."),
     "dark-image": (
         "warning",
-        "Scale the values to the complete range, or read them as they are (data.channels): this is how images of 10 or 12 "
-        "bits in 16-bit files are read.",
+        "Scale the values to the complete range, or set data.channels to read them as they are. Images of 12 bits "
+        "in 16-bit files are read like this.",
     ),
     "large-crop": ("warning", "Use a smaller crop_size: the rest of every such crop is padding, which is ignored."),
 }
