@@ -204,8 +204,7 @@ class _Tables:
         overall = {"size": [_ALL], "classes": [present], "objects": [objects]}
         by_bucket = {"size": buckets, **counted(bins.bucket_objects, bins.bucket_supported)}
         edges = [0, *bins.edges, np.inf]
-        by_bin = {"low_edge": edges[:-1], "high_edge": edges[1:]}
-        by_bin |= counted(bins.objects, bins.supported)
+        by_bin = {"low_edge": edges[:-1], "high_edge": edges[1:], **counted(bins.objects, bins.supported)}
         class_overall = {"class_name": names, "size": _ALL, "objects": bins.objects.sum(1)}
         class_by_bucket = {"class_name": np.repeat(names, len(buckets)), "size": np.tile(buckets, len(names))}
         class_by_bucket |= {"objects": bins.bucket_objects.ravel()}

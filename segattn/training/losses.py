@@ -165,9 +165,10 @@ class Dice(nn.Module):
 
     def forward(self, logits: Float[Tensor, "b k h w"], mask: Int64[Tensor, "b h w"]) -> Tensor:
         """Scalar loss."""
-        present = mask[mask != IGNORE_INDEX].unique().numel()
-        loss: Tensor = self.loss(logits, mask)  # the sum over the present classes, divided by the number of all
-        return loss * (logits.shape[1] / max(1, present))
+        present = torch.unique(mask[mask != IGNORE_INDEX]).numel()
+        mean: Tensor = self.loss(logits, mask)  # over all classes; an absent class counts 0
+        loss: Tensor = mean * (logits.shape[1] / max(1, present))
+        return loss
 
 
 class Lovasz(nn.Module):

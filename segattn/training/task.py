@@ -21,8 +21,8 @@ from segattn.models import ModelSpec, SegmentationModel
 from segattn.models.layer_depths import layer_depths
 from segattn.models.model_spec import HeadFactory
 from segattn.objects.size_bins import ObjectSizes
-from segattn.sample import Batch, ClassTable
-from segattn.training.losses import IGNORE_INDEX, CrossEntropy, for_mask
+from segattn.sample import IGNORE_INDEX, Batch, ClassTable
+from segattn.training.losses import CrossEntropy, for_mask
 from segattn.training.schedule import PolynomialSchedule
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
