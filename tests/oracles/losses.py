@@ -13,19 +13,23 @@ def log_softmax(logits):
     return [value - top - math.log(total) for value in logits]
 
 
-def pixel_losses(logits, mask, weights, ignore_index):
-    """Weighted cross-entropy, weight and probability of the true class of every valid pixel."""
+def valid_pixels(logits, mask, ignore_index):
+    """The true class and the log-probabilities of every pixel that is not ignored."""
     batch, classes, height, width = logits.shape
-    rows = []
     for b in range(batch):
         for y in range(height):
             for x in range(width):
                 label = int(mask[b, y, x])
-                if label == ignore_index:
-                    continue
-                scores = log_softmax([float(logits[b, c, y, x]) for c in range(classes)])
-                rows.append((-weights[label] * scores[label], weights[label], math.exp(scores[label])))
-    return rows
+                if label != ignore_index:
+                    yield label, log_softmax([float(logits[b, c, y, x]) for c in range(classes)])
+
+
+def pixel_losses(logits, mask, weights, ignore_index):
+    """Weighted cross-entropy, weight and probability of the true class of every valid pixel."""
+    return [
+        (-weights[label] * scores[label], weights[label], math.exp(scores[label]))
+        for label, scores in valid_pixels(logits, mask, ignore_index)
+    ]
 
 
 def cross_entropy(logits, mask, weights, ignore_index):
@@ -59,18 +63,12 @@ def object_balanced_cross_entropy(logits, mask, ignore_index, *, exponent, min_a
 
 def dice(logits, mask, ignore_index):
     """1 - 2 |P T| / (|P| + |T|) of each class with a pixel, averaged."""
-    batch, classes, height, width = logits.shape
+    classes = logits.shape[1]
     shared, predicted, true = ([0.0] * classes for _ in range(3))
-    for b in range(batch):
-        for y in range(height):
-            for x in range(width):
-                label = int(mask[b, y, x])
-                if label == ignore_index:
-                    continue
-                scores = log_softmax([float(logits[b, c, y, x]) for c in range(classes)])
-                for c in range(classes):
-                    predicted[c] += math.exp(scores[c])
-                shared[label] += math.exp(scores[label])
-                true[label] += 1
+    for label, scores in valid_pixels(logits, mask, ignore_index):
+        for c in range(classes):
+            predicted[c] += math.exp(scores[c])
+        shared[label] += math.exp(scores[label])
+        true[label] += 1
     losses = [1 - 2 * shared[c] / (predicted[c] + true[c]) for c in range(classes) if true[c]]
     return sum(losses) / len(losses)
