@@ -163,7 +163,7 @@ class SegattnCLI(LightningCLI):
         """Find the checkpoint, which replaces all other weights."""
         config = self.config[self.subcommand]
         config.base = None  # already merged, and its paths are relative to another folder than that of the saved config
-        self._require_one_best_checkpoint(config.checkpoint)
+        self._prepare_best_checkpoint(config.checkpoint)
         given = config.get("ckpt_path")
         if not given and self.subcommand != "fit" and not config.model.init_from:
             raise ValueError(f"{self.subcommand} needs a checkpoint: --ckpt_path best, last or FILE.")
@@ -184,8 +184,8 @@ class SegattnCLI(LightningCLI):
             self.save_config_callback = None  # a resumed run keeps its first config
 
     @staticmethod
-    def _require_one_best_checkpoint(checkpoint: Any) -> None:
-        """Validate that several checkpoints have several names, and minimize scores of which the lowest is best."""
+    def _prepare_best_checkpoint(checkpoint: Any) -> None:
+        """Minimize scores of which the lowest is the best, and validate that several checkpoints have several names."""
         if checkpoint.save_top_k not in (0, 1) and "{" not in checkpoint.filename:
             raise ValueError(
                 f"checkpoint.save_top_k {checkpoint.save_top_k} needs a name for each checkpoint: set "
